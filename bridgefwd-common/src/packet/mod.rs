@@ -1,0 +1,1 @@
+//! Headers and checksums, by value.

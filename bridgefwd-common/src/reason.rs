@@ -1,0 +1,181 @@
+//! The one list of outcomes: every packet that the program sees ends under exactly one of them.
+
+/// What happens to a packet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// Translated and sent on by us.
+    Redirect,
+    /// Left to the kernel, untouched.
+    Pass,
+    /// Gone.
+    Drop,
+}
+
+impl Verdict {
+    /// The name that users see.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Redirect => "redirect",
+            Self::Pass => "pass",
+            Self::Drop => "drop",
+        }
+    }
+}
+
+/// Declares [`Reason`] with its number, name, verdict and explanation side by side, so that none
+/// can be forgotten.
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $number:literal, $name:literal, $verdict:ident;)+) => {
+        /// Why a packet ended as it did. Numbers are stable: append, never reuse.
+        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+        #[repr(u32)]
+        pub enum Reason {
+            $($(#[doc = $doc])+ $variant = $number,)+
+        }
+
+        impl Reason {
+            /// All reasons, by number, from 1 on.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The name that users see, in JSON and in tables.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+
+            /// What it means, for people.
+            #[must_use]
+            pub const fn explanation(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!($($doc),+).trim_ascii(),)+
+                }
+            }
+
+            /// What happens to the packet.
+            #[inline(always)]
+            #[must_use]
+            pub const fn verdict(self) -> Verdict {
+                match self {
+                    $(Self::$variant => Verdict::$verdict,)+
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Forwarded in the flow's original direction.
+    Forwarded = 1, "forwarded", Redirect;
+    /// Forwarded in the flow's reply direction.
+    ForwardedReply = 2, "forwarded_reply", Redirect;
+    /// Opened a flow and was forwarded.
+    FlowCreated = 3, "flow_created", Redirect;
+
+    /// Arrived on an interface that is not managed (any more).
+    NotManaged = 4, "not_managed", Pass;
+    /// Carries a VLAN tag.
+    VlanTagged = 5, "vlan_tagged", Pass;
+    /// Neither IPv4 nor IPv6: ARP for instance.
+    NotIp = 6, "not_ip", Pass;
+    /// IPv6 is not supported yet.
+    Ipv6 = 7, "ipv6", Pass;
+    /// Not addressed to the router's MAC: switched within the bridge, broadcast or multicast.
+    NotForRouter = 8, "not_for_router", Pass;
+    /// For one of the host's own addresses, or for broadcast or multicast.
+    LocalAddress = 9, "local_address", Pass;
+    /// Leaves by the end that it came in by.
+    SameEnd = 10, "same_end", Pass;
+    /// Leaves by an interface that is not managed.
+    TargetNotManaged = 11, "target_not_managed", Pass;
+    /// The pair is not listed, and what is not listed is the kernel's.
+    NotListed = 12, "not_listed", Pass;
+    /// There is no route, or it says unreachable; the kernel answers.
+    NoRoute = 13, "no_route", Pass;
+    /// The kernel does not forward (ip_forward is 0).
+    ForwardingDisabled = 14, "forwarding_disabled", Pass;
+    /// Last hop: the kernel answers time exceeded.
+    TtlExpired = 15, "ttl_expired", Pass;
+    /// Larger than the way out allows, with don't-fragment; the kernel answers fragmentation needed.
+    TooBig = 16, "too_big", Pass;
+    /// An IPv4 fragment: not supported yet.
+    Fragment = 17, "fragment", Pass;
+    /// Has IPv4 options: not supported yet.
+    IpOptions = 18, "ip_options", Pass;
+    /// A transport protocol that is not supported yet.
+    ProtocolUnsupported = 19, "protocol_unsupported", Pass;
+    /// An ICMP message other than echo: not supported yet.
+    IcmpUnsupported = 20, "icmp_unsupported", Pass;
+    /// TCP without SYN and without a flow: a connection from before we started is the kernel's.
+    TcpNotOpening = 21, "tcp_not_opening", Pass;
+
+    /// The pair is denied.
+    PairDenied = 22, "pair_denied", Drop;
+    /// The pair is not listed, and what is not listed is denied.
+    UnlistedDenied = 23, "unlisted_denied", Drop;
+    /// The source address does not belong to the end that the packet came in by.
+    SourceNotOfEnd = 24, "source_not_of_end", Drop;
+    /// Belongs to a flow of another end.
+    WrongEnd = 25, "wrong_end", Drop;
+    /// The IPv4 header is malformed: version, lengths or checksum.
+    MalformedIp = 26, "malformed_ip", Drop;
+    /// The transport header is malformed or cut off.
+    MalformedTransport = 27, "malformed_transport", Drop;
+    /// TCP without SYN and without a flow, and what is not listed is denied.
+    TcpNotOpeningDenied = 28, "tcp_not_opening_denied", Drop;
+    /// Belongs to a flow whose pair was turned off or got another NAT.
+    FlowCut = 29, "flow_cut", Drop;
+    /// The flow table is full, and nothing in it is over.
+    TableFull = 30, "table_full", Drop;
+    /// No source port is free for this server.
+    NoPortLeft = 31, "no_port_left", Drop;
+    /// The target has no address to masquerade to.
+    NoNatAddress = 32, "no_nat_address", Drop;
+    /// Larger than the way out allows, and neither we nor the kernel could send it on translated.
+    TooBigTranslated = 33, "too_big_translated", Drop;
+    /// The flow's way does not lead where it led when it was opened.
+    RouteChanged = 34, "route_changed", Drop;
+    /// A rewrite or redirect failed half-way.
+    WriteFailed = 35, "write_failed", Drop;
+    /// The flow changed hands on another CPU at this very moment; a retransmission will do.
+    FlowContended = 36, "flow_contended", Drop;
+}
+
+impl Reason {
+    /// How many counters there are: one for each reason, and the one of packets seen at 0.
+    pub const COUNTERS: u32 = Self::ALL.len() as u32 + 1;
+
+    /// The reason of that number.
+    #[must_use]
+    pub fn from_number(number: u32) -> Option<Self> {
+        let index = usize::try_from(number.checked_sub(1)?).ok()?;
+        Self::ALL.get(index).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_dense_and_in_order() {
+        for (index, reason) in Reason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, index + 1, "{reason:?}");
+            assert_eq!(Reason::from_number(*reason as u32), Some(*reason));
+        }
+        assert_eq!(Reason::from_number(0), None);
+        assert_eq!(Reason::from_number(Reason::COUNTERS), None);
+    }
+
+    #[test]
+    fn names_are_unique_and_snake_case() {
+        for (index, reason) in Reason::ALL.iter().enumerate() {
+            let name = reason.name();
+            assert!(name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'));
+            assert!(Reason::ALL.iter().skip(index + 1).all(|other| other.name() != name));
+            assert!(reason.explanation().ends_with('.'), "{reason:?}");
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The documents of the API. People script against them: fields are added, never renamed or removed.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+/// A number for each direction of a flow.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct BothWays {
+    /// As the opening packet went.
+    pub original: u64,
+    /// Back.
+    pub reply: u64,
+}
+
+/// Addresses and ports of one side of the translation.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct FlowTuple {
+    /// Source address.
+    pub src: Ipv4Addr,
+    /// Source port; the identifier of an ICMP echo.
+    pub src_port: u16,
+    /// Destination address.
+    pub dst: Ipv4Addr,
+    /// Destination port; 0 for ICMP.
+    pub dst_port: u16,
+}
+
+/// One live flow.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Flow {
+    /// The end that opened it.
+    pub from: String,
+    /// The end that answers.
+    pub to: String,
+    /// `tcp`, `udp` or `icmp`.
+    pub proto: String,
+    /// Where it is in its life: `opening`, `established`, `one_way` and so on.
+    pub state: String,
+    /// `masquerade`, `none`, or the address that its pair had when it was opened.
+    pub nat: String,
+    /// As the client sent it.
+    pub original: FlowTuple,
+    /// As the server sees it.
+    pub translated: FlowTuple,
+    /// Packets forwarded.
+    pub packets: BothWays,
+    /// Bytes forwarded, Ethernet headers included.
+    pub bytes: BothWays,
+    /// Seconds since it was opened.
+    pub age_s: u64,
+    /// Seconds since its last packet.
+    pub idle_s: u64,
+    /// Seconds until it is over where no packet comes.
+    pub expires_s: u64,
+}
+
+/// One listed pair.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Pair {
+    /// The end that opens flows.
+    pub from: String,
+    /// The end that answers.
+    pub to: String,
+    /// `allowed` or `denied`.
+    pub state: PairState,
+    /// `masquerade`, `none` or an address.
+    pub nat: String,
+    /// Its flows drain when it is turned off or its NAT changes.
+    #[serde(default)]
+    pub drain: bool,
+}
+
+/// State of a listed pair.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PairState {
+    /// New flows are made.
+    Allowed,
+    /// Everything is dropped.
+    Denied,
+}
+
+/// Body of `PUT /v1/pairs/{from}/{to}`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PairChange {
+    /// The state it gets.
+    pub state: PairState,
+    /// `masquerade`, `none` or an address; where absent, what it had, else `masquerade`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nat: Option<String>,
+    /// Let the flows that exist finish.
+    #[serde(default)]
+    pub drain: bool,
+}
+
+/// Counters of one reason.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ReasonCount {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes, Ethernet headers included.
+    pub bytes: u64,
+    /// `redirect`, `pass` or `drop`.
+    pub verdict: String,
+    /// What it means.
+    #[serde(default)]
+    pub explanation: String,
+}
+
+/// Counters of one pair.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PairCount {
+    /// The end that opens flows.
+    pub from: String,
+    /// The end that answers.
+    pub to: String,
+    /// Packets forwarded, both directions together.
+    pub packets: u64,
+    /// Bytes forwarded, both directions together.
+    pub bytes: u64,
+    /// Live flows.
+    pub flows: u64,
+    /// Packets dropped because of this pair.
+    pub refused: u64,
+    /// Packets forwarded in each direction.
+    #[serde(default)]
+    pub packets_by_direction: BothWays,
+    /// Bytes forwarded in each direction.
+    #[serde(default)]
+    pub bytes_by_direction: BothWays,
+    /// Flows opened since the pair was listed.
+    #[serde(default)]
+    pub flows_created: u64,
+}
+
+/// How full the flow table is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct FlowTable {
+    /// Flows that are alive.
+    pub live: u64,
+    /// Flows there can be.
+    pub limit: u64,
+}
+
+/// Answer of `GET /v1/stats`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Stats {
+    /// Packets seen.
+    pub packets: u64,
+    /// Bytes seen.
+    pub bytes: u64,
+    /// Every reason, also those that never happened.
+    pub reasons: BTreeMap<String, ReasonCount>,
+    /// Every listed pair.
+    pub pairs: Vec<PairCount>,
+    /// The flow table.
+    pub flows: FlowTable,
+}
+
+/// One managed end.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Bridge {
+    /// Interface name.
+    pub name: String,
+    /// Its ifindex.
+    pub ifindex: u32,
+    /// IPv4 addresses with their prefix length: `172.18.0.1/16`.
+    pub addresses: Vec<String>,
+    /// MTU in bytes.
+    pub mtu: u32,
+    /// Names of its ports.
+    pub ports: Vec<String>,
+    /// `tcx` or `clsact`.
+    pub attached: String,
+    /// `bridge` or `uplink`.
+    pub kind: String,
+}
+
+/// Answer of `GET /v1/status`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Status {
+    /// `running`, or `daemon down` where it was read from the pins.
+    pub state: String,
+    /// Version of the daemon.
+    pub version: String,
+    /// Layout version of the maps.
+    pub abi: u32,
+    /// Process id of the daemon.
+    pub pid: Option<u32>,
+    /// Seconds since the daemon became ready.
+    pub uptime_s: Option<u64>,
+    /// What happens to pairs that are not listed: `kernel` or `deny`.
+    pub unlisted: String,
+    /// Where the maps and links are pinned.
+    pub pin_dir: String,
+    /// The control socket.
+    pub socket: String,
+    /// The network namespace, as the user named it.
+    pub netns: Option<String>,
+    /// Names of the managed ends.
+    pub bridges: Vec<String>,
+    /// How many ports are attached.
+    pub ports: u64,
+    /// How many pairs are allowed.
+    pub pairs_allowed: u64,
+    /// How many pairs are denied.
+    pub pairs_denied: u64,
+    /// The flow table.
+    pub flows: FlowTable,
+    /// What an operator should know: ports that could not be attached and the like.
+    pub warnings: Vec<String>,
+}
+
+/// Body of every answer that is not a success.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Problem {
+    /// `usage` where the caller asked wrongly (exit status 2), `failed` where it could not be done (1).
+    pub kind: ProblemKind,
+    /// What is wrong, with the name of the thing, and what to do.
+    pub error: String,
+}
+
+/// Who has to act on a [`Problem`].
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProblemKind {
+    /// The caller asked wrongly.
+    Usage,
+    /// It could not be done.
+    Failed,
+}

@@ -1,0 +1,5 @@
+//! bridgefwd in userspace: the loader and daemon, the control API, the commands and views, the
+//! host's facts, and the lab. The packet path is not here: see `bridgefwd-ebpf` and
+//! `bridgefwd-common`.
+
+pub mod api;

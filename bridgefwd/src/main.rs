@@ -1,0 +1,2 @@
+//! The `bridgefwd` command.
+fn main() {}
