@@ -3,3 +3,5 @@
 //! `bridgefwd-common`.
 
 pub mod api;
+pub mod failure;
+pub mod instance;
