@@ -5,3 +5,4 @@
 pub mod api;
 pub mod failure;
 pub mod instance;
+pub mod views;
