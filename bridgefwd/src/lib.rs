@@ -4,5 +4,6 @@
 
 pub mod api;
 pub mod failure;
+pub mod host;
 pub mod instance;
 pub mod views;
