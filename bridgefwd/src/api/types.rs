@@ -56,14 +56,14 @@ pub struct Flow {
     pub expires_s: u64,
 }
 
-/// Which flows are asked for: query of `GET /v1/flows`. What is absent matches everything.
+/// Query of `GET /v1/flows`: which flows; what is absent does not matter.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlowFilter {
-    /// The end that opened it.
+    /// Opened by this end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// The end that answers.
+    /// Answered by this end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
     /// `tcp`, `udp` or `icmp`.
