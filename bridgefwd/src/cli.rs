@@ -10,21 +10,21 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::daemon::AttachChoice;
 use crate::instance::Instance;
 
-/// A fast path between Linux bridges: forwarding and source NAT in the kernel, before its own IP
-/// stack, for the pairs of bridges that you allow.
+/// A fast path between Linux bridges, for the pairs that you allow.
 #[derive(Debug, Parser)]
 #[command(
     name = "bridgefwd",
     version,
     max_term_width = 100,
     after_help = "\
+Every namespace has its own /run/bridgefwd/bridgefwd[-NETNS].sock and
+/sys/fs/bpf/bridgefwd[-NETNS]. The environment can give BRIDGEFWD_NETNS,
+BRIDGEFWD_SOCKET and BRIDGEFWD_PIN_DIR.
 Exit status: 0 done, 1 it could not be done, 2 asked wrongly, 3 no daemon.
 
 Examples:
   bridgefwd run --bridge shop_front --bridge shop_db
-  bridgefwd pair allow shop_front shop_db
-  bridgefwd flows
-`bridgefwd help COMMAND` has examples of each command."
+  bridgefwd pair allow shop_front shop_db"
 )]
 pub struct Cli {
     /// Which bridgefwd.
@@ -39,17 +39,15 @@ pub struct Cli {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Which bridgefwd")]
 pub struct GlobalOptions {
-    /// Network namespace, by name or path; every namespace has a bridgefwd of its own
-    #[arg(long, global = true, env = "BRIDGEFWD_NETNS", hide_env_values = true)]
+    /// Network namespace to work in
+    #[arg(long, global = true, env = "BRIDGEFWD_NETNS", hide_env = true)]
     #[arg(value_name = "NAME|PATH", value_parser = NonEmptyStringValueParser::new())]
     pub netns: Option<String>,
-    /// Control socket [default: /run/bridgefwd/bridgefwd[-NETNS].sock]
-    #[arg(long, global = true, env = "BRIDGEFWD_SOCKET", hide_env_values = true)]
-    #[arg(value_name = "PATH")]
+    /// Control socket
+    #[arg(long, global = true, env = "BRIDGEFWD_SOCKET", hide_env = true, value_name = "PATH")]
     pub socket: Option<PathBuf>,
-    /// Folder in bpffs for maps and links [default: /sys/fs/bpf/bridgefwd[-NETNS]]
-    #[arg(long, global = true, env = "BRIDGEFWD_PIN_DIR", hide_env_values = true)]
-    #[arg(value_name = "DIR")]
+    /// Folder of the pinned maps and links
+    #[arg(long, global = true, env = "BRIDGEFWD_PIN_DIR", hide_env = true, value_name = "DIR")]
     pub pin_dir: Option<PathBuf>,
 }
 
@@ -64,7 +62,7 @@ impl GlobalOptions {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Load, attach to the bridges and their ports, and serve the other commands
+    /// Attach to bridges and their ports, and serve the other commands
     Run(RunOptions),
     /// Say who may open flows to whom
     #[command(subcommand)]
@@ -84,9 +82,10 @@ pub enum Command {
 /// `bridgefwd run`
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Stays in the foreground; prints a line that starts with \"ready\" once traffic would be
-forwarded. Ended with Ctrl-C or SIGTERM, the kernel goes on forwarding by what is pinned;
-`bridgefwd down` takes that away too.
+Stays in the foreground; prints a line that starts with \"ready\" once traffic
+would be forwarded. After Ctrl-C or SIGTERM the kernel goes on forwarding by
+what is pinned; `bridgefwd down` takes that away too. BRIDGEFWD_LOG=debug logs
+more.
 
 Examples:
   bridgefwd run --bridge shop_front --bridge shop_db
@@ -95,20 +94,21 @@ Examples:
 pub struct RunOptions {
     /// Bridge to manage; several after one --bridge, or one after each
     #[arg(long = "bridge", value_name = "NAME", num_args = 1..)]
-    #[arg(required_unless_present = "config", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub bridges: Vec<String>,
-    /// Ordinary interface to manage as an end of pairs; several as with --bridge
+    /// Ordinary interface to manage; several as with --bridge
     #[arg(long = "uplink", value_name = "NAME", num_args = 1..)]
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub uplinks: Vec<String>,
-    /// What happens between managed bridges that are in no pair [default: kernel]
-    #[arg(long, value_name = "WHAT")]
+    /// Traffic that is in no pair: the kernel's, or dropped [default: kernel]
+    #[arg(long, value_name = "kernel|deny", hide_possible_values = true)]
     pub unlisted: Option<UnlistedChoice>,
-    /// Read bridges, pairs and settings from this TOML file; options given here come first
+    /// Bridges, pairs and settings in TOML; options come first
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// How to attach
-    #[arg(long, value_name = "HOW", default_value = "auto")]
+    /// How to attach; TCX needs Linux 6.6
+    #[arg(long, value_name = "auto|tcx|clsact", default_value = "auto")]
+    #[arg(hide_possible_values = true)]
     pub attach: AttachOption,
     /// How many flows there can be at one time [default: 65536]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -119,8 +119,10 @@ pub struct RunOptions {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum UnlistedChoice {
     /// Left to the kernel and its firewall, as without bridgefwd
+    #[value(help = None)]
     Kernel,
     /// Dropped
+    #[value(help = None)]
     Deny,
 }
 
@@ -137,10 +139,13 @@ impl From<UnlistedChoice> for Unlisted {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum AttachOption {
     /// By TCX where the kernel has it, else by clsact
+    #[value(help = None)]
     Auto,
     /// By a TCX link (Linux 6.6 and later)
+    #[value(help = None)]
     Tcx,
     /// By a filter on a clsact qdisc
+    #[value(help = None)]
     Clsact,
 }
 
@@ -266,8 +271,8 @@ pub struct StatsOptions {
 /// `bridgefwd status`
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Exit status 0 where the daemon runs, 3 where it does not; what it left in the kernel is shown
-either way.
+Exit status 0 where the daemon runs, 3 where it does not; what it left in the
+kernel is shown either way.
 
 Examples:
   bridgefwd status
@@ -398,7 +403,6 @@ mod tests {
     #[test]
     fn what_is_asked_wrongly_is_refused() {
         for (line, kind) in [
-            ("bridgefwd run", ErrorKind::MissingRequiredArgument),
             ("bridgefwd run --bridge", ErrorKind::InvalidValue),
             ("bridgefwd run --bridge a --unlisted maybe", ErrorKind::InvalidValue),
             ("bridgefwd run --bridge a --max-flows 0", ErrorKind::ValueValidation),

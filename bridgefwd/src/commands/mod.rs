@@ -102,7 +102,7 @@ fn check_netns(instance: &Instance) -> Result<()> {
     match path.try_exists() {
         Ok(true) => Ok(()),
         Ok(false) => Err(Failure::failed(format!(
-            "there is no network namespace {netns} ({}); there is {}",
+            "there is no network namespace {netns} ({}); {}",
             path.display(),
             netns_names(Path::new(NETNS_DIR))
         ))),
@@ -121,7 +121,11 @@ fn netns_names(dir: &Path) -> String {
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .collect();
     names.sort();
-    if names.is_empty() { "none that has a name".into() } else { names.join(", ") }
+    if names.is_empty() {
+        "none has a name here".into()
+    } else {
+        format!("there are {}", names.join(", "))
+    }
 }
 
 #[cfg(test)]
@@ -147,7 +151,7 @@ mod tests {
         std::fs::write(dir.join("a"), "").unwrap();
         let two = netns_names(&dir);
         std::fs::remove_dir_all(&dir).unwrap();
-        assert_eq!(none, "none that has a name");
-        assert_eq!(two, "a, b");
+        assert_eq!(none, "none has a name here");
+        assert_eq!(two, "there are a, b");
     }
 }

@@ -15,6 +15,12 @@ use crate::instance::Instance;
 const LOG_VARIABLE: &str = "BRIDGEFWD_LOG";
 
 pub(super) fn run(options: RunOptions, instance: Instance) -> Result<()> {
+    if options.bridges.is_empty() && options.config.is_none() {
+        return Err(Failure::usage(
+            "run manages no bridge: name some with --bridge NAME..., or give a file that does \
+             with --config FILE",
+        ));
+    }
     // Threads start in the namespace of the thread that makes them: enter it before the runtime.
     enter_netns(&instance)?;
     start_log()?;
