@@ -3,6 +3,8 @@
 //! `bridgefwd-common`.
 
 pub mod api;
+pub mod commands;
 pub mod failure;
 pub mod host;
 pub mod instance;
+pub mod lab;
