@@ -8,3 +8,4 @@ pub mod failure;
 pub mod host;
 pub mod instance;
 pub mod lab;
+pub mod views;
