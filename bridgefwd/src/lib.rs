@@ -10,4 +10,5 @@ pub mod datapath;
 pub mod failure;
 pub mod host;
 pub mod instance;
+pub mod lab;
 pub mod views;

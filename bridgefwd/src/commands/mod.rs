@@ -4,6 +4,7 @@
 mod bridges;
 mod down;
 mod flows;
+pub mod lab;
 mod output;
 mod pair;
 mod run;
@@ -38,6 +39,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Status(options) => status::run(&options, &instance),
         Command::Bridges(options) => bridges::run(&options, &instance),
         Command::Down(_) => down::run(&instance),
+        Command::Lab(command) => lab::run(&command),
     }
 }
 
