@@ -7,8 +7,8 @@ use serde::Serialize;
 use crate::failure::{Failure, Result};
 use crate::host::netns;
 use crate::lab::build::{self, Up};
-use crate::lab::servers;
 use crate::lab::topology::{self, HOSTS, HTTP_PORT, LabHost, PREFIX_LENGTH, ROUTER};
+use crate::lab::{servers, tour};
 
 /// What to do with the lab.
 #[derive(Clone, Debug, Eq, PartialEq, Subcommand)]
@@ -23,6 +23,8 @@ pub enum LabCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Make the lab, show bridgefwd at work in it step by step, and take it away
+    Tour,
     /// Be the server of a host (the lab starts these itself)
     #[command(hide = true)]
     Serve {
@@ -54,6 +56,7 @@ pub fn run(command: &LabCommand) -> Result<()> {
         LabCommand::Up => up(),
         LabCommand::Down => down(),
         LabCommand::List { json } => list(*json),
+        LabCommand::Tour => tour::run(),
         LabCommand::Serve { name } => servers::serve(name),
     }
 }

@@ -2,9 +2,17 @@
 //! with real servers to talk to; and the tour, which shows bridgefwd at work in it.
 
 pub mod build;
-pub mod servers;
-pub mod topology;
-
+pub mod conversation;
 pub mod daemon;
+pub mod kernel;
+pub mod live;
+pub mod load;
+pub mod matrix;
 pub mod probe;
 pub mod processes;
+pub mod report;
+pub mod screen;
+pub mod servers;
+pub mod steps;
+pub mod topology;
+pub mod tour;
