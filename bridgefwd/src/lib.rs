@@ -4,4 +4,5 @@
 
 pub mod api;
 pub mod failure;
+pub mod host;
 pub mod instance;
