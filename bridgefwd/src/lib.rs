@@ -3,6 +3,9 @@
 //! `bridgefwd-common`.
 
 pub mod api;
+pub mod daemon;
+pub mod datapath;
 pub mod failure;
 pub mod host;
 pub mod instance;
+pub mod policy;

@@ -1,7 +1,7 @@
 //! The BPF filesystem, where maps and links outlive the daemon.
 
 use std::fs;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open, statfs};
@@ -56,7 +56,7 @@ pub fn is_on_bpffs(path: &Path) -> bool {
 
 /// The right to write to the maps below a folder; gone with the process, however it ends.
 #[derive(Debug)]
-pub struct WriterLock(OwnedFd);
+pub struct WriterLock(#[expect(dead_code, reason = "the lock is held while this is open")] OwnedFd);
 
 impl WriterLock {
     /// Takes the lock of `dir`, which must exist. `None` where another process holds it.
@@ -75,12 +75,6 @@ impl WriterLock {
             Err(Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(failed(error)),
         }
-    }
-}
-
-impl std::os::fd::AsFd for WriterLock {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
     }
 }
 

@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::{AsRawFd as _, RawFd};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader,
@@ -131,17 +130,8 @@ pub struct Changes {
 /// The kernel's news about interfaces and IPv4 addresses.
 #[derive(Debug)]
 pub struct Events {
-    socket: AsyncFd<EventSocket>,
+    socket: AsyncFd<Socket>,
     buffer: Vec<u8>,
-}
-
-#[derive(Debug)]
-struct EventSocket(Socket);
-
-impl std::os::fd::AsRawFd for EventSocket {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
 }
 
 impl Events {
@@ -156,7 +146,10 @@ impl Events {
         socket.set_non_blocking(true)?;
         socket.add_membership(GROUP_LINK)?;
         socket.add_membership(GROUP_IPV4_ADDRESS)?;
-        let socket = AsyncFd::with_interest(EventSocket(socket), Interest::READABLE)?;
+        // SAFETY: the socket owns its file descriptor, never gives it away, and closes it only when
+        // it is dropped, after its registration.
+        let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }
+            .map_err(|error| io::Error::other(error.to_string()))?;
         Ok(Self { socket, buffer: Vec::with_capacity(RECEIVE_BYTES) })
     }
 
@@ -172,7 +165,7 @@ impl Events {
             let mut ready = self.socket.readable().await?;
             loop {
                 self.buffer.clear();
-                match ready.get_inner().0.recv(&mut self.buffer, 0) {
+                match ready.get_inner().recv(&mut self.buffer, 0) {
                     Ok(_) => {
                         any = true;
                         note(&self.buffer, &mut changes);
@@ -180,7 +173,10 @@ impl Events {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     // The kernel had more to say than the socket could hold.
-                    Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error()) => {
+                    Err(error)
+                        if error.raw_os_error()
+                            == Some(rustix::io::Errno::NOBUFS.raw_os_error()) =>
+                    {
                         any = true;
                         changes.lost = true;
                     }
