@@ -14,7 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aya_log::EbpfLogger;
-use bridgefwd_common::contract::{AttachKind, Unlisted};
+use bridgefwd_common::contract::AttachKind;
+pub use bridgefwd_common::contract::Unlisted;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
