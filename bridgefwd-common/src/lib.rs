@@ -11,6 +11,10 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+#[macro_use]
+extern crate std;
+
 pub mod contract;
 pub mod decide;
 pub mod packet;

@@ -141,6 +141,8 @@ reasons! {
     WriteFailed = 35, "write_failed", Drop;
     /// The flow changed hands on another CPU at this very moment; a retransmission will do.
     FlowContended = 36, "flow_contended", Drop;
+    /// A reply whose TTL is used up; the kernel would take it for its own.
+    TtlExpiredReply = 37, "ttl_expired_reply", Drop;
 }
 
 impl Reason {

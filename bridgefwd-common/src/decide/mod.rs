@@ -1,1 +1,48 @@
-//! What to do with a packet.
+//! What to do with a packet: values in, a [`Plan`] or a [`Reason`] out.
+//!
+//! - [`policy`]: may this packet open a flow?
+//! - [`established`]: what does a packet of a known flow do?
+//! - [`nat`]: which source does it leave with?
+//! - [`tcp`]: where is a connection in its life?
+//! - [`translate`]: the header bytes that change.
+
+pub mod established;
+pub mod nat;
+pub mod policy;
+pub mod tcp;
+pub mod translate;
+
+use crate::Reason;
+use crate::contract::Tuple;
+
+/// How a packet leaves. Made only after every check has passed: nothing that fails later may let
+/// the packet go on to the kernel.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Plan {
+    /// Addresses and ports it leaves with.
+    pub leaving: Tuple,
+    /// TTL it leaves with; at least 1.
+    pub ttl: u8,
+    /// ifindex of the end that it leaves by.
+    pub out_end: u32,
+    /// Address of the neighbour that it is sent to, wire order.
+    pub next_hop: [u8; 4],
+    /// What it is counted under.
+    pub reason: Reason,
+}
+
+/// What the kernel's routing says of a destination.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Route {
+    /// It is forwarded by this interface to this neighbour.
+    Via {
+        /// ifindex of the way out.
+        ifindex: u32,
+        /// The neighbour, wire order.
+        next_hop: [u8; 4],
+    },
+    /// It would be, but is larger than the way out allows.
+    TooBig,
+    /// It is not forwarded.
+    No(Reason),
+}

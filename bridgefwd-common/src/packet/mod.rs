@@ -1,1 +1,4 @@
 //! Headers and checksums, by value.
+
+pub mod checksum;
+pub mod headers;

@@ -1,0 +1,118 @@
+//! What a packet of a known flow does.
+
+use super::{Plan, Route, tcp};
+use crate::Reason;
+use crate::contract::{Direction, Flow, FlowState, PairRule, Settings};
+use crate::packet::headers::{Ipv4, Segment, Transport};
+
+/// What the flow table has for a packet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Known {
+    /// It belongs to this flow, which will be in that state after it.
+    Continues(FlowState),
+    /// The flow is over: the packet is the first of a new one, if of any.
+    Over,
+}
+
+const NS_PER_S: u64 = 1_000_000_000;
+
+/// Has no packet refreshed the flow for longer than its state allows?
+#[inline(always)]
+#[must_use]
+pub fn is_over(state: FlowState, last_seen_ns: u64, now_ns: u64, settings: &Settings) -> bool {
+    // Masked, so that the verifier sees that the index is in bounds.
+    let index = state as usize & 0xf;
+    if index >= FlowState::COUNT {
+        return true;
+    }
+    let timeout_ns = u64::from(settings.timeouts_s[index]) * NS_PER_S;
+    now_ns.saturating_sub(last_seen_ns) >= timeout_ns
+}
+
+/// Does the packet that found this flow still belong to it?
+///
+/// # Errors
+/// The reason why it is refused. All of them drop: whatever belongs to a flow is never left to the
+/// kernel, which would forward it untranslated or answer it with a reset.
+#[inline(always)]
+pub fn recognise(
+    segment: &Segment,
+    flow: &Flow,
+    direction: Direction,
+    rule: &PairRule,
+    end: u32,
+    now_ns: u64,
+    settings: &Settings,
+) -> Result<Known, Reason> {
+    let state = FlowState::from_byte(flow.state);
+    let arrives_by = match direction {
+        Direction::Original => flow.from,
+        Direction::Reply => flow.to,
+    };
+    if is_over(state, flow.last_seen_ns, now_ns, settings) {
+        return Ok(Known::Over);
+    }
+    if arrives_by != end {
+        return Err(Reason::WrongEnd);
+    }
+    if rule.generation != flow.pair_generation {
+        // The pair was turned off, or its NAT changed. What can begin anew does so under the
+        // pair as it is now; a connection in full course cannot.
+        let begins_anew = matches!(direction, Direction::Original)
+            && (!matches!(segment.transport, Transport::Tcp) || segment.tcp_flags.opens());
+        return if begins_anew { Ok(Known::Over) } else { Err(Reason::FlowCut) };
+    }
+    if !rule.policy.forwards_existing() {
+        return Err(Reason::PairDenied);
+    }
+    Ok(match segment.transport {
+        Transport::Tcp if tcp::reopens(state, direction, segment.tcp_flags) => Known::Over,
+        Transport::Tcp => Known::Continues(tcp::next_state(state, direction, segment.tcp_flags)),
+        Transport::Udp => Known::Continues(match direction {
+            Direction::Original => state,
+            Direction::Reply => FlowState::UdpTwoWay,
+        }),
+        Transport::Echo => Known::Continues(state),
+    })
+}
+
+/// How a packet of a known flow leaves.
+///
+/// # Errors
+/// The reason why it does not. What the kernel answers from the right address is left to it; that
+/// is only ever a packet of the original direction, since a reply is addressed to the host itself.
+#[inline(always)]
+pub fn plan(ip: &Ipv4, flow: &Flow, direction: Direction, route: Route) -> Result<Plan, Reason> {
+    let (out_end, reason) = match direction {
+        Direction::Original => (flow.to, Reason::Forwarded),
+        Direction::Reply => (flow.from, Reason::ForwardedReply),
+    };
+    if ip.ttl <= 1 {
+        return Err(match direction {
+            Direction::Original => Reason::TtlExpired,
+            Direction::Reply => Reason::TtlExpiredReply,
+        });
+    }
+    match route {
+        Route::Via { ifindex, next_hop } if ifindex == out_end => Ok(Plan {
+            leaving: flow.leaving(direction),
+            ttl: ip.ttl - 1,
+            out_end,
+            next_hop,
+            reason,
+        }),
+        Route::Via { .. } => Err(Reason::RouteChanged),
+        Route::TooBig => Err(match direction {
+            Direction::Original if ip.dont_fragment => Reason::TooBig,
+            _ => Reason::TooBigTranslated,
+        }),
+        Route::No(reason) => Err(match direction {
+            Direction::Original => reason,
+            Direction::Reply => Reason::RouteChanged,
+        }),
+    }
+}
+
+#[cfg(test)]
+#[path = "established_tests.rs"]
+mod tests;

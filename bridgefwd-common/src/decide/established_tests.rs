@@ -1,0 +1,202 @@
+//! Packets of known flows: what continues, what is over, what is refused, and where it leaves.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::Verdict;
+use crate::contract::{PairKey, PairPolicy, PairState, Tuple};
+use crate::packet::headers::{PROTOCOL_TCP, PROTOCOL_UDP, TcpFlags};
+
+const FROM: u32 = 5;
+const TO: u32 = 6;
+const NOW: u64 = 1_000 * NS_PER_S;
+
+fn tuple(protocol: u8) -> Tuple {
+    Tuple {
+        src: [172, 18, 0, 2],
+        dst: [172, 19, 0, 2],
+        src_port: [0x90, 1],
+        dst_port: [0, 80],
+        protocol,
+        _zero: [0; 3],
+    }
+}
+
+fn flow(state: FlowState) -> Flow {
+    let protocol = if (state as u8) < FlowState::Icmp as u8 { PROTOCOL_UDP } else { PROTOCOL_TCP };
+    let original = tuple(protocol);
+    Flow {
+        generation: 1,
+        pair: 0,
+        pair_generation: 7,
+        state: state as u8,
+        original,
+        translated: Tuple { src: [172, 19, 0, 1], src_port: [4, 1], ..original },
+        from: FROM,
+        to: TO,
+        created_ns: NOW,
+        last_seen_ns: NOW,
+        ..Flow::default()
+    }
+}
+
+fn rule(edit: impl FnOnce(&mut PairRule)) -> PairRule {
+    let mut rule = PairRule {
+        policy: PairPolicy { state: PairState::Allowed as u8, ..PairPolicy::default() },
+        generation: 7,
+        key: PairKey { from: FROM, to: TO },
+        _zero: 0,
+    };
+    edit(&mut rule);
+    rule
+}
+
+fn settings() -> Settings {
+    Settings {
+        abi: 0,
+        unlisted: 0,
+        timeouts_s: Settings::DEFAULT_TIMEOUTS_S,
+        max_flows: 1,
+        local_port_first: 32_768,
+        local_port_last: 60_999,
+        pair_generation: 7,
+    }
+}
+
+fn segment(flow: &Flow, direction: Direction, flags: u8) -> Segment {
+    let transport =
+        if flow.original.protocol == PROTOCOL_UDP { Transport::Udp } else { Transport::Tcp };
+    Segment {
+        tuple: flow.arriving(direction),
+        transport,
+        tcp_flags: TcpFlags(flags),
+        header_len: 20,
+        is_echo_reply: false,
+    }
+}
+
+#[track_caller]
+fn check(
+    state: FlowState,
+    direction: Direction,
+    flags: u8,
+    rule: &PairRule,
+    end: u32,
+    want: Result<Known, Reason>,
+) {
+    let flow = flow(state);
+    let segment = segment(&flow, direction, flags);
+    assert_eq!(recognise(&segment, &flow, direction, rule, end, NOW + 1, &settings()), want);
+}
+
+const ACK: u8 = TcpFlags::ACK;
+const ESTABLISHED: FlowState = FlowState::TcpEstablished;
+
+#[test]
+fn packets_continue_only_by_the_end_of_their_direction() {
+    let allowed = rule(|_| ());
+    let go_on = Ok(Known::Continues(ESTABLISHED));
+    check(ESTABLISHED, Direction::Original, ACK, &allowed, FROM, go_on);
+    check(ESTABLISHED, Direction::Reply, ACK, &allowed, TO, go_on);
+    check(ESTABLISHED, Direction::Original, ACK, &allowed, TO, Err(Reason::WrongEnd));
+    check(ESTABLISHED, Direction::Reply, ACK, &allowed, FROM, Err(Reason::WrongEnd));
+}
+
+#[test]
+fn a_denied_pair_stops_both_directions_unless_it_drains() {
+    let denied = rule(|r| r.policy.state = PairState::Denied as u8);
+    check(ESTABLISHED, Direction::Original, ACK, &denied, FROM, Err(Reason::PairDenied));
+    check(ESTABLISHED, Direction::Reply, ACK, &denied, TO, Err(Reason::PairDenied));
+    let draining = rule(|r| {
+        r.policy.state = PairState::Denied as u8;
+        r.policy.flags = PairPolicy::DRAINING;
+    });
+    check(ESTABLISHED, Direction::Reply, ACK, &draining, TO, Ok(Known::Continues(ESTABLISHED)));
+}
+
+#[test]
+fn after_a_change_of_nat_only_what_can_begin_anew_does() {
+    let changed = rule(|r| r.generation = 8);
+    check(ESTABLISHED, Direction::Original, ACK, &changed, FROM, Err(Reason::FlowCut));
+    check(ESTABLISHED, Direction::Original, TcpFlags::SYN, &changed, FROM, Ok(Known::Over));
+    check(FlowState::UdpTwoWay, Direction::Original, 0, &changed, FROM, Ok(Known::Over));
+    check(FlowState::UdpTwoWay, Direction::Reply, 0, &changed, TO, Err(Reason::FlowCut));
+}
+
+#[test]
+fn an_answer_makes_udp_two_way() {
+    let allowed = rule(|_| ());
+    let two_way = Ok(Known::Continues(FlowState::UdpTwoWay));
+    check(FlowState::UdpOneWay, Direction::Reply, 0, &allowed, TO, two_way);
+    let one_way = Ok(Known::Continues(FlowState::UdpOneWay));
+    check(FlowState::UdpOneWay, Direction::Original, 0, &allowed, FROM, one_way);
+}
+
+#[test]
+fn timeouts_are_by_state() {
+    let settings = settings();
+    for state in FlowState::ALL {
+        let timeout = u64::from(settings.timeouts_s[state as usize]) * NS_PER_S;
+        assert!(is_over(state, NOW, NOW + timeout, &settings), "{state:?}");
+        assert!(timeout == 0 || !is_over(state, NOW, NOW + timeout - 1, &settings), "{state:?}");
+        // A clock read on another CPU may be a little behind.
+        assert!(timeout == 0 || !is_over(state, NOW, NOW - 5, &settings), "{state:?}");
+    }
+}
+
+fn ip(ttl: u8, dont_fragment: bool) -> Ipv4 {
+    Ipv4 {
+        src: [0; 4],
+        dst: [0; 4],
+        ttl,
+        tos: 0,
+        protocol: PROTOCOL_TCP,
+        dont_fragment,
+        fragment: false,
+        header_len: 20,
+        payload_len: 20,
+    }
+}
+
+#[test]
+fn replies_are_never_left_to_the_kernel() {
+    let flow = flow(ESTABLISHED);
+    let routes = [
+        Route::Via { ifindex: FROM, next_hop: [1; 4] },
+        Route::Via { ifindex: 99, next_hop: [1; 4] },
+        Route::TooBig,
+        Route::No(Reason::NoRoute),
+        Route::No(Reason::ForwardingDisabled),
+    ];
+    for route in routes {
+        for ttl in 0..3 {
+            for dont_fragment in [false, true] {
+                let verdict = match plan(&ip(ttl, dont_fragment), &flow, Direction::Reply, route) {
+                    Ok(plan) => plan.reason.verdict(),
+                    Err(reason) => reason.verdict(),
+                };
+                assert_ne!(verdict, Verdict::Pass, "{route:?} ttl {ttl}");
+            }
+        }
+    }
+}
+
+proptest! {
+    /// A plan leaves by the flow's other end, with its translation, never with TTL 0.
+    #[test]
+    fn plans_are_complete(ttl: u8, dont_fragment: bool, reply: bool, ifindex in 4_u32..8) {
+        let flow = flow(ESTABLISHED);
+        let direction = if reply { Direction::Reply } else { Direction::Original };
+        let route = Route::Via { ifindex, next_hop: [9; 4] };
+        match plan(&ip(ttl, dont_fragment), &flow, direction, route) {
+            Ok(plan) => {
+                prop_assert_eq!(plan.out_end, ifindex);
+                prop_assert_eq!(plan.ttl, ttl - 1);
+                prop_assert!(plan.ttl > 0);
+                prop_assert_eq!(plan.leaving, flow.leaving(direction));
+                prop_assert_eq!(plan.reason.verdict(), Verdict::Redirect);
+            }
+            Err(reason) => prop_assert_ne!(reason.verdict(), Verdict::Redirect),
+        }
+    }
+}
