@@ -249,8 +249,9 @@ impl Packet {
                 (6, bytes)
             }
             Transport::Udp { src_port, dst_port, .. } => {
-                let header = UdpHeader::without_ipv4_checksum(src_port, dst_port, self.payload.len())
-                    .expect("fits");
+                let header =
+                    UdpHeader::without_ipv4_checksum(src_port, dst_port, self.payload.len())
+                        .expect("fits");
                 (17, header.to_bytes().to_vec())
             }
             Transport::Icmp { kind, code, rest } => {

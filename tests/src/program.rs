@@ -82,7 +82,7 @@ impl Counters {
 fn object() -> Vec<u8> {
     match std::env::var_os("BRIDGEFWD_OBJECT") {
         Some(path) => std::fs::read(&path).unwrap_or_else(|error| panic!("{path:?}: {error}")),
-        None => bridgefwd::datapath::OBJECT.to_vec(),
+        None => panic!("set BRIDGEFWD_OBJECT"),
     }
 }
 
@@ -144,12 +144,7 @@ impl Program {
     }
 
     /// Manages a bridge and the ports of its hosts, as the daemon would. `edit` changes the entry.
-    pub fn manage_bridge(
-        &mut self,
-        router: &Router,
-        name: &str,
-        edit: impl Fn(&mut Interface),
-    ) {
+    pub fn manage_bridge(&mut self, router: &Router, name: &str, edit: impl Fn(&mut Interface)) {
         let bridge = router.bridge(name);
         let mut entry = interface_of(bridge);
         edit(&mut entry);
@@ -193,8 +188,7 @@ impl Program {
         let one = Counter { packets: 1, bytes: frame.len() as u64 };
         let mut reasons = Vec::new();
         for (number, (new, old)) in (0u32..).zip(counted.reasons.iter().zip(&before.reasons)) {
-            let more =
-                Counter { packets: new.packets - old.packets, bytes: new.bytes - old.bytes };
+            let more = Counter { packets: new.packets - old.packets, bytes: new.bytes - old.bytes };
             match Reason::from_number(number) {
                 None => assert_eq!(more, one, "packets seen"),
                 Some(_) if more == Counter::default() => {}

@@ -166,9 +166,8 @@ pub fn arrives(socket: &UdpSocket, patience: Duration) -> bool {
 /// within `patience`.
 #[track_caller]
 pub fn ping(ns: &Namespace, to: Ipv4Addr, id: u16, count: u16, patience: Duration) -> u16 {
-    let socket = ns.run(|| {
-        Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).expect("ICMP socket")
-    });
+    let socket = ns
+        .run(|| Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).expect("ICMP socket"));
     socket.set_read_timeout(Some(Duration::from_millis(20))).expect("timeout");
     (1..=count).filter(|&sequence| ping_once(&socket, to, id, sequence, patience)).count() as u16
 }

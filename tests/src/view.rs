@@ -95,12 +95,13 @@ pub fn internet_checksum(parts: &[&[u8]]) -> u16 {
 fn transport_checksum(packet: &[u8]) -> Option<(usize, u16)> {
     let start = usize::from(packet[0] & 15) * 4;
     let total = usize::from(u16::from_be_bytes([packet[2], packet[3]]));
-    let offset = start + match packet[9] {
-        1 => 2,
-        6 => 16,
-        17 => 6,
-        _ => return None,
-    };
+    let offset = start
+        + match packet[9] {
+            1 => 2,
+            6 => 16,
+            17 => 6,
+            _ => return None,
+        };
     let mut transport = packet[start..total].to_vec();
     transport[offset - start..offset - start + 2].fill(0);
     let length = u16::try_from(total - start).ok()?.to_be_bytes();
