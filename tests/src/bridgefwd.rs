@@ -27,11 +27,12 @@ pub struct Output {
 /// One bridgefwd in one namespace: a socket and a pin directory of its own, and maybe a running
 /// daemon. When it is dropped the daemon is stopped and `down` is run; pins that are left then are
 /// a failure.
-pub struct Bridgefwd<'ns> {
-    ns: &'ns Namespace,
+pub struct Bridgefwd {
+    ns: Arc<Namespace>,
     folder: TempDir,
     /// The pin directory.
     pub pin_dir: PathBuf,
+    netns: Option<String>,
     daemon: Option<Daemon>,
 }
 
@@ -53,19 +54,26 @@ pub fn binary() -> PathBuf {
     path
 }
 
-impl<'ns> Bridgefwd<'ns> {
+impl Bridgefwd {
     /// Nothing is started yet.
     #[must_use]
-    pub fn new(ns: &'ns Namespace) -> Self {
+    pub fn new(ns: &Arc<Namespace>) -> Self {
         let folder = tempfile::Builder::new().prefix("bfwt-").tempdir().expect("folder");
         let pin_dir = Path::new(BPFFS).join(unique_name("pins"));
-        Self { ns, folder, pin_dir, daemon: None }
+        Self { ns: Arc::clone(ns), folder, pin_dir, netns: None, daemon: None }
+    }
+
+    /// With `--netns` on every command line.
+    #[must_use]
+    pub fn in_netns(mut self, netns: &str) -> Self {
+        self.netns = Some(netns.to_owned());
+        self
     }
 
     /// With a daemon running, see [`Bridgefwd::start`].
     #[must_use]
     #[track_caller]
-    pub fn run(ns: &'ns Namespace, args: &[&str]) -> Self {
+    pub fn run(ns: &Arc<Namespace>, args: &[&str]) -> Self {
         let mut this = Self::new(ns);
         this.start(args);
         this
@@ -97,7 +105,7 @@ impl<'ns> Bridgefwd<'ns> {
     pub fn try_start(&mut self, args: &[&str]) -> Result<Duration, Output> {
         assert!(self.daemon.is_none(), "a daemon runs already");
         let begin = Instant::now();
-        let mut daemon = Daemon::spawn(self.ns, self.command_line("run").args(args));
+        let mut daemon = Daemon::spawn(&self.ns, self.command_line("run").args(args));
         let mut said = String::new();
         loop {
             match daemon.stdout.recv_timeout(PATIENCE.saturating_sub(begin.elapsed())) {
@@ -155,7 +163,7 @@ impl<'ns> Bridgefwd<'ns> {
     pub fn cli(&self, args: &[&str]) -> Output {
         let mut command = self.command_line(args[0]);
         command.args(&args[1..]);
-        output_in(self.ns, &mut command)
+        output_in(&self.ns, &mut command)
     }
 
     /// Runs a command that must succeed, without a word on standard error. Returns its output.
@@ -176,6 +184,9 @@ impl<'ns> Bridgefwd<'ns> {
 
     fn command_line(&self, command: &str) -> Command {
         let mut line = Command::new(binary());
+        if let Some(netns) = &self.netns {
+            line.args(["--netns", netns]);
+        }
         line.arg("--socket").arg(self.socket()).arg("--pin-dir").arg(&self.pin_dir).arg(command);
         line
     }
@@ -224,7 +235,7 @@ impl Daemon {
     }
 }
 
-impl Drop for Bridgefwd<'_> {
+impl Drop for Bridgefwd {
     fn drop(&mut self) {
         let failing = std::thread::panicking();
         let down = self.pin_dir.exists().then(|| self.cli(&["down"]));

@@ -1,8 +1,9 @@
 //! The compiled program under `BPF_PROG_TEST_RUN`, with maps of its own.
 
 use std::collections::HashMap;
+use std::path::Path;
 
-use aya::maps::{Array, HashMap as BpfHashMap, MapData, PerCpuArray, PerCpuValues, Queue};
+use aya::maps::{Array, HashMap as BpfHashMap, Map, MapData, PerCpuArray, PerCpuValues, Queue};
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
 use bridgefwd_common::contract::{
@@ -341,4 +342,16 @@ pub fn port_of(host: &Host, bridge: &Interface) -> Interface {
         name: Interface::name_bytes(&host.port),
         ..*bridge
     }
+}
+
+/// Reads and changes the settings in a pinned map, as somebody else's program might have left them.
+/// Returns what they are afterwards.
+#[track_caller]
+pub fn edit_pinned_settings(pin_dir: &Path, edit: impl FnOnce(&mut Settings)) -> Settings {
+    let data = MapData::from_pin(pin_dir.join(MAP_SETTINGS)).expect("pinned settings");
+    let mut array = Array::<_, Plain<Settings>>::try_from(Map::Array(data)).expect(MAP_SETTINGS);
+    let mut settings = array.get(&0, 0).expect("settings").0;
+    edit(&mut settings);
+    array.set(0, Plain(settings), 0).expect("settings");
+    settings
 }

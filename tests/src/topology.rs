@@ -1,6 +1,7 @@
 //! A router with bridges, and hosts plugged into them as containers are.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
 
 use crate::namespaces::Namespace;
 
@@ -70,7 +71,7 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Router {
     /// The router's namespace.
-    pub ns: Namespace,
+    pub ns: Arc<Namespace>,
     /// Its hosts, in the order in which they were plugged in.
     pub hosts: Vec<Host>,
     options: Options,
@@ -84,7 +85,7 @@ impl Router {
     #[must_use]
     #[track_caller]
     pub fn new(options: Options, hosts: &[&'static str]) -> Self {
-        let ns = Namespace::new("router");
+        let ns = Arc::new(Namespace::new("router"));
         ns.sysctl("net/ipv4/ip_forward", if options.forwarding { "1" } else { "0" });
         // Absent where br_netfilter is not loaded: then nothing can be called.
         let nf = "/proc/sys/net/bridge/bridge-nf-call-iptables";
