@@ -1,0 +1,152 @@
+//! The command line.
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// bridgefwd's front door: set-up, build, run, test.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    version,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  cargo xtask run                     build, then the tour of the lab: the whole job on real packets
+  cargo xtask build                   target/release/bridgefwd, one file with the eBPF program inside
+  cargo xtask test                    every layer of tests
+  cargo xtask test netns -- toggle    the tests of one layer whose name contains \"toggle\"
+
+Exit status: 0 done, 1 it could not be done (or a test failed), 2 it was asked wrongly.
+`cargo xtask run` passes on the status of bridgefwd."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Find or install what the eBPF build and the tests need
+    #[command(after_help = "\
+Looks for a rustup nightly with rust-src and a bpf-linker for its LLVM; failing that, for Debian's
+own Rust for the web with a core library for BPF. Installs what is missing: packages by apt-get (as root,
+or by sudo where that asks no password) and bpf-linker by cargo, kept in
+$XDG_CACHE_HOME/bridgefwd (~/.cache/bridgefwd). Asks nothing. A second run only looks.
+
+The other commands do this by themselves.
+
+Example:
+  cargo xtask setup")]
+    Setup,
+
+    /// Build the eBPF object, and target/release/bridgefwd with it inside
+    #[command(after_help = "\
+Example:
+  cargo xtask build && scp target/release/bridgefwd other-host:")]
+    Build,
+
+    /// Build, then run bridgefwd with ARGS as root; the tour of the lab without any
+    #[command(after_help = "\
+Examples:
+  cargo xtask run                     bridgefwd lab tour
+  cargo xtask run -- lab up           the lab, left standing
+  cargo xtask run -- --help           every command of bridgefwd")]
+    Run {
+        /// What bridgefwd is given
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+
+    /// Run the tests, all layers or the given ones
+    #[command(after_help = "\
+Every layer but `unit` runs as root: it loads programs and makes network namespaces of its own.
+The last line is `N passed, N failed, N skipped`. The exit status is 1 if a test failed, a layer did
+not compile, or a layer had no test to run.
+
+Examples:
+  cargo xtask test
+  cargo xtask test unit bytecode
+  cargo xtask test netns -- toggle")]
+    Test {
+        /// Layers, in this order if none is given
+        #[arg(value_name = "LAYER")]
+        layers: Vec<Layer>,
+        /// Only tests whose name contains FILTER; more arguments go to the test programs as they are
+        #[arg(last = true, value_name = "FILTER")]
+        filter: Vec<String>,
+    },
+
+    /// Check format, clippy's warnings, and licences
+    #[command(after_help = "\
+Licences are checked with cargo-deny where it is installed: cargo install --locked cargo-deny
+
+Example:
+  cargo xtask lint")]
+    Lint,
+}
+
+/// A layer of tests, the cheapest first.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Layer {
+    /// Host tests of the crates, property tests among them
+    Unit,
+    /// The compiled program through BPF_PROG_TEST_RUN
+    Bytecode,
+    /// End to end between network namespaces
+    Netns,
+    /// The commands as a person types them
+    Cli,
+}
+
+impl Layer {
+    /// All of them, in the order in which they run.
+    pub const ALL: [Self; 4] = [Self::Unit, Self::Bytecode, Self::Netns, Self::Cli];
+
+    /// As typed; also the name of the test program in the `tests` crate.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unit => "unit",
+            Self::Bytecode => "bytecode",
+            Self::Netns => "netns",
+            Self::Cli => "cli",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_unknown_layer_is_a_usage_error_that_lists_the_layers() {
+        let error = Cli::try_parse_from(["xtask", "test", "nets"]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        let text = error.to_string();
+        for layer in Layer::ALL {
+            assert!(text.contains(layer.name()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_follows_two_dashes_is_the_filter() {
+        let cli = Cli::try_parse_from(["xtask", "test", "netns", "--", "toggle"]).unwrap();
+        let Command::Test { layers, filter } = cli.command else { panic!("{cli:?}") };
+        assert_eq!(layers, [Layer::Netns]);
+        assert_eq!(filter, ["toggle"]);
+    }
+
+    #[test]
+    fn a_layer_s_name_is_what_one_types() {
+        for layer in Layer::ALL {
+            assert_eq!(layer.to_possible_value().unwrap().get_name(), layer.name());
+        }
+    }
+}
