@@ -11,4 +11,5 @@ pub mod failure;
 pub mod host;
 pub mod instance;
 pub mod lab;
+pub mod policy;
 pub mod views;

@@ -1,4 +1,8 @@
-//! The host's facts: what the kernel and its neighbours tell us about interfaces, addresses and
-//! namespaces.
+//! Facts of the host and the few things we ask of it: interfaces, network namespaces, traffic
+//! control, sysctls, bpffs.
 
+pub mod bpffs;
+pub mod netlink;
 pub mod netns;
+pub mod qdisc;
+pub mod sysctl;
