@@ -1,5 +1,5 @@
-//! Facts of the host and the few things we ask of it: interfaces, network namespaces, traffic
-//! control, sysctls, bpffs.
+//! Facts of the host and the few things we ask of it: interfaces, traffic control, namespaces,
+//! sysctls, bpffs.
 
 pub mod bpffs;
 pub mod netlink;
