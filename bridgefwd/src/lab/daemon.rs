@@ -68,7 +68,7 @@ pub fn remove_leftovers() -> Result<()> {
 
 /// The tour's daemon. Dropped, it is told `down`; what it leaves then is removed.
 pub struct Daemon {
-    /// How long it took to be ready.
+    /// How long it took to be ready; zero before.
     pub ready_after: Duration,
     child: Child,
     instance: Instance,
@@ -131,6 +131,10 @@ impl Daemon {
     pub fn end(&mut self) -> Result<()> {
         if std::mem::replace(&mut self.ended, true) {
             return Ok(());
+        }
+        if self.ready_after.is_zero() {
+            // It cannot be asked yet.
+            return self.abandon();
         }
         let outcome = self.go_down().and_then(|()| self.nothing_left());
         if outcome.is_err() {
