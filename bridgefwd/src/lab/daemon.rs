@@ -51,6 +51,7 @@ pub fn running() -> Result<Option<i32>> {
 /// Something could not be removed.
 pub fn remove_leftovers() -> Result<()> {
     let instance = instance();
+    crate::datapath::offline::remove(&instance.pin_dir)?;
     match fs::remove_file(&instance.socket) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             return Err(Failure::failed(format!(
@@ -67,7 +68,7 @@ pub fn remove_leftovers() -> Result<()> {
 
 /// The tour's daemon. Dropped, it is told `down`; what it leaves then is removed.
 pub struct Daemon {
-    /// How long it took to be ready.
+    /// How long it took to be ready; zero before.
     pub ready_after: Duration,
     child: Child,
     instance: Instance,
@@ -130,6 +131,10 @@ impl Daemon {
     pub fn end(&mut self) -> Result<()> {
         if std::mem::replace(&mut self.ended, true) {
             return Ok(());
+        }
+        if self.ready_after.is_zero() {
+            // It cannot be asked yet.
+            return self.abandon();
         }
         let outcome = self.go_down().and_then(|()| self.nothing_left());
         if outcome.is_err() {

@@ -58,7 +58,7 @@ impl<W: Write> Report<W> {
     pub fn block(&mut self, text: &str) {
         for line in text.lines() {
             let line = self.painted("2", line);
-            self.line(&format!("     {line}"));
+            self.line(format!("     {line}").trim_end());
         }
     }
 

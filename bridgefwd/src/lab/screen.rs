@@ -52,7 +52,7 @@ impl Screen {
             selected: 0,
             flows: Vec::new(),
             totals: String::new(),
-            message: String::new(),
+            message: format!("In another terminal: bridgefwd --netns {} flows", topology::ROUTER),
             colour,
         }
     }

