@@ -110,21 +110,17 @@ impl Interface {
     #[inline(always)]
     #[must_use]
     pub fn masquerade_address(&self, next_hop: [u8; 4]) -> Option<[u8; 4]> {
-        let mut chosen = None;
-        let mut index = 0;
-        // Counted by hand, with the last match winning over a walk from the back: the verifier
-        // follows this loop without a data-dependent exit.
-        while index < MAX_ADDRESSES {
-            let at = MAX_ADDRESSES - 1 - index;
+        // A plain value, not an Option: the verifier would see its unset payload being copied. And
+        // counted by hand, from the back so that the first match wins: no exit depends on data.
+        let mut chosen = self.addresses[0].address;
+        let mut at = MAX_ADDRESSES;
+        while at > 0 {
+            at -= 1;
             let address = &self.addresses[at];
             if (at as u32) < self.address_count && address.subnet_contains(next_hop) {
-                chosen = Some(address.address);
+                chosen = address.address;
             }
-            index += 1;
         }
-        match chosen {
-            None if self.address_count > 0 => Some(self.addresses[0].address),
-            chosen => chosen,
-        }
+        if self.address_count > 0 { Some(chosen) } else { None }
     }
 }

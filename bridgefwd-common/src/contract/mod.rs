@@ -17,7 +17,7 @@ pub use counters::{Counter, PairCounters, SEEN};
 pub use flow::{Direction, Flow, FlowSide, FlowState, IndexEntry, SlotOwner, Tuple};
 pub use interface::{AttachKind, Interface, InterfaceAddress, MAX_ADDRESSES, NAME_LEN, Role};
 pub use pair::{NatMode, PairKey, PairPolicy, PairRule, PairState};
-pub use settings::{Settings, Unlisted};
+pub use settings::{Settings, TIMEOUTS, Unlisted};
 
 /// Version of the pinned maps' layout. Pinned state of another version is refused, never misread.
 pub const ABI_VERSION: u32 = 1;

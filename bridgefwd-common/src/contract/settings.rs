@@ -26,6 +26,10 @@ impl Unlisted {
     }
 }
 
+/// Room for the timeouts of all states: a power of two, so that masking an index keeps it in bounds.
+pub const TIMEOUTS: usize = 16;
+const _: () = assert!(FlowState::COUNT <= TIMEOUTS);
+
 /// The one element of `SETTINGS`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Pod, Zeroable)]
@@ -34,8 +38,8 @@ pub struct Settings {
     pub abi: u32,
     /// An [`Unlisted`].
     pub unlisted: u32,
-    /// Seconds without a packet after which a flow is over, by [`FlowState`].
-    pub timeouts_s: [u32; FlowState::COUNT],
+    /// Seconds without a packet after which a flow is over, by [`FlowState`]; the rest is zero.
+    pub timeouts_s: [u32; TIMEOUTS],
     /// How many slots `FLOWS` has.
     pub max_flows: u32,
     /// First port of the host's `ip_local_port_range`, host order: not used for translation.
@@ -46,15 +50,15 @@ pub struct Settings {
     pub pair_generation: u32,
 }
 
-const _: () = assert!(size_of::<Settings>() == 64);
+const _: () = assert!(size_of::<Settings>() == 84);
 
 impl Settings {
     /// The timers that are in force where nothing else is said, in seconds.
     ///
     /// UDP: RFC 4787 REQ-5. ICMP: RFC 5508 REQ-2. TCP: RFC 5382 REQ-5 (established at least 2 h
     /// 4 min, transitory at least 4 min).
-    pub const DEFAULT_TIMEOUTS_S: [u32; FlowState::COUNT] = {
-        let mut timeouts = [0; FlowState::COUNT];
+    pub const DEFAULT_TIMEOUTS_S: [u32; TIMEOUTS] = {
+        let mut timeouts = [0; TIMEOUTS];
         timeouts[FlowState::UdpOneWay as usize] = 120;
         timeouts[FlowState::UdpTwoWay as usize] = 300;
         timeouts[FlowState::Icmp as usize] = 60;

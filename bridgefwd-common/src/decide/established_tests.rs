@@ -137,10 +137,13 @@ fn timeouts_are_by_state() {
     let settings = settings();
     for state in FlowState::ALL {
         let timeout = u64::from(settings.timeouts_s[state as usize]) * NS_PER_S;
-        assert!(is_over(state, NOW, NOW + timeout, &settings), "{state:?}");
-        assert!(timeout == 0 || !is_over(state, NOW, NOW + timeout - 1, &settings), "{state:?}");
+        assert!(is_over(state as u8, NOW, NOW + timeout, &settings), "{state:?}");
+        assert!(
+            timeout == 0 || !is_over(state as u8, NOW, NOW + timeout - 1, &settings),
+            "{state:?}"
+        );
         // A clock read on another CPU may be a little behind.
-        assert!(timeout == 0 || !is_over(state, NOW, NOW - 5, &settings), "{state:?}");
+        assert!(timeout == 0 || !is_over(state as u8, NOW, NOW - 5, &settings), "{state:?}");
     }
 }
 

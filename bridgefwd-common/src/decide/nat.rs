@@ -117,12 +117,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::contract::{FlowState, InterfaceAddress, MAX_ADDRESSES, Role};
+    use crate::contract::{InterfaceAddress, MAX_ADDRESSES, Role, TIMEOUTS};
 
     const SETTINGS: Settings = Settings {
         abi: 0,
         unlisted: 0,
-        timeouts_s: [0; FlowState::COUNT],
+        timeouts_s: [0; TIMEOUTS],
         max_flows: 0,
         local_port_first: 32_768,
         local_port_last: 60_999,

@@ -111,6 +111,20 @@ pub struct PairChange {
     pub drain: bool,
 }
 
+/// Answer of `DELETE /v1/pairs/{from}/{to}`.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Cleared {
+    /// It was listed before.
+    pub cleared: bool,
+}
+
+/// Answer of `POST /v1/down`.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Leaving {
+    /// Process id of the daemon that is going.
+    pub pid: u32,
+}
+
 /// Counters of one reason.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ReasonCount {

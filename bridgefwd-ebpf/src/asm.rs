@@ -1,0 +1,68 @@
+//! The two things that have to be said in BPF's own instructions.
+
+use aya_ebpf::programs::TcContext;
+
+/// Adds `value` to `*counter`, without regard to order.
+///
+/// It is written as the instruction itself: `core` withholds read-modify-write operations from
+/// targets without compare-and-swap, which BPF lacks before Linux 5.12.
+///
+/// # Safety
+/// `counter` must point to an aligned word of a map's value.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+pub unsafe fn atomic_add(counter: *mut u64, value: u64) {
+    // SAFETY: the caller's promise; the verifier checks it once more.
+    unsafe {
+        core::arch::asm!(
+            "lock *(u64 *)({counter} + 0) += {value}",
+            counter = in(reg) counter,
+            value = in(reg) value,
+        );
+    }
+}
+
+/// Where the packet's linear part begins and ends.
+///
+/// The fields are 32 bits wide, but the verifier makes pointers of them. A compiler that may use
+/// 32-bit registers copies them as numbers, and the verifier then no longer knows a pointer; from
+/// here it gets them as 64 bits.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+pub fn packet_bounds(ctx: &TcContext) -> (usize, usize) {
+    use aya_ebpf::bindings::__sk_buff;
+
+    let (data, data_end): (usize, usize);
+    // SAFETY: reads two fields of the context, which is valid for as long as the program runs.
+    unsafe {
+        core::arch::asm!(
+            "{data} = *(u32 *)({skb} + {data_at})",
+            "{data_end} = *(u32 *)({skb} + {data_end_at})",
+            skb = in(reg) ctx.skb.skb,
+            data = out(reg) data,
+            data_end = lateout(reg) data_end,
+            data_at = const core::mem::offset_of!(__sk_buff, data),
+            data_end_at = const core::mem::offset_of!(__sk_buff, data_end),
+        );
+    }
+    (data, data_end)
+}
+
+/// For checks of this crate on the host.
+///
+/// # Safety
+/// `counter` must be valid and aligned.
+#[cfg(not(target_arch = "bpf"))]
+#[inline(always)]
+pub unsafe fn atomic_add(counter: *mut u64, value: u64) {
+    // SAFETY: the caller's promise.
+    unsafe { core::sync::atomic::AtomicU64::from_ptr(counter) }
+        .fetch_add(value, core::sync::atomic::Ordering::Relaxed);
+}
+
+/// For checks of this crate on the host.
+#[cfg(not(target_arch = "bpf"))]
+#[inline(always)]
+pub fn packet_bounds(ctx: &TcContext) -> (usize, usize) {
+    (ctx.data(), ctx.data_end())
+}

@@ -1,0 +1,289 @@
+//! The flow table: found by tuple, made once, released once.
+//!
+//! A flow is a slot of `FLOWS`; `FLOW_INDEX` leads to it from both directions. Invariants:
+//!
+//! - A slot is in `FREE_SLOTS`, or owned by one flow, or in the hands of one CPU.
+//! - The index entry of the reply direction goes in first, with `BPF_NOEXIST`: it is what makes a
+//!   translated tuple unique. That of the original direction goes in last and publishes the flow.
+//! - Whoever releases a flow holds its slot in `RELEASING`: two CPUs never free the same one.
+//! - Free slots queue up, so one that was freed is used again as late as possible; a packet that
+//!   still holds it sees another generation.
+
+use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_ktime_get_ns};
+use bridgefwd_common::Reason;
+use bridgefwd_common::contract::{
+    Direction, Flow, FlowSide, FlowState, IndexEntry, SlotOwner, Tuple,
+};
+use bridgefwd_common::decide::nat::{self, PortChoice};
+use bridgefwd_common::decide::{established, tcp};
+
+use crate::asm::atomic_add;
+use crate::maps::{FLOW_INDEX, FLOWS, FREE_SLOTS, OPENING, RELEASING, SETTINGS};
+use crate::sweep;
+
+/// How many source ports are tried for one new flow.
+const PORT_ATTEMPTS: u32 = 512;
+/// For how many of them it is looked whether what stands in the way is over.
+const RECLAIM_ATTEMPTS: u32 = 8;
+
+/// `CLOCK_MONOTONIC` in ns.
+#[inline(always)]
+pub fn now_ns() -> u64 {
+    // SAFETY: takes nothing, always answers.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+/// A flow that a packet was found to belong to.
+pub struct Found {
+    /// Its slot.
+    pub slot: u32,
+    /// The slot's content.
+    pub flow: *mut Flow,
+    /// Which way the packet goes.
+    pub direction: Direction,
+}
+
+/// The flow of packets with this tuple.
+#[inline(always)]
+pub fn find(tuple: &Tuple) -> Option<Found> {
+    // SAFETY: copied out at once; an entry that is replaced meanwhile fails the generation check.
+    let entry = *unsafe { FLOW_INDEX.get(tuple) }?;
+    let flow = FLOWS.get_ptr_mut(entry.slot())?;
+    // SAFETY: array elements never move or go.
+    let generation = unsafe { (*flow).generation };
+    if generation != entry.generation {
+        return None;
+    }
+    Some(Found { slot: entry.slot(), flow, direction: entry.direction() })
+}
+
+/// Notes a packet of the flow: its state, its time, its counters.
+#[inline(always)]
+pub fn refresh(found: &Found, state: FlowState, now_ns: u64, bytes: u64) {
+    // SAFETY: array elements never move or go. State and time are plain words of which the last
+    // writer wins; the counters are added to atomically, both directions having their own.
+    unsafe {
+        let flow = found.flow;
+        if (*flow).state != state as u8 {
+            (*flow).state = state as u8;
+        }
+        (*flow).last_seen_ns = now_ns;
+        let side = match found.direction {
+            Direction::Original => &raw mut (*flow).sides[0],
+            Direction::Reply => &raw mut (*flow).sides[1],
+        };
+        atomic_add(&raw mut (*side).packets, 1);
+        atomic_add(&raw mut (*side).bytes, bytes);
+    }
+}
+
+/// What a new flow is made from. It waits in `OPENING` while the flow is made, so that the steps can
+/// be functions that the verifier checks once each; those take numbers only.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Opening {
+    /// The opening packet as it arrived.
+    pub original: Tuple,
+    /// The source address it leaves with, wire order.
+    pub source: [u8; 4],
+    /// The source ports it may leave with.
+    pub ports: PortChoice,
+    /// The state it begins in.
+    pub state: FlowState,
+    /// Index of its pair.
+    pub pair: u32,
+    /// Generation of its pair.
+    pub pair_generation: u32,
+    /// ifindex of the end it comes from.
+    pub from: u32,
+    /// ifindex of the end it goes to.
+    pub to: u32,
+    /// Bytes of the opening packet.
+    pub bytes: u64,
+    /// Found on the way: the tuple that its packets leave with.
+    pub translated: Tuple,
+    /// Found on the way: the slot's generation that will be the flow's.
+    pub generation: u32,
+}
+
+/// Where the next flow of this CPU is described, to be filled before [`create`].
+#[inline(always)]
+pub fn opening() -> Option<&'static mut Opening> {
+    // SAFETY: this CPU's element of a preallocated array; nobody else has it while we run, and the
+    // callers hold one reference at a time.
+    OPENING.get_ptr_mut(0).map(|opening| unsafe { &mut *opening })
+}
+
+/// Makes the flow that [`opening`] describes; the tuple that its packets leave with.
+///
+/// # Errors
+/// [`Reason::TableFull`], [`Reason::NoPortLeft`]; [`Reason::FlowContended`] where another CPU was
+/// first with the same flow.
+#[inline(always)]
+pub fn create() -> Result<Tuple, Reason> {
+    match make_flow() {
+        MADE => opening().map(|opening| opening.translated).ok_or(Reason::FlowContended),
+        TABLE_FULL => Err(Reason::TableFull),
+        NO_PORT_LEFT => Err(Reason::NoPortLeft),
+        _ => Err(Reason::FlowContended),
+    }
+}
+
+/// A random number for [`PortChoice::new`].
+#[inline(always)]
+pub fn random() -> u32 {
+    // SAFETY: takes nothing, always answers.
+    unsafe { bpf_get_prandom_u32() }
+}
+
+const MADE: u32 = 0;
+const TABLE_FULL: u32 = 1;
+const NO_PORT_LEFT: u32 = 2;
+const CONTENDED: u32 = 3;
+
+/// Makes the flow in `OPENING`. Global to the verifier, and out of the hot path's way.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn make_flow() -> u32 {
+    let Some(slot) = allocate() else { return TABLE_FULL };
+    let outcome = match claim_tuple(slot) {
+        true => publish(slot),
+        false => NO_PORT_LEFT,
+    };
+    if outcome != MADE {
+        // Never published: it goes back as it came.
+        let _ = FREE_SLOTS.push(slot, 0);
+    }
+    outcome
+}
+
+/// Finds a source port whose reply tuple nobody has, and takes it.
+#[inline(always)]
+fn claim_tuple(slot: u32) -> bool {
+    let (Some(opening), Some(flow)) = (opening(), FLOWS.get_ptr(slot)) else { return false };
+    // SAFETY: the slot is in our hands alone.
+    opening.generation = unsafe { (*flow).generation }.wrapping_add(1);
+    for attempt in 0..PORT_ATTEMPTS {
+        if try_port(slot, attempt) != 0 {
+            return true;
+        }
+    }
+    false
+}
+
+/// Tries the `attempt`th source port for the flow in `OPENING`; 1 if it is ours now.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn try_port(slot: u32, attempt: u32) -> u32 {
+    let Some(opening) = opening() else { return 0 };
+    let Some(port) = opening.ports.candidate(attempt) else { return 0 };
+    let translated = nat::translated(opening.original, opening.source, port);
+    let reply = translated.reversed();
+    let entry = IndexEntry::new(slot, Direction::Reply, opening.generation);
+    let mut taken = FLOW_INDEX.insert(&reply, entry, u64::from(BPF_NOEXIST)).is_ok();
+    if !taken && attempt < RECLAIM_ATTEMPTS {
+        // What stands in the way may be over.
+        release_if_over(&reply);
+        taken = FLOW_INDEX.insert(&reply, entry, u64::from(BPF_NOEXIST)).is_ok();
+    }
+    if taken {
+        opening.translated = translated;
+    }
+    u32::from(taken)
+}
+
+/// Fills the slot and lets the original direction find it.
+#[inline(always)]
+fn publish(slot: u32) -> u32 {
+    let (Some(opening), Some(flow)) = (opening(), FLOWS.get_ptr_mut(slot)) else {
+        return CONTENDED;
+    };
+    let now = now_ns();
+    // SAFETY: the slot is in our hands alone until the index entry below publishes it. An entry of
+    // the reply direction exists already, but no packet can have been answered yet.
+    let flow = unsafe { &mut *flow };
+    flow.pair = opening.pair;
+    flow.pair_generation = opening.pair_generation;
+    flow.state = opening.state as u8;
+    flow.original = opening.original;
+    flow.translated = opening.translated;
+    flow.from = opening.from;
+    flow.to = opening.to;
+    flow.created_ns = now;
+    flow.last_seen_ns = now;
+    flow.sides = [FlowSide { packets: 1, bytes: opening.bytes }, FlowSide::default()];
+    // Last: until then the index entry of the reply direction finds another generation here.
+    // SAFETY: a plain word of the slot.
+    unsafe { (&raw mut flow.generation).write_volatile(opening.generation) };
+    let entry = IndexEntry::new(slot, Direction::Original, opening.generation);
+    if FLOW_INDEX.insert(&opening.original, entry, u64::from(BPF_NOEXIST)).is_err() {
+        // Still ours: it was not published.
+        flow.state = FlowState::Free as u8;
+        let _ = FLOW_INDEX.remove(opening.translated.reversed());
+        return CONTENDED;
+    }
+    MADE
+}
+
+#[inline(always)]
+fn allocate() -> Option<u32> {
+    match FREE_SLOTS.pop() {
+        Ok(Some(slot)) => Some(slot),
+        _ => {
+            sweep::under_pressure();
+            FREE_SLOTS.pop().ok().flatten()
+        }
+    }
+}
+
+#[inline(always)]
+fn release_if_over(tuple: &Tuple) {
+    let (Some(found), Some(settings)) = (find(tuple), SETTINGS.get(0)) else { return };
+    // SAFETY: array elements never move or go.
+    let flow = unsafe { &*found.flow };
+    if tcp::is_recyclable(FlowState::from_byte(flow.state))
+        || established::is_over(flow.state, flow.last_seen_ns, now_ns(), settings)
+    {
+        release(found.slot, flow.generation);
+    }
+}
+
+/// Frees the flow of that generation in `slot`, if it is still there.
+///
+/// A global function to the verifier: it is checked once, whatever calls it. 1 if it was.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn release(slot: u32, generation: u32) -> u32 {
+    let Some(flow) = FLOWS.get_ptr_mut(slot) else { return 0 };
+    if RELEASING.insert(slot, SlotOwner { generation }, u64::from(BPF_NOEXIST)).is_err() {
+        return 0;
+    }
+    // SAFETY: array elements never move or go; while the slot is in RELEASING nobody else frees
+    // it, so a flow that is there now stays until we are done.
+    let (state, current, original, reply) = unsafe {
+        ((*flow).state, (*flow).generation, (*flow).original, (*flow).translated.reversed())
+    };
+    let ours = state != FlowState::Free as u8 && current == generation;
+    if ours {
+        remove_entry(&original, slot, generation);
+        remove_entry(&reply, slot, generation);
+        // SAFETY: as above.
+        unsafe { (*flow).state = FlowState::Free as u8 };
+    }
+    let _ = RELEASING.remove(slot);
+    if ours {
+        let _ = FREE_SLOTS.push(slot, 0);
+    }
+    u32::from(ours)
+}
+
+/// Removes an index entry if it is this flow's.
+#[inline(always)]
+fn remove_entry(tuple: &Tuple, slot: u32, generation: u32) {
+    // SAFETY: copied out at once. Only the releaser of this slot, which we are, removes it.
+    let Some(entry) = (unsafe { FLOW_INDEX.get(tuple) }).copied() else { return };
+    if entry.slot() == slot && entry.generation == generation {
+        let _ = FLOW_INDEX.remove(tuple);
+    }
+}

@@ -1,0 +1,43 @@
+//! The maps, as `bridgefwd_common::contract` has them. The loader sets the sizes and the pins.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray, Queue};
+use bridgefwd_common::Reason;
+use bridgefwd_common::contract::{
+    Counter, DEFAULT_MAX_FLOWS, Flow, IndexEntry, Interface, MAX_INTERFACES, MAX_PAIRS,
+    PairCounters, PairKey, PairRule, Settings, SlotOwner, Tuple,
+};
+
+use crate::flows::Opening;
+
+/// The daemon maps these arrays into its memory.
+const MMAPABLE: u32 = aya_ebpf::bindings::BPF_F_MMAPABLE;
+/// Releases under way at one time: at most one a CPU.
+const MAX_RELEASING: u32 = 4096;
+
+#[map]
+pub static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
+#[map]
+pub static INTERFACES: HashMap<u32, Interface> = HashMap::with_max_entries(MAX_INTERFACES, 0);
+#[map]
+pub static PAIR_INDEX: HashMap<PairKey, u32> = HashMap::with_max_entries(MAX_PAIRS, 0);
+#[map]
+pub static PAIRS: Array<PairRule> = Array::with_max_entries(MAX_PAIRS, MMAPABLE);
+#[map]
+pub static PAIR_COUNTERS: PerCpuArray<PairCounters> = PerCpuArray::with_max_entries(MAX_PAIRS, 0);
+#[map]
+pub static FLOW_INDEX: HashMap<Tuple, IndexEntry> =
+    HashMap::with_max_entries(2 * DEFAULT_MAX_FLOWS, 0);
+#[map]
+pub static FLOWS: Array<Flow> = Array::with_max_entries(DEFAULT_MAX_FLOWS, MMAPABLE);
+#[map]
+pub static FREE_SLOTS: Queue<u32> = Queue::with_max_entries(DEFAULT_MAX_FLOWS, 0);
+#[map]
+pub static RELEASING: HashMap<u32, SlotOwner> = HashMap::with_max_entries(MAX_RELEASING, 0);
+#[map]
+pub static REASONS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(Reason::COUNTERS, 0);
+#[map]
+pub static SWEEP_CURSOR: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
+/// The flow that this CPU is making; of no use to the daemon.
+#[map]
+pub static OPENING: PerCpuArray<Opening> = PerCpuArray::with_max_entries(1, 0);
