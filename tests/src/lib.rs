@@ -1,1 +1,21 @@
-//! Fixtures.
+//! Fixtures of the whole-system tests: namespaces, topologies, traffic, captures, the running
+//! daemon, and the compiled program under `BPF_PROG_TEST_RUN`.
+//!
+//! Everything is made in network namespaces of the test's own and goes away with the value that
+//! stands for it. A fixture that fails panics with what was wrong: that is the test's failure.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+pub mod bridgefwd;
+pub mod capture;
+pub mod command;
+pub mod inject;
+pub mod namespaces;
+pub mod packets;
+pub mod program;
+pub mod skip;
+pub mod topology;
+pub mod traffic;
+pub mod view;
+pub mod wait;
+
+mod link_layer;

@@ -38,7 +38,7 @@ pub fn all(workspace: &Workspace, toolchain: &Toolchain) -> anyhow::Result<()> {
 pub fn object(workspace: &Workspace, toolchain: &Toolchain) -> anyhow::Result<()> {
     let mut command = for_bpf(workspace, toolchain, &toolchain.cargo(), "build");
     exec::shown(&mut command, "building the eBPF program")?;
-    let built = target_directory(workspace).join(TARGET).join("bpf").join("bridgefwd-ebpf");
+    let built = target_directory(workspace).join(TARGET).join("ebpf").join("bridgefwd-ebpf");
     put_if_changed(&built, &workspace.object())
 }
 
@@ -76,7 +76,7 @@ pub fn for_bpf(
         // The encoded form, so that a path with a space stays one flag.
         .env("CARGO_ENCODED_RUSTFLAGS", flags)
         .arg(subcommand)
-        .args(["--package", "bridgefwd-ebpf", "--profile", "bpf"])
+        .args(["--package", "bridgefwd-ebpf", "--profile", "ebpf"])
         .args(["--target", TARGET, "--target-dir"])
         .arg(target_directory(workspace))
         .args(toolchain.cargo_args());

@@ -70,7 +70,7 @@ fn clippy_ebpf(workspace: &Workspace, toolchain: &Toolchain) -> Command {
         }
         None => {
             let mut command = cargo(workspace);
-            command.args(["clippy", "--profile", "bpf", "--package", "bridgefwd-ebpf"]);
+            command.args(["clippy", "--profile", "ebpf", "--package", "bridgefwd-ebpf"]);
             command
         }
     };

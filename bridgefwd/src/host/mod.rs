@@ -1,4 +1,4 @@
-//! The host's facts, and the few things we ask of it: interfaces, namespaces, traffic control,
+//! Facts of the host and the few things we ask of it: interfaces, traffic control, namespaces,
 //! sysctls, bpffs.
 
 pub mod bpffs;

@@ -70,6 +70,12 @@ pub fn build(
         .current_dir(&root)
         .env_remove("CARGO_TARGET_DIR")
         .env("LLVM_PREFIX", llvm_prefix)
+        // The work is LLVM's. Unoptimised, the rest builds in half the time and links as fast.
+        .envs([
+            ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"),
+            ("CARGO_PROFILE_RELEASE_DEBUG", "0"),
+            ("CARGO_PROFILE_RELEASE_LTO", "off"),
+        ])
         .args(["install", "bpf-linker", "--version", VERSION, "--locked", "--force"])
         .args(["--no-default-features", "--features", &format!("llvm-{}", compiler.llvm)])
         .args([OsStr::new("--root"), root.as_os_str()]);

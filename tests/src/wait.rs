@@ -1,0 +1,29 @@
+//! Waiting for a condition, with a deadline: never for a time.
+
+use std::time::{Duration, Instant};
+
+/// How long tests wait for what should happen at once. Generous: it is only ever used up by a
+/// failure.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+const POLL: Duration = Duration::from_millis(2);
+
+/// Polls `probe` until it gives a value, for at most `patience`.
+pub fn poll<T>(patience: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(value) = probe() {
+            return Some(value);
+        }
+        if Instant::now() >= deadline {
+            return None;
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+/// Polls `holds` until it is true. Panics with `what` when [`PATIENCE`] is over.
+#[track_caller]
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    assert!(poll(PATIENCE, || holds().then_some(())).is_some(), "waited in vain: {what}");
+}

@@ -1,0 +1,174 @@
+//! What is dropped, under its reason.
+
+use bridgefwd_common::Reason;
+use bridgefwd_common::contract::{PairState, Unlisted};
+use bridgefwd_tests::needs_root;
+use bridgefwd_tests::packets::{Packet, flags};
+use bridgefwd_tests::view::{ETHERNET, at};
+
+use crate::bench::{A, A_TO_B, B, Bench, GENERATION, bench, policy};
+
+const L4: usize = ETHERNET + 20;
+
+fn one_of_each(bench: &Bench<'_>) -> [Packet; 6] {
+    let (client, server) = (bench.a().at(10_000), bench.b().at(80));
+    let datagram = Packet::udp(client, server);
+    [
+        Packet::tcp(client, server, flags::SYN),
+        datagram.clone(),
+        Packet::echo_request(*client.ip(), *server.ip(), 7),
+        Packet::other(*client.ip(), *server.ip(), 47),
+        datagram.with(|packet| {
+            packet.dont_fragment = false;
+            packet.more_fragments = true;
+        }),
+        Packet::tcp(client, server, flags::ACK),
+    ]
+}
+
+#[test]
+fn whatever_a_denied_pair_sends() {
+    needs_root!();
+    bench(|bench| {
+        bench.set(policy(PairState::Denied), GENERATION);
+        let packets = one_of_each(bench);
+        for packet in &packets {
+            bench.expect(A, packet, Reason::PairDenied);
+        }
+        assert_eq!(bench.program.flows(), []);
+        let refused = bench.program.pair_counters(A_TO_B).refused;
+        assert_eq!(refused.packets, packets.len() as u64);
+    });
+}
+
+#[test]
+fn a_denied_pair_leaves_the_hosts_own_addresses_alone() {
+    needs_root!();
+    bench(|bench| {
+        bench.set(policy(PairState::Denied), GENERATION);
+        let packet = Packet::tcp(bench.a().at(10_000), at(bench.gateway(), 80), flags::SYN);
+        bench.expect(A, &packet, Reason::LocalAddress);
+    });
+}
+
+#[test]
+fn what_is_not_listed_where_that_is_denied() {
+    needs_root!();
+    bench(|bench| {
+        bench.program.settings(|settings| settings.unlisted = Unlisted::Deny as u32);
+        let (client, server) = (bench.b().at(10_000), bench.a().at(80));
+        for packet in [
+            Packet::tcp(client, server, flags::SYN),
+            Packet::udp(client, server),
+            Packet::echo_request(*client.ip(), *server.ip(), 7),
+            Packet::other(*client.ip(), *server.ip(), 47),
+        ] {
+            bench.expect(B, &packet, Reason::UnlistedDenied);
+        }
+        // Of pairs, and not of what is no pair at all.
+        let to_c = Packet::udp(bench.b().at(10_000), bench.c().at(53));
+        bench.expect(B, &to_c, Reason::TargetNotManaged);
+        let host = Packet::udp(bench.b().at(10_000), at(bench.gateway(), 53));
+        bench.expect(B, &host, Reason::LocalAddress);
+    });
+}
+
+#[test]
+fn connections_from_before_we_started_where_unlisted_is_denied() {
+    needs_root!();
+    bench(|bench| {
+        bench.program.settings(|settings| settings.unlisted = Unlisted::Deny as u32);
+        let (client, server) = (bench.a().at(10_000), bench.b().at(80));
+        for flags in [flags::ACK, flags::SYN | flags::ACK, flags::RST] {
+            let packet = Packet::tcp(client, server, flags);
+            bench.expect(A, &packet, Reason::TcpNotOpeningDenied);
+        }
+        bench.expect(A, &Packet::tcp(client, server, flags::SYN), Reason::FlowCreated);
+    });
+}
+
+#[test]
+fn source_addresses_of_another_end() {
+    needs_root!();
+    bench(|bench| {
+        let server = bench.b().at(80);
+        for src in [[10, 2, 0, 9], [10, 3, 0, 2], [192, 0, 2, 7], [10, 1, 0, 1], [127, 0, 0, 1]] {
+            let client = at(src.into(), 10_000);
+            bench.expect(A, &Packet::tcp(client, server, flags::SYN), Reason::SourceNotOfEnd);
+            bench.expect(A, &Packet::udp(client, server), Reason::SourceNotOfEnd);
+        }
+        assert_eq!(bench.program.flows(), []);
+    });
+}
+
+#[test]
+fn malformed_ipv4_headers() {
+    needs_root!();
+    bench(|bench| {
+        let packet = Packet::tcp(bench.a().at(10_000), bench.b().at(80), flags::SYN)
+            .macs(bench.a().mac, bench.router.bridge("br-a").mac);
+        let whole = packet.build();
+        let mut frames = vec![
+            ("version 5", packet.edited(|ip| ip[0] = 0x55)),
+            ("header of 16 bytes", packet.edited(|ip| ip[0] = 0x44)),
+            ("header of 0 bytes", packet.edited(|ip| ip[0] = 0x40)),
+            ("longer than the frame", packet.edited(|ip| ip[3] = 41)),
+            ("much longer than the frame", packet.edited(|ip| ip[2] = 0xff)),
+            ("shorter than its header", packet.edited(|ip| ip[3] = 19)),
+            ("length 0", packet.edited(|ip| ip[2..4].fill(0))),
+            ("wrong checksum", packet.broken(|frame| frame[ETHERNET + 10] ^= 1)),
+            ("changed TTL", packet.broken(|frame| frame[ETHERNET + 8] -= 1)),
+        ];
+        for length in [ETHERNET + 1, ETHERNET + 19] {
+            frames.push(("cut off", whole[..length].to_vec()));
+        }
+        for (what, frame) in &frames {
+            let reason = bench.program.run(bench.a().port_index, frame).reason;
+            assert_eq!(reason, Reason::MalformedIp, "{what}");
+        }
+        assert_eq!(bench.program.flows(), []);
+    });
+}
+
+#[test]
+fn malformed_transport_headers() {
+    needs_root!();
+    bench(|bench| {
+        let (a, b) = (bench.a().at(10_000), bench.b().at(80));
+        let macs = |packet: Packet| packet.macs(bench.a().mac, bench.router.bridge("br-a").mac);
+        let tcp = macs(Packet::tcp(a, b, flags::SYN));
+        let udp = macs(Packet::udp(a, b));
+        let echo = macs(Packet::echo_request(*a.ip(), *b.ip(), 7));
+        let frames = [
+            ("TCP header of 16 bytes", tcp.broken(|frame| frame[L4 + 12] = 0x40)),
+            ("TCP header longer than the packet", tcp.broken(|frame| frame[L4 + 12] = 0x60)),
+            ("TCP header cut off", tcp.edited(|ip| ip[3] = 39)),
+            ("TCP ports cut off", tcp.edited(|ip| ip[3] = 23)),
+            ("no TCP header", tcp.edited(|ip| ip[3] = 20)),
+            ("UDP length below its header", udp.broken(|frame| frame[L4 + 5] = 7)),
+            ("UDP length beyond the packet", udp.broken(|frame| frame[L4 + 5] = 17)),
+            ("UDP header cut off", udp.edited(|ip| ip[3] = 27)),
+            ("ICMP header cut off", echo.edited(|ip| ip[3] = 27)),
+        ];
+        let port = bench.a().port_index;
+        for (what, frame) in &frames {
+            let reason = bench.program.run(port, frame).reason;
+            assert_eq!(reason, Reason::MalformedTransport, "{what}");
+        }
+        assert_eq!(bench.program.flows(), []);
+    });
+}
+
+#[test]
+fn too_big_for_a_way_out_that_may_fragment() {
+    needs_root!();
+    bench(|bench| {
+        bench.router.ns.ip("link set br-b mtu 1000\n");
+        // The kernel would send on the pieces, with the inner source address.
+        let packet = Packet::udp(bench.a().at(10_000), bench.b().at(53))
+            .payload(&[7; 1200])
+            .with(|packet| packet.dont_fragment = false);
+        bench.expect(A, &packet, Reason::TooBigTranslated);
+        assert_eq!(bench.program.flows(), []);
+    });
+}

@@ -1,0 +1,135 @@
+//! What a flow holds: counters, times, states, and whom it listens to.
+
+use bridgefwd_common::Reason;
+use bridgefwd_common::contract::{Counter, Direction, FlowSide, FlowState};
+use bridgefwd_tests::needs_root;
+use bridgefwd_tests::packets::{Packet, flags};
+use bridgefwd_tests::program::Outcome;
+use bridgefwd_tests::view::at;
+
+use crate::bench::{A, A_TO_B, B, bench};
+
+use Direction::{Original, Reply};
+
+#[test]
+fn packets_and_bytes_of_both_directions() {
+    needs_root!();
+    bench(|bench| {
+        let (client, server) = (bench.a().at(10_000), bench.b().at(53));
+        let out = at(bench.gateway(), 10_000);
+        let (mut there, mut back) = (FlowSide::default(), FlowSide::default());
+        let add = |side: &mut FlowSide, outcome: &Outcome| {
+            side.packets += 1;
+            side.bytes += outcome.frame.len() as u64;
+        };
+        for length in [5, 100, 1000] {
+            let ask = Packet::udp(client, server).payload(&vec![1; length]);
+            add(&mut there, &bench.send(A, &ask));
+            let answer = Packet::udp(server, out).payload(&vec![2; 2 * length / 3]);
+            add(&mut back, &bench.send(B, &answer));
+            add(&mut back, &bench.send(B, &answer));
+        }
+        let flow = bench.program.flow();
+        assert_eq!(flow.sides, [there, back]);
+        assert!(flow.created_ns > 0 && flow.last_seen_ns > flow.created_ns);
+        let pair = bench.program.pair_counters(A_TO_B);
+        let counter = |side: FlowSide| Counter { packets: side.packets, bytes: side.bytes };
+        assert_eq!((pair.original, pair.reply), (counter(there), counter(back)));
+        assert_eq!((pair.flows_created, pair.refused), (1, Counter::default()));
+        let counters = bench.program.counters();
+        assert_eq!(counters.seen(), counters.sum());
+        assert_eq!(counters.of(Reason::ForwardedReply), counter(back));
+    });
+}
+
+#[test]
+fn states_of_a_connection() {
+    needs_root!();
+    bench(|bench| {
+        let (client, server) = (bench.a().at(10_000), bench.b().at(80));
+        let out = at(bench.gateway(), 10_000);
+        let steps = [
+            (Original, flags::SYN, FlowState::TcpOpening),
+            (Reply, flags::SYN | flags::ACK, FlowState::TcpAnswered),
+            (Original, flags::ACK, FlowState::TcpEstablished),
+            (Reply, flags::RST, FlowState::TcpReset),
+            // It was stray: the connection goes on.
+            (Original, flags::ACK, FlowState::TcpEstablished),
+            (Original, flags::FIN | flags::ACK, FlowState::TcpFinOriginal),
+            (Reply, flags::ACK, FlowState::TcpFinOriginal),
+            (Reply, flags::FIN | flags::ACK, FlowState::TcpClosed),
+            (Original, flags::ACK, FlowState::TcpClosed),
+        ];
+        for (direction, flags, state) in steps {
+            let verdict = match direction {
+                Original => bench.send(A, &Packet::tcp(client, server, flags)).reason.verdict(),
+                Reply => bench.send(B, &Packet::tcp(server, out, flags)).reason.verdict(),
+            };
+            assert_eq!(verdict, bridgefwd_common::Verdict::Redirect);
+            assert_eq!(FlowState::from_byte(bench.program.flow().state), state);
+        }
+        let old = bench.program.flow();
+        bench.expect(A, &Packet::tcp(client, server, flags::SYN), Reason::FlowCreated);
+        let new = bench.program.flow();
+        assert_eq!(FlowState::from_byte(new.state), FlowState::TcpOpening);
+        assert!(new.created_ns > old.created_ns);
+        assert_eq!((new.sides[0].packets, new.sides[1].packets), (1, 0));
+    });
+}
+
+#[test]
+fn packets_of_a_flow_by_a_wrong_end() {
+    needs_root!();
+    bench(|bench| {
+        let (client, server) = (bench.a().at(10_000), bench.b().at(80));
+        bench.expect(A, &Packet::tcp(client, server, flags::SYN), Reason::FlowCreated);
+        let before = bench.program.flow();
+        // A neighbour of the client plays the server.
+        let answer = Packet::tcp(server, at(bench.gateway(), 10_000), flags::SYN | flags::ACK);
+        bench.expect(A, &answer, Reason::WrongEnd);
+        // A neighbour of the server plays the client.
+        bench.expect(B, &Packet::tcp(client, server, flags::ACK), Reason::WrongEnd);
+        assert_eq!(bench.program.flow(), before);
+    });
+}
+
+#[test]
+fn a_flow_whose_route_has_moved() {
+    needs_root!();
+    bench(|bench| {
+        let ask = Packet::udp(bench.a().at(10_000), bench.b().at(53));
+        bench.expect(A, &ask, Reason::FlowCreated);
+        let server = bench.b().address;
+        bench.router.ns.ip(&format!("route add {server}/32 via 10.3.0.9 dev br-c\n"));
+        bench.expect(A, &ask, Reason::RouteChanged);
+        bench.router.ns.ip(&format!("route del {server}/32\n"));
+        bench.expect(A, &ask, Reason::Forwarded);
+    });
+}
+
+#[test]
+fn a_flow_too_big_for_its_way() {
+    needs_root!();
+    bench(|bench| {
+        let (client, server) = (bench.a().at(10_000), bench.b().at(53));
+        bench.expect(A, &Packet::udp(client, server), Reason::FlowCreated);
+        bench.router.ns.ip("link set br-a mtu 1000\nlink set br-b mtu 1000\n");
+        let big = Packet::udp(client, server).payload(&[7; 1200]);
+        bench.expect(A, &big, Reason::TooBig);
+        let big = big.with(|packet| packet.dont_fragment = false);
+        bench.expect(A, &big, Reason::TooBigTranslated);
+        // Left to the kernel, an answer would be taken for its own.
+        let answer = Packet::udp(server, at(bench.gateway(), 10_000)).payload(&[7; 1200]);
+        bench.expect(B, &answer, Reason::TooBigTranslated);
+    });
+}
+
+#[test]
+fn answers_without_a_flow_are_the_hosts() {
+    needs_root!();
+    bench(|bench| {
+        let stray = Packet::tcp(bench.b().at(80), at(bench.gateway(), 10_000), flags::ACK);
+        bench.expect(B, &stray, Reason::LocalAddress);
+        assert_eq!(bench.program.flows(), []);
+    });
+}

@@ -1,0 +1,12 @@
+//! The compiled program, one packet at a time, through `BPF_PROG_TEST_RUN`: verdict, reason,
+//! bytes out, and what is in the maps afterwards.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod bench;
+mod drops;
+mod flows;
+mod forwards;
+mod nat;
+mod passes;
+mod table;
+mod toggles;

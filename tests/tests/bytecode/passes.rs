@@ -1,0 +1,258 @@
+//! What is the kernel's: passed untouched (which [`Program::run`] checks each time), under its
+//! reason, without a flow.
+//!
+//! [`Program::run`]: bridgefwd_tests::program::Program::run
+
+use std::net::Ipv4Addr;
+
+use bridgefwd_common::Reason;
+use bridgefwd_tests::needs_root;
+use bridgefwd_tests::packets::{self, Packet, flags};
+use bridgefwd_tests::view::at;
+
+use crate::bench::{A, B, Bench, bench};
+
+/// Each is passed under the reason, and leaves no flow behind.
+fn all_pass(bench: &mut Bench<'_>, reason: Reason, packets: &[Packet]) {
+    for packet in packets {
+        bench.expect(A, packet, reason);
+    }
+    assert_eq!(bench.program.flows(), []);
+}
+
+fn syn(bench: &Bench<'_>, dst: Ipv4Addr) -> Packet {
+    Packet::tcp(bench.a().at(10_000), at(dst, 80), flags::SYN)
+}
+
+fn datagram(bench: &Bench<'_>, dst: Ipv4Addr) -> Packet {
+    Packet::udp(bench.a().at(10_000), at(dst, 53))
+}
+
+#[test]
+fn frames_to_other_macs() {
+    needs_root!();
+    bench(|bench| {
+        let packet = syn(bench, bench.b().address);
+        for mac in [bench.a2().mac, [0xff; 6], [1, 0, 0x5e, 0, 0, 1]] {
+            let frame = packet.clone().macs(bench.a().mac, mac).build();
+            bench.expect_frame(A, &frame, Reason::NotForRouter);
+        }
+        assert_eq!(bench.program.flows(), []);
+    });
+}
+
+#[test]
+fn frames_that_are_not_ipv4() {
+    needs_root!();
+    bench(|bench| {
+        let (mac, router) = (bench.a().mac, bench.router.bridge("br-a").mac);
+        let mut arp = packets::arp_request(mac, bench.a().address, Ipv4Addr::new(10, 1, 0, 1));
+        bench.expect_frame(A, &arp, Reason::NotForRouter);
+        arp[..6].copy_from_slice(&router);
+        bench.expect_frame(A, &arp, Reason::NotIp);
+        bench.expect_frame(A, &packets::ipv6_udp(mac, router), Reason::Ipv6);
+    });
+}
+
+#[test]
+fn a_tag_in_the_frame() {
+    needs_root!();
+    bench(|bench| {
+        // The kernel takes the outer tag out of the frame before we see it; see the netns layer.
+        let packet = syn(bench, bench.b().address).with(|packet| packet.vlan = Some(7));
+        let reason = bench.send(A, &packet).reason;
+        assert!(matches!(reason, Reason::VlanTagged | Reason::NotIp), "{reason:?}");
+    });
+}
+
+#[test]
+fn the_hosts_own_addresses() {
+    needs_root!();
+    bench(|bench| {
+        for own in [[10, 1, 0, 1], [10, 2, 0, 1], [10, 3, 0, 1]].map(Ipv4Addr::from) {
+            let packets = [
+                syn(bench, own),
+                datagram(bench, own),
+                Packet::echo_request(bench.a().address, own, 7),
+            ];
+            all_pass(bench, Reason::LocalAddress, &packets);
+        }
+    });
+}
+
+#[test]
+fn broadcast_and_multicast_addresses() {
+    needs_root!();
+    bench(|bench| {
+        for other in [[10, 2, 0, 255], [255, 255, 255, 255], [224, 0, 0, 251]].map(Ipv4Addr::from) {
+            let outcome = bench.send(A, &datagram(bench, other));
+            let reason = outcome.reason;
+            assert!(
+                matches!(reason, Reason::LocalAddress | Reason::NoRoute | Reason::NotForRouter),
+                "{other}: {reason:?}"
+            );
+        }
+    });
+}
+
+#[test]
+fn back_to_where_it_came_from() {
+    needs_root!();
+    bench(|bench| {
+        let packets = [syn(bench, bench.a2().address), datagram(bench, bench.a2().address)];
+        all_pass(bench, Reason::SameEnd, &packets);
+    });
+}
+
+#[test]
+fn to_an_interface_that_is_not_managed() {
+    needs_root!();
+    bench(|bench| {
+        let packets = [syn(bench, bench.c().address), datagram(bench, bench.c().address)];
+        all_pass(bench, Reason::TargetNotManaged, &packets);
+    });
+}
+
+#[test]
+fn on_an_interface_that_is_not_managed() {
+    needs_root!();
+    bench(|bench| {
+        let frame = bench.frame(bench.c(), &syn(bench, bench.b().address));
+        let ifindex = bench.c().port_index;
+        assert_eq!(bench.program.run(ifindex, &frame).reason, Reason::NotManaged);
+    });
+}
+
+#[test]
+fn pairs_that_are_not_listed() {
+    needs_root!();
+    bench(|bench| {
+        let (client, server) = (bench.b().at(10_000), bench.a().at(80));
+        bench.expect(B, &Packet::tcp(client, server, flags::SYN), Reason::NotListed);
+        bench.expect(B, &Packet::udp(client, server), Reason::NotListed);
+        let echo = Packet::echo_request(*client.ip(), *server.ip(), 7);
+        bench.expect(B, &echo, Reason::NotListed);
+        assert_eq!(bench.program.flows(), []);
+    });
+}
+
+#[test]
+fn no_route() {
+    needs_root!();
+    bench(|bench| {
+        let packets = [syn(bench, Ipv4Addr::new(192, 0, 2, 1))];
+        all_pass(bench, Reason::NoRoute, &packets);
+        bench.router.ns.ip("route add unreachable 192.0.2.1\n");
+        all_pass(bench, Reason::NoRoute, &packets);
+        bench.router.ns.ip("route replace blackhole 192.0.2.1\n");
+        all_pass(bench, Reason::NoRoute, &packets);
+    });
+}
+
+#[test]
+fn a_host_that_does_not_forward() {
+    needs_root!();
+    bench(|bench| {
+        bench.router.ns.sysctl("net/ipv4/ip_forward", "0");
+        let packets = [syn(bench, bench.b().address)];
+        all_pass(bench, Reason::ForwardingDisabled, &packets);
+        bench.router.ns.sysctl("net/ipv4/ip_forward", "1");
+        bench.expect(A, &packets[0], Reason::FlowCreated);
+    });
+}
+
+#[test]
+fn the_last_hop() {
+    needs_root!();
+    bench(|bench| {
+        let b = bench.b().address;
+        let echo = Packet::echo_request(bench.a().address, b, 7);
+        for ttl in [1, 0] {
+            let packets = [syn(bench, b), datagram(bench, b), echo.clone()];
+            let packets = packets.map(|packet| packet.with(|packet| packet.ttl = ttl));
+            all_pass(bench, Reason::TtlExpired, &packets);
+        }
+    });
+}
+
+#[test]
+fn too_big_with_dont_fragment() {
+    needs_root!();
+    bench(|bench| {
+        bench.router.ns.ip("link set br-b mtu 1000\n");
+        let big =
+            |bench: &Bench<'_>, size| datagram(bench, bench.b().address).payload(&vec![7; size]);
+        all_pass(bench, Reason::TooBig, &[big(bench, 1200), big(bench, 973)]);
+        // Exactly the MTU, with 20 bytes of IPv4 and 8 of UDP.
+        bench.expect(A, &big(bench, 972), Reason::FlowCreated);
+    });
+}
+
+#[test]
+fn fragments() {
+    needs_root!();
+    bench(|bench| {
+        let whole = datagram(bench, bench.b().address).with(|packet| packet.dont_fragment = false);
+        let first = whole.clone().with(|packet| packet.more_fragments = true);
+        let middle = first.clone().with(|packet| packet.fragment_offset = 100);
+        let last = whole.with(|packet| packet.fragment_offset = 200);
+        all_pass(bench, Reason::Fragment, &[first, middle, last]);
+    });
+}
+
+#[test]
+fn options() {
+    needs_root!();
+    bench(|bench| {
+        let no_ops = syn(bench, bench.b().address).with(|packet| packet.options = vec![1; 4]);
+        // Loose source and record route, by 10.2.0.1.
+        let source_route = [131, 7, 4, 10, 2, 0, 1, 0].to_vec();
+        let routed = syn(bench, bench.b().address).with(|packet| packet.options = source_route);
+        let longest = syn(bench, bench.b().address).with(|packet| packet.options = vec![1; 40]);
+        all_pass(bench, Reason::IpOptions, &[no_ops, routed, longest]);
+    });
+}
+
+#[test]
+fn protocols_that_are_not_supported() {
+    needs_root!();
+    bench(|bench| {
+        let (a, b) = (bench.a().address, bench.b().address);
+        // GRE, ESP, SCTP, UDP-Lite, and one that nobody has.
+        let packets = [47, 50, 132, 136, 253].map(|protocol| Packet::other(a, b, protocol));
+        all_pass(bench, Reason::ProtocolUnsupported, &packets);
+    });
+}
+
+#[test]
+fn icmp_other_than_echo() {
+    needs_root!();
+    bench(|bench| {
+        let (a, b) = (bench.a().address, bench.b().address);
+        let kinds = [(3, 1), (3, 4), (11, 0), (5, 1), (13, 0), (8, 1)];
+        let packets = kinds.map(|(kind, code)| Packet::icmp(a, b, kind, code, [0; 4]));
+        all_pass(bench, Reason::IcmpUnsupported, &packets);
+        // An answer that nobody asked for.
+        all_pass(bench, Reason::IcmpUnsupported, &[Packet::echo_reply(a, b, 7)]);
+    });
+}
+
+#[test]
+fn connections_from_before_we_started() {
+    needs_root!();
+    bench(|bench| {
+        let (client, server) = (bench.a().at(10_000), bench.b().at(80));
+        let all = [
+            flags::ACK,
+            flags::SYN | flags::ACK,
+            flags::FIN | flags::ACK,
+            flags::RST,
+            flags::PSH | flags::ACK,
+            flags::SYN | flags::FIN,
+            flags::SYN | flags::RST,
+            0,
+        ];
+        let packets = all.map(|flags| Packet::tcp(client, server, flags));
+        all_pass(bench, Reason::TcpNotOpening, &packets);
+    });
+}
