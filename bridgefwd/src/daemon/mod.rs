@@ -282,8 +282,9 @@ fn print_ready(shared: &Shared, instance: &Instance) {
     let ports = interfaces.values().filter(|interface| !is_end(interface)).count();
     let by_tcx = interfaces.values().all(|interface| interface.attached == AttachKind::Tcx as u8);
     println!(
-        "ready: {} with {ports} ports, by {}, control socket {}",
+        "ready: {} with {ports} port{}, by {}, control socket {}",
         state.bridges.join(", "),
+        if ports == 1 { "" } else { "s" },
         if by_tcx { "tcx" } else { "clsact" },
         instance.socket.display()
     );
