@@ -3,5 +3,13 @@
 //! `bridgefwd-common`.
 
 pub mod api;
+pub mod cli;
+pub mod commands;
+pub mod daemon;
+pub mod datapath;
 pub mod failure;
+pub mod host;
 pub mod instance;
+pub mod lab;
+pub mod policy;
+pub mod views;

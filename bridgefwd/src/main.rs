@@ -1,2 +1,19 @@
 //! The `bridgefwd` command.
-fn main() {}
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use bridgefwd::cli::Cli;
+use bridgefwd::commands;
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match commands::run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Where stderr is closed the exit status still tells.
+            let _ = writeln!(io::stderr().lock(), "error: {failure}");
+            ExitCode::from(failure.exit_status())
+        }
+    }
+}

@@ -36,10 +36,9 @@ pub fn all(workspace: &Workspace, toolchain: &Toolchain) -> anyhow::Result<()> {
 
 /// Builds the object and puts it where bridgefwd's build looks for it.
 pub fn object(workspace: &Workspace, toolchain: &Toolchain) -> anyhow::Result<()> {
-    let mut command = ebpf_cargo(workspace, toolchain, "build");
-    command.args(["--profile", "bpf"]);
+    let mut command = for_bpf(workspace, toolchain, &toolchain.cargo(), "build");
     exec::shown(&mut command, "building the eBPF program")?;
-    let built = target_directory(workspace).join(TARGET).join("bpf").join("bridgefwd-ebpf");
+    let built = target_directory(workspace).join(TARGET).join("ebpf").join("bridgefwd-ebpf");
     put_if_changed(&built, &workspace.object())
 }
 
@@ -55,9 +54,15 @@ fn binary(workspace: &Workspace) -> anyhow::Result<()> {
     exec::shown(&mut command, "building bridgefwd")
 }
 
-/// The toolchain's cargo with everything that makes it build the eBPF crate for BPF.
-pub fn ebpf_cargo(workspace: &Workspace, toolchain: &Toolchain, subcommand: &str) -> Command {
-    let mut command = exec::foreign(toolchain.cargo());
+/// A cargo command of the toolchain, with everything that makes it take the eBPF crate for BPF.
+/// `program` is its cargo, or a subcommand's own program.
+pub fn for_bpf(
+    workspace: &Workspace,
+    toolchain: &Toolchain,
+    program: &Path,
+    subcommand: &str,
+) -> Command {
+    let mut command = exec::foreign(program);
     let mut flags = OsString::from("-Clinker=");
     flags.push(toolchain.linker());
     // BTF: the kernel's verifier and bpftool name functions, types and source lines by it.
@@ -71,7 +76,8 @@ pub fn ebpf_cargo(workspace: &Workspace, toolchain: &Toolchain, subcommand: &str
         // The encoded form, so that a path with a space stays one flag.
         .env("CARGO_ENCODED_RUSTFLAGS", flags)
         .arg(subcommand)
-        .args(["--package", "bridgefwd-ebpf", "--target", TARGET, "--target-dir"])
+        .args(["--package", "bridgefwd-ebpf", "--profile", "ebpf"])
+        .args(["--target", TARGET, "--target-dir"])
         .arg(target_directory(workspace))
         .args(toolchain.cargo_args());
     command

@@ -10,7 +10,7 @@ use crate::{build, exec, setup};
 /// Runs every check, also after one has failed.
 pub fn run(workspace: &Workspace) -> anyhow::Result<ExitCode> {
     let progress = Progress::new(true);
-    let toolchain = setup::for_build(workspace, &progress)?;
+    let toolchain = setup::for_lint(workspace, &progress)?;
     // bridgefwd does not compile without the object inside.
     build::object(workspace, &toolchain)?;
 
@@ -59,17 +59,18 @@ fn clippy(workspace: &Workspace) -> Command {
 }
 
 /// The eBPF crate, for BPF where that toolchain has a clippy. Else for the host: clippy reads the
-/// same source, and what only links for BPF is no matter to it.
+/// same source, only what is conditional on the target escapes it.
 fn clippy_ebpf(workspace: &Workspace, toolchain: &Toolchain) -> Command {
     let mut command = match toolchain.cargo_clippy() {
-        Some(_) => {
-            let mut command = build::ebpf_cargo(workspace, toolchain, "clippy");
-            command.args(["--profile", "bpf"]);
+        Some(program) => {
+            // Called by its own path: cargo would take the one that is first in PATH, rustup's.
+            let mut command = build::for_bpf(workspace, toolchain, &program, "clippy");
+            command.env("CARGO", toolchain.cargo());
             command
         }
         None => {
             let mut command = cargo(workspace);
-            command.args(["clippy", "--profile", "bpf", "--package", "bridgefwd-ebpf"]);
+            command.args(["clippy", "--profile", "ebpf", "--package", "bridgefwd-ebpf"]);
             command
         }
     };

@@ -1,4 +1,6 @@
 //! The control API: JSON over HTTP on a Unix socket. Every command is a client of it, and `--json`
 //! prints what it answers.
 
+pub mod client;
+pub mod server;
 pub mod types;

@@ -56,6 +56,21 @@ pub struct Flow {
     pub expires_s: u64,
 }
 
+/// Query of `GET /v1/flows`: which flows; what is absent does not matter.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlowFilter {
+    /// Opened by this end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Answered by this end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// `tcp`, `udp` or `icmp`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proto: Option<String>,
+}
+
 /// One listed pair.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Pair {
@@ -94,6 +109,20 @@ pub struct PairChange {
     /// Let the flows that exist finish.
     #[serde(default)]
     pub drain: bool,
+}
+
+/// Answer of `DELETE /v1/pairs/{from}/{to}`.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Cleared {
+    /// It was listed before.
+    pub cleared: bool,
+}
+
+/// Answer of `POST /v1/down`.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Leaving {
+    /// Process id of the daemon that is going.
+    pub pid: u32,
 }
 
 /// Counters of one reason.

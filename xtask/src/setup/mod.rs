@@ -32,6 +32,30 @@ pub fn for_build(workspace: &Workspace, progress: &Progress) -> anyhow::Result<T
     toolchain(workspace, progress, &mut Apt::default())
 }
 
+/// What the build needs, and clippy for the eBPF crate where it can be had.
+pub fn for_lint(workspace: &Workspace, progress: &Progress) -> anyhow::Result<Toolchain> {
+    let mut apt = Apt::default();
+    let toolchain = toolchain(workspace, progress, &mut apt)?;
+    if toolchain.cargo_clippy().is_none() {
+        let got = match toolchain.kind() {
+            Kind::Debian => apt.install(
+                progress,
+                &[packages::DEBIAN_CLIPPY],
+                "clippy of the compiler that builds the eBPF program",
+            ),
+            Kind::Nightly { .. } => progress.step(
+                "rustup component add clippy --toolchain nightly",
+                "clippy of the compiler that builds the eBPF program",
+                || toolchain::add_component("clippy"),
+            ),
+        };
+        if let Err(error) = got {
+            progress.note(&format!("clippy reads the eBPF crate for the host instead: {error:#}"));
+        }
+    }
+    Ok(toolchain)
+}
+
 /// A complete toolchain as it is, rustup's before Debian's; else the first that can be completed.
 fn toolchain(
     workspace: &Workspace,
@@ -92,7 +116,7 @@ fn complete_nightly(
         progress.step(
             "rustup component add rust-src --toolchain nightly",
             "the sources of core, for a target that rustup has no core library for",
-            toolchain::add_rust_src,
+            || toolchain::add_component("rust-src"),
         )?;
     }
     let linker = obtain_linker(workspace, progress, apt, &compiler)?;

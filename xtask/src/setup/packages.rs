@@ -14,6 +14,9 @@ use crate::progress::Progress;
 /// Debian), with its core library for BPF. Its cargo too: another's may not know its compiler.
 pub const DEBIAN_TOOLCHAIN: [&str; 3] = ["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf"];
 
+/// clippy of the same compiler.
+pub const DEBIAN_CLIPPY: &str = "rust-web-clippy";
+
 /// A program of the system that the lab or the tests call.
 struct Tool {
     command: &'static str,

@@ -119,6 +119,11 @@ impl Toolchain {
     pub fn cargo_clippy(&self) -> Option<PathBuf> {
         Some(self.compiler.kind.program("cargo-clippy")).filter(|path| exec::is_executable(path))
     }
+
+    /// Where its compiler comes from.
+    pub fn kind(&self) -> &Kind {
+        &self.compiler.kind
+    }
 }
 
 /// rustup's nightly, if there is one.
@@ -135,12 +140,11 @@ pub fn debian() -> Option<Compiler> {
     described(Kind::Debian)
 }
 
-/// Adds the sources of core to rustup's nightly. Fails without network, which is why it may not
-/// take long.
-pub fn add_rust_src() -> anyhow::Result<()> {
+/// Adds a component to rustup's nightly. Fails without network, which is why it may not take long.
+pub fn add_component(name: &str) -> anyhow::Result<()> {
     let rustup = exec::find("rustup").context("rustup is gone")?;
     let mut command = exec::foreign(rustup);
-    command.args(["component", "add", "rust-src", "--toolchain", "nightly"]);
+    command.args(["component", "add", name, "--toolchain", "nightly"]);
     exec::quiet(&mut command, Duration::from_secs(60)).map(drop)
 }
 

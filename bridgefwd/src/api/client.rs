@@ -1,0 +1,356 @@
+//! The other end of the control socket: what the commands ask the daemon with.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use super::types::{
+    Bridge, Cleared, Flow, FlowFilter, Leaving, Pair, PairChange, Problem, ProblemKind, Stats,
+    Status,
+};
+use crate::failure::{Failure, Result};
+
+/// How long one question may take, from connecting to the last byte of the answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What stands for itself in a path or query: RFC 3986's unreserved characters.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A client of the daemon that listens on one socket.
+///
+/// Every method connects anew, fails with [`Failure::NoDaemon`] where nobody listens, and takes at
+/// most five seconds.
+#[derive(Clone, Debug)]
+pub struct Client {
+    socket: PathBuf,
+    timeout: Duration,
+}
+
+impl Client {
+    /// Of the daemon on `socket`. Does not connect yet.
+    #[must_use]
+    pub fn new(socket: &Path) -> Self {
+        Self { socket: socket.to_owned(), timeout: TIMEOUT }
+    }
+
+    /// How the daemon is.
+    pub async fn status(&self) -> Result<Status> {
+        self.get("/v1/status").await
+    }
+
+    /// The managed ends.
+    pub async fn bridges(&self) -> Result<Vec<Bridge>> {
+        self.get("/v1/bridges").await
+    }
+
+    /// The listed pairs.
+    pub async fn pairs(&self) -> Result<Vec<Pair>> {
+        self.get("/v1/pairs").await
+    }
+
+    /// The counters.
+    pub async fn stats(&self) -> Result<Stats> {
+        self.get("/v1/stats").await
+    }
+
+    /// The live flows that `filter` matches.
+    pub async fn flows(&self, filter: &FlowFilter) -> Result<Vec<Flow>> {
+        self.get(&flows_path(filter)).await
+    }
+
+    /// Lists a pair, or changes it; the answer is what holds from the next packet on.
+    pub async fn put_pair(&self, from: &str, to: &str, change: &PairChange) -> Result<Pair> {
+        let body = serde_json::to_vec(change).map_err(|error| {
+            Failure::failed(format!("the pair {from} -> {to} cannot be sent: {error}"))
+        })?;
+        self.request(Method::PUT, &pair_path(from, to), body.into()).await
+    }
+
+    /// Takes a pair off the list. False where it was not listed.
+    pub async fn delete_pair(&self, from: &str, to: &str, drain: bool) -> Result<bool> {
+        let path = format!("{}?drain={drain}", pair_path(from, to));
+        let answer: Cleared = self.request(Method::DELETE, &path, Bytes::new()).await?;
+        Ok(answer.cleared)
+    }
+
+    /// Has the daemon detach, remove its pins and go. Its process id; it is still alive when this
+    /// returns.
+    pub async fn down(&self) -> Result<u32> {
+        let answer: Leaving = self.request(Method::POST, "/v1/down", Bytes::new()).await?;
+        Ok(answer.pid)
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        self.request(Method::GET, path, Bytes::new()).await
+    }
+
+    /// One question and its answer.
+    async fn request<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<T> {
+        let exchange = self.exchange(method, path, body);
+        let (status, body) =
+            tokio::time::timeout(self.timeout, exchange).await.map_err(|_| {
+                Failure::failed(format!(
+                    "the daemon on {} has not answered within {} s: is it stopped or overloaded? \
+                 Look at its log, or end it and run it again (traffic goes on meanwhile)",
+                    self.socket.display(),
+                    self.timeout.as_secs_f32()
+                ))
+            })??;
+        if !status.is_success() {
+            return Err(self.refusal(status, &body));
+        }
+        serde_json::from_slice(&body).map_err(|error| {
+            Failure::failed(format!(
+                "the daemon on {} answered {path} with something else than this version \
+                 understands ({error}): are the daemon and this command of the same version?",
+                self.socket.display()
+            ))
+        })
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<(StatusCode, Bytes)> {
+        let broken = |error: hyper::Error| {
+            Failure::failed(format!(
+                "the connection to the daemon on {} broke off: {error}; look at its log",
+                self.socket.display()
+            ))
+        };
+        let stream =
+            UnixStream::connect(&self.socket).await.map_err(|error| self.unreachable(&error))?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, "bridgefwd")
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|error| Failure::usage(format!("{path} is no valid request: {error}")))?;
+        let answer = async {
+            let response = sender.send_request(request).await?;
+            let status = response.status();
+            Ok::<_, hyper::Error>((status, response.into_body().collect().await?.to_bytes()))
+        };
+        // The connection only moves while it is polled. When it ends first, the answer's own
+        // channel tells how, so that future alone decides.
+        let mut connection = std::pin::pin!(connection);
+        let mut answer = std::pin::pin!(answer);
+        tokio::select! {
+            biased;
+            answer = &mut answer => answer.map_err(broken),
+            _ = &mut connection => answer.await.map_err(broken),
+        }
+    }
+
+    /// Why nobody could be asked.
+    fn unreachable(&self, error: &io::Error) -> Failure {
+        let socket = self.socket.display();
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                Failure::NoDaemon(format!(
+                    "no daemon listens on {socket}: start it with `bridgefwd run --bridge ...`, \
+                     or name another one with --netns or --socket"
+                ))
+            }
+            io::ErrorKind::PermissionDenied => Failure::failed(format!(
+                "no permission to use {socket}: run this as root, or as a member of the socket's \
+                 group"
+            )),
+            _ => Failure::failed(format!("cannot connect to {socket}: {error}")),
+        }
+    }
+
+    /// What an answer that is not a success says.
+    fn refusal(&self, status: StatusCode, body: &[u8]) -> Failure {
+        match serde_json::from_slice(body) {
+            Ok(Problem { kind: ProblemKind::Usage, error }) => Failure::Usage(error),
+            Ok(Problem { kind: ProblemKind::Failed, error }) => Failure::Failed(error),
+            Err(_) => Failure::failed(format!(
+                "the daemon on {} answered {status}: {}",
+                self.socket.display(),
+                String::from_utf8_lossy(body).trim()
+            )),
+        }
+    }
+}
+
+fn pair_path(from: &str, to: &str) -> String {
+    format!("/v1/pairs/{}/{}", encoded(from), encoded(to))
+}
+
+fn flows_path(filter: &FlowFilter) -> String {
+    let query: Vec<String> = [("from", &filter.from), ("to", &filter.to), ("proto", &filter.proto)]
+        .into_iter()
+        .filter_map(|(key, value)| Some(format!("{key}={}", encoded(value.as_deref()?))))
+        .collect();
+    if query.is_empty() { "/v1/flows".into() } else { format!("/v1/flows?{}", query.join("&")) }
+}
+
+/// Interface names may hold anything but blanks and slashes.
+fn encoded(name: &str) -> impl std::fmt::Display {
+    utf8_percent_encode(name, ENCODED)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    /// A path for a socket of this test alone, removed with it.
+    struct Socket(PathBuf);
+
+    impl Socket {
+        fn new() -> Self {
+            static COUNT: AtomicU32 = AtomicU32::new(0);
+            let number = COUNT.fetch_add(1, Ordering::Relaxed);
+            let name = format!("bridgefwd-client-{}-{number}.sock", std::process::id());
+            Self(std::env::temp_dir().join(name))
+        }
+    }
+
+    impl Drop for Socket {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.0);
+        }
+    }
+
+    /// Asks a server that answers one request with `answer`; gives the result and the request.
+    async fn asked<T>(
+        answer: &str,
+        ask: impl AsyncFnOnce(Client) -> Result<T>,
+    ) -> (Result<T>, String) {
+        let socket = Socket::new();
+        let listener = UnixListener::bind(&socket.0).unwrap();
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 4096];
+            let mut len = 0;
+            loop {
+                len += stream.read(&mut request[len..]).await.unwrap();
+                let text = String::from_utf8_lossy(&request[..len]).into_owned();
+                let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+                let wanted = head
+                    .lines()
+                    .find_map(|line| line.strip_prefix("content-length: "))
+                    .map_or(0, |len| len.parse().unwrap());
+                if text.contains("\r\n\r\n") && body.len() >= wanted {
+                    break;
+                }
+            }
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            String::from_utf8_lossy(&request[..len]).into_owned()
+        };
+        tokio::join!(ask(Client::new(&socket.0)), serve)
+    }
+
+    fn http(status: &str, body: &str) -> String {
+        format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    }
+
+    #[tokio::test]
+    async fn a_pair_is_put_with_its_names_encoded() {
+        let body = r#"{"from":"a#b","to":"ü","state":"allowed","nat":"none"}"#;
+        let (pair, request) = asked(&http("200 OK", body), async |client| {
+            let change = PairChange {
+                state: super::super::types::PairState::Allowed,
+                nat: None,
+                drain: false,
+            };
+            client.put_pair("a#b", "ü", &change).await
+        })
+        .await;
+        assert_eq!(pair.unwrap().nat, "none");
+        assert!(request.starts_with("PUT /v1/pairs/a%23b/%C3%BC HTTP/1.1\r\n"), "{request}");
+        assert!(request.ends_with(r#"{"state":"allowed","drain":false}"#), "{request}");
+    }
+
+    #[tokio::test]
+    async fn the_filter_becomes_the_query() {
+        let filter = FlowFilter { from: Some("a&b".into()), to: None, proto: Some("tcp".into()) };
+        let (flows, request) =
+            asked(&http("200 OK", "[]"), async |client| client.flows(&filter).await).await;
+        assert_eq!(flows.unwrap(), []);
+        assert!(request.starts_with("GET /v1/flows?from=a%26b&proto=tcp HTTP/1.1"), "{request}");
+        assert_eq!(flows_path(&FlowFilter::default()), "/v1/flows");
+    }
+
+    #[tokio::test]
+    async fn a_pair_is_cleared_with_or_without_draining() {
+        let (cleared, request) = asked(&http("200 OK", r#"{"cleared":false}"#), async |client| {
+            client.delete_pair("a", "b", true).await
+        })
+        .await;
+        assert!(!cleared.unwrap());
+        assert!(request.starts_with("DELETE /v1/pairs/a/b?drain=true HTTP/1.1"), "{request}");
+    }
+
+    #[tokio::test]
+    async fn problems_keep_their_kind() {
+        let usage = http("400 Bad Request", r#"{"kind":"usage","error":"unknown bridge x"}"#);
+        let (result, _) = asked(&usage, async |client| client.pairs().await).await;
+        assert!(matches!(result, Err(Failure::Usage(text)) if text == "unknown bridge x"));
+
+        let failed = http("500 Internal Server Error", r#"{"kind":"failed","error":"table full"}"#);
+        let (result, _) = asked(&failed, async |client| client.stats().await).await;
+        assert!(matches!(result, Err(Failure::Failed(text)) if text == "table full"));
+
+        let foreign = http("404 Not Found", "nothing here");
+        let (result, _) = asked(&foreign, async |client| client.down().await).await;
+        assert!(matches!(result, Err(Failure::Failed(text)) if text.contains("nothing here")));
+    }
+
+    #[tokio::test]
+    async fn answers_that_are_no_answers_are_failures() {
+        let (result, _) = asked(&http("200 OK", "{}"), async |client| client.status().await).await;
+        assert!(matches!(result, Err(Failure::Failed(text)) if text.contains("same version")));
+        let (result, _) = asked("", async |client| client.bridges().await).await;
+        assert!(matches!(result, Err(Failure::Failed(text)) if text.contains("broke off")));
+    }
+
+    #[tokio::test]
+    async fn nobody_listening_is_no_daemon() {
+        let socket = Socket::new();
+        let absent = Client::new(&socket.0).status().await;
+        assert!(matches!(absent, Err(Failure::NoDaemon(text)) if text.contains("bridgefwd run")));
+        // What a daemon that was killed leaves behind.
+        drop(UnixListener::bind(&socket.0).unwrap());
+        let stale = Client::new(&socket.0).status().await;
+        assert!(matches!(stale, Err(Failure::NoDaemon(_))));
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_does_not_answer_is_not_waited_for() {
+        let socket = Socket::new();
+        let _listener = UnixListener::bind(&socket.0).unwrap();
+        let client = Client { socket: socket.0.clone(), timeout: Duration::from_millis(20) };
+        let silent = client.status().await;
+        assert!(matches!(silent, Err(Failure::Failed(text)) if text.contains("not answered")));
+    }
+}

@@ -1,0 +1,163 @@
+//! The API's server side: each request to the daemon's state or the reader, each answer a document
+//! of [`types`](super::types), also where something is wrong.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use tokio::net::UnixListener;
+use tokio::sync::watch;
+
+use super::types::{FlowFilter, PairChange, Problem, ProblemKind};
+use crate::daemon::Shared;
+use crate::failure::{Failure, Result};
+
+type Daemon = State<Arc<Shared>>;
+type Ends = Result<Path<(String, String)>, PathRejection>;
+
+/// Serves until `stop` turns true and the requests under way are answered.
+pub async fn serve(listener: UnixListener, shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
+    let app = routes().with_state(shared);
+    let stopped = async move {
+        // Also where the sender is gone: then so is the daemon.
+        let _ = stop.wait_for(|stop| *stop).await;
+    };
+    if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(stopped).await {
+        tracing::error!("the control socket broke: {error}");
+    }
+}
+
+fn routes() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/bridges", get(bridges))
+        .route("/v1/pairs", get(pairs))
+        .route("/v1/pairs/{from}/{to}", put(put_pair).delete(delete_pair))
+        .route("/v1/stats", get(stats))
+        .route("/v1/flows", get(flows))
+        .route("/v1/down", post(down))
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+}
+
+async fn status(State(shared): Daemon) -> Answer {
+    read(shared, Shared::status).await
+}
+
+async fn bridges(State(shared): Daemon) -> Answer {
+    read(shared, |shared| shared.reader.bridges()).await
+}
+
+async fn pairs(State(shared): Daemon) -> Answer {
+    read(shared, |shared| shared.reader.pairs()).await
+}
+
+async fn stats(State(shared): Daemon) -> Answer {
+    read(shared, |shared| shared.reader.stats()).await
+}
+
+async fn flows(State(shared): Daemon, filter: Result<Query<FlowFilter>, QueryRejection>) -> Answer {
+    let Query(filter) = filter.map_err(|error| Failure::usage(error.body_text()))?;
+    read(shared, move |shared| shared.reader.flows(&filter)).await
+}
+
+async fn put_pair(State(shared): Daemon, ends: Ends, body: axum::body::Bytes) -> Answer {
+    let Path((from, to)) = ends.map_err(|error| Failure::usage(error.body_text()))?;
+    let change: PairChange = serde_json::from_slice(&body).map_err(|error| {
+        Failure::usage(format!("the body is not a change of a pair as JSON: {error}"))
+    })?;
+    let pair = shared.state().put_pair(&from, &to, &change)?;
+    tracing::info!("pair {from} -> {to}: {:?}, nat {}", pair.state, pair.nat);
+    json(&pair)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Clearing {
+    #[serde(default)]
+    drain: bool,
+}
+
+#[derive(Serialize)]
+struct Cleared {
+    cleared: bool,
+}
+
+async fn delete_pair(
+    State(shared): Daemon,
+    ends: Ends,
+    clearing: Result<Query<Clearing>, QueryRejection>,
+) -> Answer {
+    let Path((from, to)) = ends.map_err(|error| Failure::usage(error.body_text()))?;
+    let Query(Clearing { drain }) = clearing.map_err(|error| Failure::usage(error.body_text()))?;
+    let cleared = shared.state().clear_pair(&from, &to, drain)?;
+    if cleared {
+        tracing::info!("pair {from} -> {to}: cleared");
+    }
+    json(&Cleared { cleared })
+}
+
+#[derive(Serialize)]
+struct GoingDown {
+    pid: u32,
+}
+
+async fn down(State(shared): Daemon) -> Answer {
+    shared.take_down();
+    json(&GoingDown { pid: std::process::id() })
+}
+
+async fn not_found(uri: Uri) -> Wrong {
+    Wrong(StatusCode::NOT_FOUND, Failure::usage(format!("there is no {}", uri.path())))
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Wrong {
+    let text = format!("{} does not take {method}", uri.path());
+    Wrong(StatusCode::METHOD_NOT_ALLOWED, Failure::usage(text))
+}
+
+/// Reads on a thread where walking all flows keeps nobody waiting.
+async fn read<T: Serialize + Send + 'static>(
+    shared: Arc<Shared>,
+    what: impl FnOnce(&Shared) -> Result<T> + Send + 'static,
+) -> Answer {
+    let value = tokio::task::spawn_blocking(move || what(&shared))
+        .await
+        .map_err(|error| Failure::failed(format!("reading broke off: {error}")))??;
+    json(&value)
+}
+
+type Answer = std::result::Result<Response, Wrong>;
+
+fn json(value: &impl Serialize) -> Answer {
+    Ok(Json(value).into_response())
+}
+
+/// An answer that is not a success.
+struct Wrong(StatusCode, Failure);
+
+impl From<Failure> for Wrong {
+    fn from(failure: Failure) -> Self {
+        let status = match failure {
+            Failure::Usage(_) => StatusCode::BAD_REQUEST,
+            Failure::Failed(_) | Failure::NoDaemon(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self(status, failure)
+    }
+}
+
+impl IntoResponse for Wrong {
+    fn into_response(self) -> Response {
+        let Self(status, failure) = self;
+        let kind = match failure {
+            Failure::Usage(_) => ProblemKind::Usage,
+            Failure::Failed(_) | Failure::NoDaemon(_) => ProblemKind::Failed,
+        };
+        (status, Json(Problem { kind, error: failure.to_string() })).into_response()
+    }
+}

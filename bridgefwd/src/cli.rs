@@ -1,0 +1,435 @@
+//! What can be asked on the command line. People script against it: names and exit statuses stay.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use bridgefwd_common::contract::Unlisted;
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::commands::lab::LabCommand;
+use crate::daemon::AttachChoice;
+use crate::instance::Instance;
+
+/// A fast path between Linux bridges, for the pairs that you allow.
+#[derive(Debug, Parser)]
+#[command(
+    name = "bridgefwd",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Every namespace has its own /run/bridgefwd/bridgefwd[-NETNS].sock and
+/sys/fs/bpf/bridgefwd[-NETNS]. The environment can give BRIDGEFWD_NETNS,
+BRIDGEFWD_SOCKET and BRIDGEFWD_PIN_DIR.
+Exit status: 0 done, 1 it could not be done, 2 asked wrongly, 3 no daemon.
+
+Examples:
+  bridgefwd run --bridge shop_front --bridge shop_db
+  bridgefwd pair allow shop_front shop_db"
+)]
+pub struct Cli {
+    /// Which bridgefwd.
+    #[command(flatten)]
+    pub global: GlobalOptions,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command, before it or after it.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Which bridgefwd")]
+pub struct GlobalOptions {
+    /// Network namespace to work in
+    #[arg(long, global = true, env = "BRIDGEFWD_NETNS", hide_env = true)]
+    #[arg(value_name = "NAME|PATH", value_parser = NonEmptyStringValueParser::new())]
+    pub netns: Option<String>,
+    /// Control socket
+    #[arg(long, global = true, env = "BRIDGEFWD_SOCKET", hide_env = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Folder of the pinned maps and links
+    #[arg(long, global = true, env = "BRIDGEFWD_PIN_DIR", hide_env = true, value_name = "DIR")]
+    pub pin_dir: Option<PathBuf>,
+}
+
+impl GlobalOptions {
+    /// The bridgefwd that is meant.
+    #[must_use]
+    pub fn instance(self) -> Instance {
+        Instance::new(self.netns, self.socket, self.pin_dir)
+    }
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Attach to bridges and their ports, and serve the other commands
+    Run(RunOptions),
+    /// Say who may open flows to whom
+    #[command(subcommand)]
+    Pair(PairCommand),
+    /// Show the live flows
+    Flows(FlowsOptions),
+    /// Show the counters
+    Stats(StatsOptions),
+    /// Show how the daemon is
+    Status(StatusOptions),
+    /// Show the managed bridges and their ports
+    Bridges(BridgesOptions),
+    /// End the daemon and remove all that it attached and pinned
+    Down(DownOptions),
+    /// A network to try bridgefwd in: a router, three bridges, five hosts
+    #[command(subcommand)]
+    #[command(after_help = "\
+The lab lives in network namespaces of its own, away from the host's network.
+
+Examples:
+  bridgefwd lab up
+  bridgefwd lab list
+  bridgefwd lab down")]
+    Lab(LabCommand),
+}
+
+/// `bridgefwd run`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Stays in the foreground; prints a line that starts with \"ready\" once traffic
+would be forwarded. After Ctrl-C or SIGTERM the kernel goes on forwarding by
+what is pinned; `bridgefwd down` takes that away too. BRIDGEFWD_LOG=debug logs
+more.
+
+Examples:
+  bridgefwd run --bridge shop_front --bridge shop_db
+  bridgefwd run --bridge shop_front shop_db backoffice --unlisted deny
+  bridgefwd --netns lab run --config /etc/bridgefwd.toml")]
+pub struct RunOptions {
+    /// Bridge to manage; several after one --bridge, or one after each
+    #[arg(long = "bridge", value_name = "NAME", num_args = 1..)]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub bridges: Vec<String>,
+    /// Ordinary interface to manage; several as with --bridge
+    #[arg(long = "uplink", value_name = "NAME", num_args = 1..)]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub uplinks: Vec<String>,
+    /// Traffic that is in no pair: the kernel's, or dropped [default: kernel]
+    #[arg(long, value_name = "kernel|deny", hide_possible_values = true)]
+    pub unlisted: Option<UnlistedChoice>,
+    /// Bridges, pairs and settings in TOML; options come first
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// How to attach; TCX needs Linux 6.6
+    #[arg(long, value_name = "auto|tcx|clsact", default_value = "auto")]
+    #[arg(hide_possible_values = true)]
+    pub attach: AttachOption,
+    /// How many flows there can be at one time [default: 65536]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_flows: Option<u32>,
+}
+
+/// `--unlisted`
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum UnlistedChoice {
+    /// Left to the kernel and its firewall, as without bridgefwd
+    #[value(help = None)]
+    Kernel,
+    /// Dropped
+    #[value(help = None)]
+    Deny,
+}
+
+impl From<UnlistedChoice> for Unlisted {
+    fn from(choice: UnlistedChoice) -> Self {
+        match choice {
+            UnlistedChoice::Kernel => Self::Kernel,
+            UnlistedChoice::Deny => Self::Deny,
+        }
+    }
+}
+
+/// `--attach`
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum AttachOption {
+    /// By TCX where the kernel has it, else by clsact
+    #[value(help = None)]
+    Auto,
+    /// By a TCX link (Linux 6.6 and later)
+    #[value(help = None)]
+    Tcx,
+    /// By a filter on a clsact qdisc
+    #[value(help = None)]
+    Clsact,
+}
+
+impl From<AttachOption> for AttachChoice {
+    fn from(option: AttachOption) -> Self {
+        match option {
+            AttachOption::Auto => Self::Auto,
+            AttachOption::Tcx => Self::Tcx,
+            AttachOption::Clsact => Self::Clsact,
+        }
+    }
+}
+
+/// `bridgefwd pair`
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+A pair has a direction: FROM opens flows, TO answers; answers need no pair of their own.
+A change holds from the next packet on.
+
+Examples:
+  bridgefwd pair allow shop_front shop_db
+  bridgefwd pair list")]
+pub enum PairCommand {
+    /// Let FROM open flows to TO
+    #[command(after_help = "\
+Without --nat a pair keeps the NAT that it has; a new one gets masquerade.
+
+Examples:
+  bridgefwd pair allow shop_front shop_db
+  bridgefwd pair allow shop_front shop_db --nat none
+  bridgefwd pair allow shop_front shop_db --nat 172.19.0.9")]
+    Allow {
+        /// The pair.
+        #[command(flatten)]
+        pair: PairNames,
+        /// Source address that TO sees: masquerade (TO's own), none (the client's), or an address
+        #[arg(long, value_name = "masquerade|none|ADDRESS", value_parser = nat)]
+        nat: Option<String>,
+    },
+    /// Drop whatever FROM opens to TO
+    #[command(after_help = "\
+Example:
+  bridgefwd pair deny shop_front shop_db --drain")]
+    Deny {
+        /// The pair.
+        #[command(flatten)]
+        pair: PairNames,
+    },
+    /// Take the pair off the list: what `run --unlisted` says holds for it again
+    #[command(after_help = "\
+Example:
+  bridgefwd pair clear shop_front shop_db")]
+    Clear {
+        /// The pair.
+        #[command(flatten)]
+        pair: PairNames,
+    },
+    /// Show the listed pairs
+    #[command(after_help = "\
+Example:
+  bridgefwd pair list --json")]
+    List {
+        /// How to show them.
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+/// The names of a pair, and what happens to its flows.
+#[derive(Args, Debug)]
+pub struct PairNames {
+    /// Bridge whose side opens flows
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub from: String,
+    /// Bridge whose side answers
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub to: String,
+    /// Let the flows that exist finish, rather than cut them
+    #[arg(long)]
+    pub drain: bool,
+}
+
+/// `bridgefwd flows`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  bridgefwd flows
+  bridgefwd flows --from shop_front --proto tcp
+  bridgefwd flows --json")]
+pub struct FlowsOptions {
+    /// Only flows opened from this bridge
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub from: Option<String>,
+    /// Only flows opened to this bridge
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub to: Option<String>,
+    /// Only flows of this protocol
+    #[arg(long, value_name = "PROTO", value_parser = ["tcp", "udp", "icmp"])]
+    pub proto: Option<String>,
+    /// How to show them.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `bridgefwd stats`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Every packet seen is counted under exactly one reason.
+
+Examples:
+  bridgefwd stats
+  bridgefwd stats --all
+  bridgefwd stats --json")]
+pub struct StatsOptions {
+    /// Also show the reasons that never happened (--json always does)
+    #[arg(long)]
+    pub all: bool,
+    /// How to show them.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `bridgefwd status`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Exit status 0 where the daemon runs, 3 where it does not; what it left in the
+kernel is shown either way.
+
+Examples:
+  bridgefwd status
+  bridgefwd --netns lab status --json")]
+pub struct StatusOptions {
+    /// How to show it.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `bridgefwd bridges`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  bridgefwd bridges --json")]
+pub struct BridgesOptions {
+    /// How to show them.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `bridgefwd down`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Cuts every flow. Done when the daemon is gone; also clears up after one that was killed.
+
+Examples:
+  bridgefwd down
+  bridgefwd --netns lab down")]
+pub struct DownOptions {}
+
+/// How a reading command answers.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Output {
+    /// Print JSON, as the daemon answers it
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `masquerade`, `none` or an IPv4 address, as the daemon takes it.
+fn nat(text: &str) -> Result<String, String> {
+    match text {
+        "masquerade" | "none" => Ok(text.into()),
+        _ => text
+            .parse::<Ipv4Addr>()
+            .map(|address| address.to_string())
+            .map_err(|_| "neither masquerade, none, nor an IPv4 address".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[track_caller]
+    fn refused(line: &str, kind: ErrorKind) {
+        let error = parse(line).unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_an_example() {
+        fn check(command: &clap::Command) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example"), "{} has no example", command.get_name());
+            if command.get_name() != "lab" {
+                command.get_subcommands().for_each(check);
+            }
+        }
+        check(&Cli::command());
+    }
+
+    #[test]
+    fn global_options_go_before_and_after_the_command() {
+        for line in [
+            "bridgefwd --netns lab --socket /s --pin-dir /p pair list",
+            "bridgefwd pair list --netns lab --socket /s --pin-dir /p",
+            "bridgefwd --netns lab pair --socket /s list --pin-dir /p",
+        ] {
+            let instance = parse(line).unwrap().global.instance();
+            assert_eq!(
+                instance,
+                Instance::new(Some("lab".into()), Some("/s".into()), Some("/p".into()))
+            );
+        }
+    }
+
+    #[test]
+    fn bridges_are_given_together_or_one_by_one() {
+        for line in [
+            "bridgefwd run --bridge a --bridge b --netns lab",
+            "bridgefwd run --bridge a b --netns lab",
+            "bridgefwd run --uplink u --bridge a b",
+        ] {
+            let Command::Run(run) = parse(line).unwrap().command else { panic!("{line}") };
+            assert_eq!(run.bridges, ["a", "b"]);
+        }
+        let Command::Run(run) = parse("bridgefwd run --config f").unwrap().command else {
+            panic!("not run")
+        };
+        assert_eq!((run.bridges.len(), run.attach), (0, AttachOption::Auto));
+    }
+
+    #[test]
+    fn nat_is_a_word_or_an_address() {
+        for (given, kept) in
+            [("masquerade", "masquerade"), ("none", "none"), ("10.0.0.1", "10.0.0.1")]
+        {
+            let cli = parse(&format!("bridgefwd pair allow a b --nat {given} --drain")).unwrap();
+            let Command::Pair(PairCommand::Allow { pair, nat }) = cli.command else { panic!() };
+            assert_eq!((nat.as_deref(), pair.drain), (Some(kept), true));
+        }
+        refused("bridgefwd pair allow a b --nat 10.0.0", ErrorKind::ValueValidation);
+        refused("bridgefwd pair allow a b --nat ::1", ErrorKind::ValueValidation);
+    }
+
+    #[test]
+    fn what_is_asked_wrongly_is_refused() {
+        for (line, kind) in [
+            ("bridgefwd run --bridge", ErrorKind::InvalidValue),
+            ("bridgefwd run --bridge a --unlisted maybe", ErrorKind::InvalidValue),
+            ("bridgefwd run --bridge a --max-flows 0", ErrorKind::ValueValidation),
+            ("bridgefwd run --bridge a --attach xdp", ErrorKind::InvalidValue),
+            ("bridgefwd pair allow a", ErrorKind::MissingRequiredArgument),
+            ("bridgefwd pair deny a b --nat none", ErrorKind::UnknownArgument),
+            ("bridgefwd pair list --drain", ErrorKind::UnknownArgument),
+            ("bridgefwd flows --proto sctp", ErrorKind::InvalidValue),
+            ("bridgefwd down --json", ErrorKind::UnknownArgument),
+            ("bridgefwd flow", ErrorKind::InvalidSubcommand),
+        ] {
+            refused(line, kind);
+        }
+        let empty = Cli::try_parse_from(["bridgefwd", "pair", "allow", "", "b"]).unwrap_err();
+        assert_eq!(empty.kind(), ErrorKind::InvalidValue);
+    }
+}

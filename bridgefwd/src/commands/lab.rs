@@ -1,0 +1,129 @@
+//! `bridgefwd lab`: a network to try bridgefwd in.
+
+use clap::Subcommand;
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+use crate::failure::{Failure, Result};
+use crate::host::netns;
+use crate::lab::build::{self, Up};
+use crate::lab::topology::{self, HOSTS, HTTP_PORT, LabHost, PREFIX_LENGTH, ROUTER};
+use crate::lab::{servers, tour};
+
+/// What to do with the lab.
+#[derive(Clone, Debug, Eq, PartialEq, Subcommand)]
+pub enum LabCommand {
+    /// Make the lab: a router with three bridges, five hosts, a server in each
+    Up,
+    /// Take the lab away
+    Down,
+    /// Show hosts, addresses, bridges and servers
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make the lab, show bridgefwd at work in it step by step, and take it away
+    Tour,
+    /// Be the server of a host (the lab starts these itself)
+    #[command(hide = true)]
+    Serve {
+        /// Short name of the host
+        #[arg(long)]
+        name: String,
+    },
+}
+
+/// One line of `lab list`.
+#[derive(Serialize)]
+struct Listed {
+    name: &'static str,
+    netns: String,
+    bridge: &'static str,
+    port: String,
+    address: String,
+    gateway: String,
+    server: String,
+    server_pid: Option<i32>,
+}
+
+/// Runs it. Starts runtimes of its own: call it outside of any.
+///
+/// # Errors
+/// What was asked could not be done; of the tour also that a step did not hold.
+pub fn run(command: &LabCommand) -> Result<()> {
+    match command {
+        LabCommand::Up => up(),
+        LabCommand::Down => down(),
+        LabCommand::List { json } => list(*json),
+        LabCommand::Tour => tour::run(),
+        LabCommand::Serve { name } => servers::serve(name),
+    }
+}
+
+fn up() -> Result<()> {
+    match build::up()? {
+        Up::Made => println!(
+            "The lab is up: router {ROUTER}, {} hosts. See `bridgefwd lab list`.",
+            HOSTS.len()
+        ),
+        Up::Already => println!("The lab is up already. See `bridgefwd lab list`."),
+    }
+    Ok(())
+}
+
+fn down() -> Result<()> {
+    println!("{}", if build::down()? { "The lab is down." } else { "There is no lab." });
+    Ok(())
+}
+
+fn list(json: bool) -> Result<()> {
+    let hosts: Vec<Listed> = HOSTS
+        .iter()
+        .filter(|host| netns::exists(&host.netns()))
+        .map(|host| listed(host))
+        .collect::<Result<_>>()?;
+    if json {
+        let text = serde_json::to_string_pretty(&hosts)
+            .map_err(|error| Failure::failed(format!("cannot write JSON: {error}")))?;
+        println!("{text}");
+    } else if hosts.is_empty() {
+        println!("There is no lab: make one with `bridgefwd lab up`.");
+    } else {
+        println!("{}", table(&hosts));
+        println!("Router: {ROUTER}, with {}.", bridges());
+    }
+    Ok(())
+}
+
+fn listed(host: &LabHost) -> Result<Listed> {
+    Ok(Listed {
+        name: host.name,
+        netns: host.netns(),
+        bridge: host.bridge.name,
+        port: host.port(),
+        address: host.address.to_string(),
+        gateway: host.bridge.gateway.to_string(),
+        server: format!("http://{}:{HTTP_PORT}/", host.address),
+        server_pid: servers::pids(host)?.first().copied(),
+    })
+}
+
+fn table(hosts: &[Listed]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(["HOST", "NAMESPACE", "ADDRESS", "BRIDGE", "PORT", "SERVER"]);
+    for host in hosts {
+        let server = host.server_pid.map_or_else(|| "none".into(), |pid| format!("process {pid}"));
+        let row = [host.name, &host.netns, &host.address, host.bridge, &host.port, server.as_str()];
+        table.add_row(row);
+    }
+    table
+}
+
+fn bridges() -> String {
+    let bridges = topology::BRIDGES.iter();
+    let named: Vec<_> =
+        bridges.map(|b| format!("{} {}/{PREFIX_LENGTH}", b.name, b.gateway)).collect();
+    named.join(", ")
+}

@@ -1,0 +1,159 @@
+//! The commands, one a file, and what they share: asking the daemon, reading from the pins where
+//! there is none, and printing.
+
+mod bridges;
+mod down;
+mod flows;
+pub mod lab;
+mod output;
+mod pair;
+mod run;
+mod stats;
+mod status;
+
+use std::path::Path;
+
+use tokio::runtime::Builder;
+
+use crate::api::client::Client;
+use crate::cli::{Cli, Command};
+use crate::datapath::offline::Reader;
+use crate::failure::{Failure, Result};
+use crate::host::netns;
+use crate::instance::{Instance, NETNS_DIR};
+
+/// Runs the command.
+///
+/// Enters the instance's network namespace where the command needs it, and starts runtimes of its
+/// own: call it from the only thread of the process, outside of any runtime.
+///
+/// # Errors
+/// As the command says.
+pub fn run(cli: Cli) -> Result<()> {
+    let instance = cli.global.instance();
+    match cli.command {
+        Command::Run(options) => run::run(options, instance),
+        Command::Pair(command) => pair::run(&command, &instance),
+        Command::Flows(options) => flows::run(options, &instance),
+        Command::Stats(options) => stats::run(&options, &instance),
+        Command::Status(options) => status::run(&options, &instance),
+        Command::Bridges(options) => bridges::run(&options, &instance),
+        Command::Down(_) => down::run(&instance),
+        Command::Lab(command) => lab::run(&command),
+    }
+}
+
+/// Asks the daemon. Where there is none, a wrong `--netns` is the likelier mistake: it is named.
+fn ask<T>(instance: &Instance, question: impl AsyncFnOnce(Client) -> Result<T>) -> Result<T> {
+    let answer = ask_daemon(instance, question);
+    if let Err(Failure::NoDaemon(_)) = answer {
+        check_netns(instance)?;
+    }
+    answer
+}
+
+/// Asks the daemon, on a runtime that has no other thread.
+fn ask_daemon<T>(
+    instance: &Instance,
+    question: impl AsyncFnOnce(Client) -> Result<T>,
+) -> Result<T> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
+    runtime.block_on(question(Client::new(&instance.socket)))
+}
+
+/// Asks the daemon; where there is none, reads from what it left pinned and says so on stderr.
+fn ask_or_read<T>(
+    instance: &Instance,
+    question: impl AsyncFnOnce(Client) -> Result<T>,
+    read: impl FnOnce(&Reader) -> Result<T>,
+) -> Result<T> {
+    match ask(instance, question) {
+        Err(absent @ Failure::NoDaemon(_)) => {
+            let reader = open_pins(instance)?.ok_or(absent)?;
+            let answer = read(&reader)?;
+            output::note(&format!(
+                "the daemon is not running; read from the pins in {}",
+                instance.pin_dir.display()
+            ));
+            Ok(answer)
+        }
+        answer => answer,
+    }
+}
+
+/// What is pinned, seen from inside the instance's namespace; `None` where nothing is.
+fn open_pins(instance: &Instance) -> Result<Option<Reader>> {
+    enter_netns(instance)?;
+    Reader::open(&instance.pin_dir)
+}
+
+/// Moves into the instance's network namespace.
+fn enter_netns(instance: &Instance) -> Result<()> {
+    check_netns(instance)?;
+    instance.netns_path().map_or(Ok(()), |path| netns::enter(&path))
+}
+
+/// Names a network namespace that does not exist, and those that do.
+fn check_netns(instance: &Instance) -> Result<()> {
+    let (Some(netns), Some(path)) = (&instance.netns, instance.netns_path()) else {
+        return Ok(());
+    };
+    match path.try_exists() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failure::failed(format!(
+            "there is no network namespace {netns} ({}); {}",
+            path.display(),
+            netns_names(Path::new(NETNS_DIR))
+        ))),
+        Err(error) => Err(Failure::failed(format!(
+            "cannot look for the network namespace {netns} ({}): {error}",
+            path.display()
+        ))),
+    }
+}
+
+/// The named network namespaces, in words.
+fn netns_names(dir: &Path) -> String {
+    let mut names: Vec<String> = std::fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    if names.is_empty() {
+        "none has a name here".into()
+    } else {
+        format!("there are {}", names.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_that_is_not_there_is_named() {
+        let missing = Instance::new(Some("bridgefwd-no-such".into()), None, None);
+        let failure = check_netns(&missing).unwrap_err();
+        assert_eq!(failure.exit_status(), 1);
+        assert!(failure.to_string().contains("no network namespace bridgefwd-no-such"));
+        let own = Instance::new(Some("/proc/self/ns/net".into()), None, None);
+        check_netns(&own).unwrap();
+    }
+
+    #[test]
+    fn namespaces_are_listed_in_order() {
+        let dir = std::env::temp_dir().join(format!("bridgefwd-netns-{}", std::process::id()));
+        std::fs::create_dir(&dir).unwrap();
+        let none = netns_names(&dir);
+        std::fs::write(dir.join("b"), "").unwrap();
+        std::fs::write(dir.join("a"), "").unwrap();
+        let two = netns_names(&dir);
+        std::fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(none, "none has a name here");
+        assert_eq!(two, "there are a, b");
+    }
+}

@@ -1,0 +1,49 @@
+//! Printing: answers on stdout, notes on stderr.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+use crate::cli::Output;
+use crate::failure::{Failure, Result};
+
+/// Prints an answer: as JSON where that is asked, else as `view` shows it in the terminal's width.
+pub fn answer<T: Serialize>(
+    answer: &T,
+    output: Output,
+    view: impl FnOnce(&T, Option<u16>) -> String,
+) -> Result<()> {
+    if output.json {
+        let mut text = serde_json::to_string_pretty(answer).map_err(|error| {
+            Failure::failed(format!("the answer cannot be written as JSON: {error}"))
+        })?;
+        text.push('\n');
+        print(&text)
+    } else {
+        print(&view(answer, terminal_width()))
+    }
+}
+
+/// Prints text that brings its own newline. A reader that has gone (`| head`) has what it wanted.
+pub fn print(text: &str) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::failed(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Says something beside the answer.
+pub fn note(text: &str) {
+    // Where stderr is closed nobody wants to know.
+    let _ = writeln!(io::stderr().lock(), "note: {text}");
+}
+
+/// Columns of the terminal that stdout is, if it is one and knows.
+fn terminal_width() -> Option<u16> {
+    let stdout = io::stdout();
+    let size = stdout.is_terminal().then(|| rustix::termios::tcgetwinsize(&stdout).ok())??;
+    (size.ws_col > 0).then_some(size.ws_col)
+}

@@ -1,0 +1,39 @@
+//! `bridgefwd pair`: changes go to the daemon and are answered with a line of what now holds.
+
+use super::{ask, ask_or_read, output};
+use crate::api::types::{PairChange, PairState};
+use crate::cli::{PairCommand, PairNames};
+use crate::failure::Result;
+use crate::instance::Instance;
+use crate::views;
+
+pub(super) fn run(command: &PairCommand, instance: &Instance) -> Result<()> {
+    match command {
+        PairCommand::Allow { pair, nat } => put(pair, PairState::Allowed, nat.clone(), instance),
+        PairCommand::Deny { pair } => put(pair, PairState::Denied, None, instance),
+        PairCommand::Clear { pair } => clear(pair, instance),
+        PairCommand::List { output } => {
+            let pairs =
+                ask_or_read(instance, async |client| client.pairs().await, |pins| pins.pairs())?;
+            output::answer(&pairs, *output, |pairs, width| views::pairs::table(pairs, width))
+        }
+    }
+}
+
+fn put(
+    names: &PairNames,
+    state: PairState,
+    nat: Option<String>,
+    instance: &Instance,
+) -> Result<()> {
+    let change = PairChange { state, nat, drain: names.drain };
+    let pair =
+        ask(instance, async |client| client.put_pair(&names.from, &names.to, &change).await)?;
+    output::print(&format!("{}\n", views::pairs::sentence(&pair)))
+}
+
+fn clear(names: &PairNames, instance: &Instance) -> Result<()> {
+    let PairNames { from, to, drain } = names;
+    let was_listed = ask(instance, async |client| client.delete_pair(from, to, *drain).await)?;
+    output::print(&format!("{}\n", views::pairs::cleared(from, to, was_listed)))
+}

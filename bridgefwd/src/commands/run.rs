@@ -1,0 +1,34 @@
+//! `bridgefwd run`: the daemon, in the foreground.
+
+use tokio::runtime::Builder;
+
+use super::enter_netns;
+use crate::cli::RunOptions;
+use crate::daemon::{self, Options};
+use crate::failure::{Failure, Result};
+use crate::instance::Instance;
+
+pub(super) fn run(options: RunOptions, instance: Instance) -> Result<()> {
+    if options.bridges.is_empty() && options.config.is_none() {
+        return Err(Failure::usage(
+            "run manages no bridge: name some with --bridge NAME..., or give a file that does \
+             with --config FILE",
+        ));
+    }
+    // Threads start in the namespace of the thread that makes them: enter it before the runtime.
+    enter_netns(&instance)?;
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
+    runtime.block_on(daemon::run(Options {
+        instance,
+        bridges: options.bridges,
+        uplinks: options.uplinks,
+        unlisted: options.unlisted.map(Into::into),
+        config: options.config,
+        attach: options.attach.into(),
+        max_flows: options.max_flows,
+    }))
+}

@@ -1,0 +1,30 @@
+//! `bridgefwd status`: exit status 3 where the daemon is down, whatever it left in the kernel.
+
+use super::{ask, open_pins, output};
+use crate::api::types::Status;
+use crate::cli::StatusOptions;
+use crate::failure::{Failure, Result};
+use crate::instance::Instance;
+use crate::views;
+
+/// What goes on, and what does not, while pins are there and no daemon is.
+const UNATTENDED: &str = "no daemon: traffic goes on by what is pinned; new ports, addresses and \
+                          changes of pairs wait for `bridgefwd run`";
+
+pub(super) fn run(options: &StatusOptions, instance: &Instance) -> Result<()> {
+    let show = |status: &Status| {
+        output::answer(status, options.output, |status, _| views::status::report(status))
+    };
+    match ask(instance, async |client| client.status().await) {
+        Ok(status) => show(&status),
+        Err(absent @ Failure::NoDaemon(_)) => {
+            if let Some(pins) = open_pins(instance)? {
+                let mut status = pins.status(instance)?;
+                status.warnings.push(UNATTENDED.into());
+                show(&status)?;
+            }
+            Err(absent)
+        }
+        Err(failure) => Err(failure),
+    }
+}

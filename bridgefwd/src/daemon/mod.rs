@@ -1,0 +1,329 @@
+//! The daemon: brings the data path up, keeps it in step with the host, and serves the API.
+//!
+//! Everything that can be wrong is checked before anything is changed. Then: maps, attachments,
+//! socket, and the line that starts with `ready`. The data path outlives the daemon, unless it is
+//! told to take it down.
+
+mod reconcile;
+pub mod state;
+
+mod socket;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use aya_log::EbpfLogger;
+use bridgefwd_common::contract::AttachKind;
+pub use bridgefwd_common::contract::Unlisted;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+use tracing_subscriber::EnvFilter;
+
+use crate::api::server;
+use crate::api::types::{PairChange, Status};
+pub use crate::datapath::AttachChoice;
+use crate::datapath::offline::Reader;
+use crate::datapath::{Datapath, Plan, Wanted, is_end};
+use crate::failure::{Failure, Result};
+use crate::host::netlink::{Changes, Events};
+use crate::instance::Instance;
+use crate::policy::config::Config;
+use state::State;
+
+/// How often expired flows are looked for, and what failed is tried again.
+const TICK: Duration = Duration::from_secs(1);
+/// How long clients may take for the last answer.
+const LAST_ANSWER: Duration = Duration::from_secs(1);
+
+/// What `run` was asked for.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Socket, pins, namespace.
+    pub instance: Instance,
+    /// Bridges to manage, besides those of the configuration.
+    pub bridges: Vec<String>,
+    /// Uplinks to manage.
+    pub uplinks: Vec<String>,
+    /// What happens to pairs that are not listed; goes before the configuration.
+    pub unlisted: Option<Unlisted>,
+    /// The configuration file.
+    pub config: Option<PathBuf>,
+    /// How to attach.
+    pub attach: AttachChoice,
+    /// How many flows there can be.
+    pub max_flows: Option<u32>,
+}
+
+/// What the API works on.
+pub struct Shared {
+    state: Mutex<State>,
+    instance: Instance,
+    /// Reads past the lock: what it reads are the maps.
+    pub reader: Reader,
+    ready: Instant,
+    down: watch::Sender<bool>,
+}
+
+impl Shared {
+    /// The one writer's state. What it does under the lock takes well under a millisecond a pair.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        // After a panic in a request the maps are still the truth, and each change is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What `status` shows.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub fn status(&self) -> Result<Status> {
+        let warnings = self.state().warnings();
+        Ok(Status {
+            state: "running".into(),
+            pid: Some(std::process::id()),
+            uptime_s: Some(self.ready.elapsed().as_secs()),
+            warnings,
+            ..self.reader.status(&self.instance)?
+        })
+    }
+
+    /// Lets [`run`] take everything down and end.
+    pub fn take_down(&self) {
+        self.down.send_replace(true);
+    }
+}
+
+/// Runs the daemon until it is stopped or told to take the data path down. The calling thread, and
+/// with it the runtime, is inside the network namespace already.
+///
+/// # Errors
+///
+/// Where it cannot be started, or not everything be taken down; each says what to do.
+pub async fn run(options: Options) -> Result<()> {
+    init_log();
+    let (options, config) = with_config(options)?;
+    if let Some(uplink) = options.uplinks.first() {
+        return Err(Failure::usage(format!("--uplink {uplink}: uplinks are not supported yet")));
+    }
+    let wanted = Wanted { unlisted: options.unlisted, max_flows: options.max_flows };
+    let plan = Plan::make(&options.instance.pin_dir, wanted)?;
+    reconcile::check_bridges(&options.bridges)?;
+    check_pairs(&config, &options.bridges)?;
+    socket::check(&options.instance.socket).await?;
+
+    // Before the first look at the interfaces, so that no change falls between.
+    let mut events = listen()?;
+    let mut terminate = on_signal(SignalKind::terminate())?;
+    let mut interrupt = on_signal(SignalKind::interrupt())?;
+    let datapath = Datapath::start(&plan, options.attach)?;
+    let mut state = State::new(datapath, options.bridges.clone());
+    let (shared, server, socket, mut down) = match bring_up(&mut state, &config, &options) {
+        Ok((reader, listener, socket)) => {
+            let (sender, receiver) = watch::channel(false);
+            let shared = Arc::new(Shared {
+                state: Mutex::new(state),
+                instance: options.instance.clone(),
+                reader,
+                ready: Instant::now(),
+                down: sender,
+            });
+            let server = tokio::spawn(server::serve(listener, shared.clone(), receiver.clone()));
+            (shared, server, socket, receiver)
+        }
+        Err(error) => return Err(roll_back(state, error)),
+    };
+    print_ready(&shared, &options.instance);
+
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let taken_down = loop {
+        tokio::select! {
+            changes = events.next() => match changes {
+                Ok(changes) => keep_up(&shared, &changes),
+                Err(error) => {
+                    tracing::warn!("news about interfaces broke off: {error}; listening anew");
+                    events = listen()?;
+                    keep_up(&shared, &Changes { lost: true, ..Changes::default() });
+                }
+            },
+            _ = tick.tick() => {
+                let mut state = shared.state();
+                if let Err(error) = state.datapath.tick() {
+                    tracing::warn!("{error}");
+                }
+                let failed = !state.failures.is_empty();
+                drop(state);
+                if failed {
+                    keep_up(&shared, &Changes::default());
+                }
+            }
+            _ = down.changed() => break true,
+            _ = terminate.recv() => break false,
+            _ = interrupt.recv() => break false,
+        }
+    };
+    // Lets requests under way be answered; new ones find no socket.
+    drop(socket);
+    shared.take_down();
+    if tokio::time::timeout(LAST_ANSWER, server).await.is_err() {
+        tracing::debug!("a client kept its connection open");
+    }
+    finish(shared, taken_down, &options.instance)
+}
+
+/// The configuration's bridges first, then those of the options.
+fn with_config(mut options: Options) -> Result<(Options, Config)> {
+    let config = options.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
+    let mut bridges = config.bridges.clone();
+    bridges.append(&mut options.bridges);
+    options.bridges = bridges;
+    options.unlisted = options.unlisted.or(config.unlisted);
+    Ok((options, config))
+}
+
+/// Are the configuration's pairs between bridges that will be managed?
+fn check_pairs(config: &Config, bridges: &[String]) -> Result<()> {
+    for pair in &config.pairs {
+        let wrong = |what: &str| {
+            Failure::usage(format!("configuration, pair {} -> {}: {what}", pair.from, pair.to))
+        };
+        for name in [&pair.from, &pair.to] {
+            if !bridges.contains(name) {
+                return Err(wrong(&format!(
+                    "{name} is not managed; managed are: {}",
+                    bridges.join(", ")
+                )));
+            }
+        }
+        if pair.from == pair.to {
+            return Err(wrong("a pair leads from one bridge to another"));
+        }
+        reconcile::check_nat_address(pair.nat, &pair.to)
+            .map_err(|error| wrong(&error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Fills the maps, attaches, and listens.
+fn bring_up(
+    state: &mut State,
+    config: &Config,
+    options: &Options,
+) -> Result<(Reader, tokio::net::UnixListener, socket::SocketFile)> {
+    let adopted = state.datapath.is_adopted();
+    reconcile::reconcile(state, &Changes::default(), true)?;
+    for pair in &config.pairs {
+        let nat = Some(pair.nat.to_string());
+        let change = PairChange { state: pair.state, nat, drain: false };
+        state.put_pair(&pair.from, &pair.to, &change)?;
+    }
+    // An interface that cannot be attached now is a mistake to be told; later it is a warning.
+    if let Some((_, failure)) = state.failures.pop_first() {
+        return Err(failure);
+    }
+    if adopted {
+        tracing::info!(
+            "took over the data path that was in {}, with its pairs and flows",
+            options.instance.pin_dir.display()
+        );
+    }
+    let reader = Reader::open(&options.instance.pin_dir)?
+        .ok_or_else(|| Failure::failed("the pins are gone already"))?;
+    let (listener, socket) = socket::bind(&options.instance.socket)?;
+    forward_log(&mut state.datapath);
+    Ok((reader, listener, socket))
+}
+
+/// Takes a start back. What an earlier daemon left stays in place: it works.
+fn roll_back(state: State, error: Failure) -> Failure {
+    if state.datapath.is_adopted() {
+        return error;
+    }
+    match state.datapath.remove() {
+        Ok(()) => error,
+        Err(more) => Failure::failed(format!("{error}; and taking it back failed: {more}")),
+    }
+}
+
+fn keep_up(shared: &Shared, changes: &Changes) {
+    if let Err(error) = reconcile::reconcile(&mut shared.state(), changes, false) {
+        tracing::warn!("{error}");
+    }
+}
+
+fn finish(shared: Arc<Shared>, take_down: bool, instance: &Instance) -> Result<()> {
+    if !take_down {
+        eprintln!(
+            "bridgefwd: stopped; the data path stays in place and goes on forwarding. Start it \
+             again to control it; `bridgefwd down` removes it (pins: {}).",
+            instance.pin_dir.display()
+        );
+        return Ok(());
+    }
+    match Arc::try_unwrap(shared) {
+        Ok(shared) => {
+            let Shared { state, reader, .. } = shared;
+            drop(reader);
+            state.into_inner().unwrap_or_else(PoisonError::into_inner).datapath.remove()
+        }
+        // A client that does not hang up holds it, and with it the lock; pins go all the same.
+        Err(shared) => shared.state().datapath.remove_pins(),
+    }
+}
+
+fn print_ready(shared: &Shared, instance: &Instance) {
+    let state = shared.state();
+    let interfaces = state.datapath.interfaces();
+    let ports = interfaces.values().filter(|interface| !is_end(interface)).count();
+    let by_tcx = interfaces.values().all(|interface| interface.attached == AttachKind::Tcx as u8);
+    println!(
+        "ready: {} with {ports} ports, by {}, control socket {}",
+        state.bridges.join(", "),
+        if by_tcx { "tcx" } else { "clsact" },
+        instance.socket.display()
+    );
+    use std::io::Write as _;
+    // Whoever waits for the line through a pipe gets it now; a closed pipe is no reason to stop.
+    let _ = std::io::stdout().flush();
+    for warning in state.warnings() {
+        tracing::warn!("{warning}");
+    }
+}
+
+/// Lets what the program logs come out with our own log, where it was built with logging.
+fn forward_log(datapath: &mut Datapath) {
+    let Ok(logger) = EbpfLogger::init(datapath.ebpf_mut()) else { return };
+    // SAFETY: the logger owns the map whose descriptor this is, and closes it only when dropped.
+    let logger = unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) };
+    let Ok(mut logger) = logger else { return };
+    tokio::spawn(async move {
+        while let Ok(mut ready) = logger.readable_mut().await {
+            ready.get_inner_mut().flush();
+            ready.clear_ready();
+        }
+    });
+}
+
+fn init_log() {
+    let filter =
+        EnvFilter::try_from_env("BRIDGEFWD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // Where a test set one up already, that one is used.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .try_init();
+}
+
+fn listen() -> Result<Events> {
+    Events::listen()
+        .map_err(|error| Failure::failed(format!("cannot listen for interface changes: {error}")))
+}
+
+fn on_signal(kind: SignalKind) -> Result<tokio::signal::unix::Signal> {
+    signal(kind).map_err(|error| Failure::failed(format!("cannot wait for signals: {error}")))
+}

@@ -1,0 +1,155 @@
+//! Keeping up with the host: bridges, ports and addresses as they are now, into the data path.
+
+use std::collections::BTreeMap;
+
+use bridgefwd_common::contract::{Interface, MAX_ADDRESSES};
+
+use super::state::{State, check_nat};
+use crate::datapath::{is_end, wanted_interfaces};
+use crate::failure::{Failure, Result};
+use crate::host::netlink::{Changes, Snapshot};
+use crate::policy::Nat;
+
+/// Makes the data path follow the interfaces as they are now. Attaches everywhere anew where
+/// `renew`.
+///
+/// # Errors
+///
+/// Where interfaces cannot be listed or pairs not be written. What fails for one interface is in
+/// the state's warnings.
+pub fn reconcile(state: &mut State, changes: &Changes, renew: bool) -> Result<()> {
+    let snapshot = snapshot()?;
+    let before = ends(state.datapath.interfaces());
+    let wanted = wanted_interfaces(&snapshot, &state.bridges);
+    let renew = renew || changes.lost;
+    let failures = state.datapath.manage(wanted, changes, renew);
+    for (ifindex, failure) in &failures {
+        if state.failures.get(ifindex).map(ToString::to_string) != Some(failure.to_string()) {
+            tracing::warn!("{failure}");
+        }
+    }
+    state.failures = failures;
+    state.crowded = state
+        .bridges
+        .iter()
+        .filter(|name| {
+            snapshot.by_name(name).is_some_and(|bridge| bridge.addresses.len() > MAX_ADDRESSES)
+        })
+        .cloned()
+        .collect();
+    let after = ends(state.datapath.interfaces());
+    if before != after || renew {
+        for name in before.values().filter(|name| !after.values().any(|other| other == *name)) {
+            tracing::warn!("the bridge {name} is gone");
+        }
+        for name in after.values().filter(|name| !before.values().any(|other| other == *name)) {
+            tracing::info!("managing the bridge {name}");
+        }
+        state.rekey_pairs()?;
+    }
+    Ok(())
+}
+
+/// Fails where `bridges` cannot all be managed as they are now.
+///
+/// # Errors
+///
+/// Names the bridge, what is wrong with it, and what to do.
+pub fn check_bridges(bridges: &[String]) -> Result<()> {
+    if bridges.is_empty() {
+        return Err(Failure::usage(
+            "no bridge to manage: name some with --bridge, or in the configuration",
+        ));
+    }
+    let snapshot = snapshot()?;
+    for (index, name) in bridges.iter().enumerate() {
+        if bridges.iter().take(index).any(|earlier| earlier == name) {
+            return Err(Failure::usage(format!("the bridge {name} is named twice")));
+        }
+        check_bridge(&snapshot, name)?;
+    }
+    Ok(())
+}
+
+/// Fails where `bridge`, as it is now, cannot be what packets are translated to by `nat`.
+///
+/// # Errors
+///
+/// Names the address, and those that the bridge has.
+pub fn check_nat_address(nat: Nat, bridge: &str) -> Result<()> {
+    let entries = wanted_interfaces(&snapshot()?, &[bridge.to_owned()]);
+    match entries.values().find(|interface| is_end(interface)) {
+        Some(target) => check_nat(nat, bridge, target),
+        None => Ok(()),
+    }
+}
+
+fn check_bridge(snapshot: &Snapshot, name: &str) -> Result<()> {
+    let Some(link) = snapshot.by_name(name) else {
+        let names = snapshot.bridge_names();
+        return Err(Failure::usage(format!(
+            "there is no interface {name} in this network namespace; bridges here are: {}",
+            if names.is_empty() { "none".into() } else { names.join(", ") }
+        )));
+    };
+    if !link.is_bridge {
+        return Err(Failure::usage(format!(
+            "{name} is not a bridge; bridges here are: {}",
+            snapshot.bridge_names().join(", ")
+        )));
+    }
+    if link.addresses.is_empty() {
+        return Err(Failure::failed(format!(
+            "the bridge {name} has no IPv4 address, so nothing is routed to it: add one first \
+             (ip address add ADDRESS/PREFIX dev {name})"
+        )));
+    }
+    Ok(())
+}
+
+fn snapshot() -> Result<Snapshot> {
+    Snapshot::take()
+        .map_err(|error| Failure::failed(format!("cannot list network interfaces: {error}")))
+}
+
+fn ends(interfaces: &BTreeMap<u32, Interface>) -> BTreeMap<u32, String> {
+    let ends = interfaces.iter().filter(|(_, interface)| is_end(interface));
+    ends.map(|(&ifindex, interface)| (ifindex, interface.name().to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::netlink::{Address, Link};
+
+    #[track_caller]
+    fn refused(name: &str, parts: &[&str]) {
+        let address = Address { address: [10, 0, 0, 1].into(), prefix_len: 24 };
+        let links = [
+            Link { ifindex: 1, name: "lo".into(), ..Link::default() },
+            Link { ifindex: 2, name: "bare".into(), is_bridge: true, ..Link::default() },
+            Link {
+                ifindex: 3,
+                name: "good".into(),
+                is_bridge: true,
+                addresses: vec![address],
+                ..Link::default()
+            },
+        ];
+        let links = links.into_iter().map(|link| (link.ifindex, link)).collect();
+        let why = match check_bridge(&Snapshot { links }, name) {
+            Ok(()) => String::new(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(why.is_empty(), parts.is_empty(), "{why}");
+        assert!(parts.iter().all(|part| why.contains(part)), "{why}");
+    }
+
+    #[test]
+    fn bridges_are_checked() {
+        refused("good", &[]);
+        refused("typo", &["typo", "bare, good"]);
+        refused("lo", &["lo is not a bridge", "bare, good"]);
+        refused("bare", &["bare has no IPv4 address", "ip address add"]);
+    }
+}

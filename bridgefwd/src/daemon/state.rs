@@ -1,0 +1,231 @@
+//! What the daemon knows and changes, behind one lock: the bridges it was asked to manage, the pairs
+//! by the names of their ends, and the data path.
+//!
+//! Pairs are kept by name, because a bridge that goes away comes back with another number.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bridgefwd_common::contract::{Interface, PairKey, PairPolicy, PairState as MapState};
+
+use crate::api::types::{Pair, PairChange, PairState};
+use crate::datapath::offline::{end_by_name, pair_view};
+use crate::datapath::{Change, Datapath, is_end};
+use crate::failure::{Failure, Result};
+use crate::host::sysctl;
+use crate::policy::Nat;
+
+/// Names of a pair's ends.
+type Ends = (String, String);
+
+/// The daemon's state.
+pub struct State {
+    pub(super) datapath: Datapath,
+    /// Names of the bridges to manage, whether they exist or not.
+    pub(super) bridges: Vec<String>,
+    pairs: BTreeMap<Ends, Change>,
+    /// What could not be done for an interface, by ifindex; tried again each second.
+    pub(super) failures: BTreeMap<u32, Failure>,
+    /// Bridges with more addresses than are kept.
+    pub(super) crowded: BTreeSet<String>,
+}
+
+impl State {
+    /// With the pairs of an earlier daemon, as far as their ends are known by name.
+    #[must_use]
+    pub fn new(datapath: Datapath, bridges: Vec<String>) -> Self {
+        let mut state = Self {
+            datapath,
+            bridges,
+            pairs: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            crowded: BTreeSet::new(),
+        };
+        for key in state.datapath.pairs().keys() {
+            if let (Some(ends), Some(policy)) = (state.names(key), state.datapath.pairs().get(key))
+                && state.bridges.contains(&ends.0)
+                && state.bridges.contains(&ends.1)
+            {
+                state.pairs.insert(ends, change_of(policy));
+            }
+        }
+        state
+    }
+
+    /// Allows or denies a pair.
+    ///
+    /// # Errors
+    ///
+    /// Where it is not a pair, the NAT cannot be, or the kernel refuses.
+    pub fn put_pair(&mut self, from: &str, to: &str, change: &PairChange) -> Result<Pair> {
+        let (key, target) = self.key(from, to)?;
+        let before = self.datapath.pairs().get(key);
+        let nat = match &change.nat {
+            Some(text) => text.parse()?,
+            None => before.map(|policy| Nat::of_policy(&policy)).unwrap_or_default(),
+        };
+        check_nat(nat, to, &target)?;
+        let allow = change.state == PairState::Allowed;
+        let policy =
+            self.datapath.pairs_mut().set(key, Change { allow, nat, drain: change.drain })?;
+        self.pairs.insert((from.into(), to.into()), change_of(policy));
+        Ok(pair_view(from, to, policy))
+    }
+
+    /// Takes a pair off the list. `false` where it was not on it.
+    ///
+    /// # Errors
+    ///
+    /// Where it is not a pair, or the kernel refuses.
+    pub fn clear_pair(&mut self, from: &str, to: &str, drain: bool) -> Result<bool> {
+        let known = self.pairs.remove(&(from.into(), to.into())).is_some();
+        match self.key(from, to) {
+            Ok((key, _)) => Ok(self.datapath.pairs_mut().clear(key, drain)? || known),
+            // Its bridge is away; now it will not hold again when that comes back.
+            Err(_) if known => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes the maps hold the pairs of all ends that exist, and no others. To be called when ends
+    /// came or went.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub fn rekey_pairs(&mut self) -> Result<()> {
+        let listed: Vec<_> = self.datapath.pairs().keys().collect();
+        for key in listed {
+            let known = self.names(key).is_some_and(|ends| self.pairs.contains_key(&ends));
+            if !known {
+                self.datapath.pairs_mut().clear(key, false)?;
+            }
+        }
+        for ((from, to), change) in &self.pairs {
+            if let Ok((key, _)) = self.key(from, to)
+                && self.datapath.pairs().get(key).is_none()
+            {
+                self.datapath.pairs_mut().set(key, *change)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What an operator should know.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if sysctl::ip_forward() == Some(false) {
+            warnings.push(
+                "net.ipv4.ip_forward is 0, so this host forwards nothing, nor does bridgefwd: \
+                 sysctl -w net.ipv4.ip_forward=1"
+                    .into(),
+            );
+        }
+        for bridge in &self.bridges {
+            match end_by_name(self.datapath.interfaces(), bridge) {
+                Err(_) => warnings.push(format!(
+                    "the bridge {bridge} is gone; it is managed again, with its pairs, when it \
+                     comes back"
+                )),
+                Ok((_, end)) if end.address_count == 0 => {
+                    warnings.push(format!("the bridge {bridge} has no IPv4 address any more"));
+                }
+                Ok(_) => {}
+            }
+        }
+        for bridge in &self.crowded {
+            warnings.push(format!(
+                "the bridge {bridge} has more IPv4 addresses than are used for NAT; the first {} are",
+                bridgefwd_common::contract::MAX_ADDRESSES
+            ));
+        }
+        for ((from, to), change) in &self.pairs {
+            if let Ok((_, target)) = self.key(from, to)
+                && check_nat(change.nat, to, &target).is_err()
+            {
+                warnings.push(format!(
+                    "the pair {from} -> {to} translates to {}, which is not an address of {to} \
+                     any more",
+                    change.nat
+                ));
+            }
+        }
+        warnings.extend(self.failures.values().map(ToString::to_string));
+        warnings
+    }
+
+    /// The key of a pair, and its target.
+    fn key(&self, from: &str, to: &str) -> Result<(PairKey, Interface)> {
+        let interfaces = self.datapath.interfaces();
+        for name in [from, to] {
+            if self.bridges.iter().any(|bridge| bridge == name)
+                && end_by_name(interfaces, name).is_err()
+            {
+                return Err(Failure::failed(format!(
+                    "the bridge {name} is managed, but it does not exist at the moment"
+                )));
+            }
+        }
+        let (from_index, _) = end_by_name(interfaces, from)?;
+        let (to_index, target) = end_by_name(interfaces, to)?;
+        if from == to {
+            return Err(Failure::usage(format!(
+                "{from} -> {to} is no pair: a pair leads from one bridge to another"
+            )));
+        }
+        Ok((PairKey { from: from_index, to: to_index }, *target))
+    }
+
+    fn names(&self, key: PairKey) -> Option<Ends> {
+        let name = |ifindex| {
+            let interface = self.datapath.interfaces().get(ifindex)?;
+            is_end(interface).then(|| interface.name().to_owned())
+        };
+        Some((name(&key.from)?, name(&key.to)?))
+    }
+}
+
+/// Can packets leaving by `target` be translated like that?
+pub(super) fn check_nat(nat: Nat, name: &str, target: &Interface) -> Result<()> {
+    let Nat::Address(address) = nat else { return Ok(()) };
+    let addresses = target.addresses.iter().take(target.address_count as usize);
+    let addresses: Vec<_> =
+        addresses.map(|entry| std::net::Ipv4Addr::from(entry.address)).collect();
+    if addresses.contains(&address) {
+        return Ok(());
+    }
+    let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    Err(Failure::usage(format!(
+        "{address} is not an address of {name}, so answers would not come back to it; {name} has: \
+         {}",
+        if addresses.is_empty() { "none".into() } else { addresses.join(", ") }
+    )))
+}
+
+/// What leads to `policy`.
+fn change_of(policy: PairPolicy) -> Change {
+    Change {
+        allow: MapState::from_byte(policy.state) == MapState::Allowed,
+        nat: Nat::of_policy(&policy),
+        drain: policy.flags & PairPolicy::DRAIN_LATER != 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable as _;
+
+    use super::*;
+
+    #[test]
+    fn nat_address_must_be_the_targets() {
+        let mut target = Interface { address_count: 1, ..Interface::zeroed() };
+        target.addresses[0].address = [172, 19, 0, 1];
+        let nat = |text: &str| check_nat(text.parse().unwrap(), "db", &target);
+        assert!(nat("masquerade").is_ok() && nat("none").is_ok() && nat("172.19.0.1").is_ok());
+        let Err(Failure::Usage(why)) = nat("172.19.0.9") else { panic!("not refused") };
+        assert!(why.contains("172.19.0.9") && why.contains("db has: 172.19.0.1"), "{why}");
+        // The rest of the array is not set.
+        assert!(nat("0.0.0.0").is_err());
+    }
+}

@@ -1,0 +1,296 @@
+//! Attaching the program to interfaces: by a TCX link where the kernel has that (Linux 6.6), else by
+//! a filter on the clsact qdisc.
+//!
+//! Ours is the first program of an interface: what we drop or redirect does so whoever else is
+//! there, and what we pass goes on to them (`TC_ACT_UNSPEC`). Replacing the program is atomic in
+//! either way. Only our own link or filter is ever removed, and a clsact qdisc only where we added
+//! it and nobody else has a filter on it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use aya::programs::links::{FdLink, LinkError, LinkOrder, PinnedLink};
+use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle};
+use aya::programs::{ProgramError, SchedClassifier, TcAttachType, loaded_links};
+use bridgefwd_common::contract::{AttachKind, PROGRAM};
+use rustix::io::Errno;
+
+use super::{pins, wire::chain};
+use crate::failure::{Failure, Result};
+use crate::host::qdisc::{self, Filter};
+
+/// Priority of our clsact filter: before those to which the kernel gives one by itself.
+const PRIORITY: u16 = 7;
+/// Handle of our clsact filter; with the priority and the name it says that a filter is ours.
+const HANDLE: u32 = 0xb1d9_0001;
+/// How long the kernel may take to finish the removal of a link that nobody holds any more.
+const REMOVAL_DEADLINE: Duration = Duration::from_secs(5);
+
+/// By what means to attach.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum AttachChoice {
+    /// TCX where the kernel has it, else clsact.
+    #[default]
+    Auto,
+    /// TCX or not at all.
+    Tcx,
+    /// clsact, also where there is TCX.
+    Clsact,
+}
+
+/// Attaches and detaches.
+#[derive(Debug)]
+pub struct Attacher {
+    pin_dir: PathBuf,
+    choice: AttachChoice,
+    /// The kernel said that it has no TCX.
+    no_tcx: bool,
+}
+
+impl Attacher {
+    /// For links that are pinned below `pin_dir`.
+    #[must_use]
+    pub fn new(pin_dir: &Path, choice: AttachChoice) -> Self {
+        Self { pin_dir: pin_dir.into(), choice, no_tcx: false }
+    }
+
+    /// Sees to it that `program` runs on an interface: takes the place of the program of an earlier
+    /// daemon where that is attached (`recorded` tells how), else attaches.
+    ///
+    /// # Errors
+    ///
+    /// Names the interface. It is attached as before, then.
+    pub fn ensure(
+        &mut self,
+        program: &mut SchedClassifier,
+        ifindex: u32,
+        name: &str,
+        recorded: Option<AttachKind>,
+    ) -> Result<AttachKind> {
+        let by_filter = matches!(recorded, Some(AttachKind::Clsact | AttachKind::OwnClsact));
+        let try_tcx = match self.choice {
+            AttachChoice::Tcx => true,
+            AttachChoice::Clsact => false,
+            AttachChoice::Auto => !by_filter && !self.no_tcx,
+        };
+        let failed = |error: &ProgramError| {
+            Failure::failed(format!("cannot attach to {name}: {}", chain(error)))
+        };
+        if try_tcx {
+            match self.ensure_tcx(program, ifindex, name) {
+                Ok(()) => {
+                    if by_filter {
+                        detach_filter(ifindex, name, recorded)?;
+                    }
+                    return Ok(AttachKind::Tcx);
+                }
+                Err(error) if !is_unsupported(&error) => return Err(failed(&error)),
+                Err(_) if self.choice == AttachChoice::Tcx => {
+                    return Err(Failure::failed(format!(
+                        "cannot attach to {name}: this kernel has no TCX (Linux 6.6 and later \
+                         have); run without forcing it, to use clsact"
+                    )));
+                }
+                Err(_) => {
+                    tracing::info!("this kernel has no TCX: attaching by clsact");
+                    self.no_tcx = true;
+                }
+            }
+        }
+        let own = self.ensure_filter(program, ifindex, name)?;
+        remove_pin(&pins::link(&self.pin_dir, ifindex))?;
+        Ok(if own || recorded == Some(AttachKind::OwnClsact) {
+            AttachKind::OwnClsact
+        } else {
+            AttachKind::Clsact
+        })
+    }
+
+    fn ensure_tcx(
+        &self,
+        program: &mut SchedClassifier,
+        ifindex: u32,
+        name: &str,
+    ) -> Result<(), ProgramError> {
+        let pin = pins::link(&self.pin_dir, ifindex);
+        if let Ok(link) = PinnedLink::from_pin(&pin) {
+            let replaced = SchedClassifierLink::try_from(FdLink::from(link))
+                .map_err(|error| ProgramError::IOError(io::Error::other(error)))
+                .and_then(|link| program.attach_to_link(link));
+            match replaced {
+                Ok(id) => {
+                    // Closes our end of it; the pin holds the link.
+                    drop(program.take_link(id)?);
+                    return Ok(());
+                }
+                // The interface of this link is gone, and another has got its number.
+                Err(_) => fs::remove_file(&pin)?,
+            }
+        }
+        let options = TcAttachOptions::TcxOrder(LinkOrder::first());
+        let id = program.attach_with_options(name, TcAttachType::Ingress, options)?;
+        let link: FdLink = program
+            .take_link(id)?
+            .try_into()
+            .map_err(|error: LinkError| ProgramError::IOError(io::Error::other(error)))?;
+        link.pin(&pin).map_err(|error| {
+            ProgramError::IOError(io::Error::other(format!(
+                "cannot pin its link as {}: {}",
+                pin.display(),
+                chain(&error)
+            )))
+        })?;
+        Ok(())
+    }
+
+    /// `true` where it added the qdisc.
+    fn ensure_filter(
+        &self,
+        program: &mut SchedClassifier,
+        ifindex: u32,
+        name: &str,
+    ) -> Result<bool> {
+        let failed = |what: &str, error: String| {
+            Failure::failed(format!("cannot attach to {name}: {what}: {error}"))
+        };
+        let own = qdisc::add_clsact(ifindex)
+            .map_err(|error| failed("adding a clsact qdisc", error.to_string()))?;
+        let there = our_filter(ifindex)
+            .map_err(|error| failed("listing its filters", error.to_string()))?
+            .is_some();
+        let attached = if there {
+            SchedClassifierLink::attached(
+                name,
+                TcAttachType::Ingress,
+                PRIORITY,
+                TcHandle::from(HANDLE),
+                None,
+            )
+            .map_err(ProgramError::from)
+            .and_then(|link| program.attach_to_link(link))
+        } else {
+            let options =
+                NlOptions { priority: PRIORITY, handle: TcHandle::from(HANDLE), classid: None };
+            let options = TcAttachOptions::Netlink(options);
+            program.attach_with_options(name, TcAttachType::Ingress, options)
+        };
+        match attached.and_then(|id| program.take_link(id)) {
+            Ok(link) => {
+                // Dropping it would take the filter off; it is meant to outlive us.
+                std::mem::forget(link);
+                Ok(own)
+            }
+            Err(error) => {
+                if own && let Err(error) = qdisc::remove_clsact(ifindex) {
+                    tracing::warn!("cannot take the clsact qdisc off {name} again: {error}");
+                }
+                Err(failed("adding a filter", chain(&error)))
+            }
+        }
+    }
+}
+
+/// Takes our program off an interface, by whatever means it is there. Returns the id of the link
+/// that is on its way out, for [`wait_for_removal`].
+///
+/// # Errors
+///
+/// Names the interface. One that is gone has nothing on it.
+pub fn detach(
+    pin_dir: &Path,
+    ifindex: u32,
+    name: &str,
+    recorded: Option<AttachKind>,
+) -> Result<Option<u32>> {
+    let pin = pins::link(pin_dir, ifindex);
+    let link = PinnedLink::from_pin(&pin).ok();
+    let id = link.and_then(|link| FdLink::from(link).info().ok()).map(|info| info.id());
+    remove_pin(&pin)?;
+    if recorded != Some(AttachKind::Tcx) {
+        detach_filter(ifindex, name, recorded)?;
+    }
+    Ok(id)
+}
+
+/// Waits until the kernel has removed these links: it does so a moment after the last reference.
+///
+/// # Errors
+///
+/// Where one is still there after some seconds: somebody else holds it.
+pub fn wait_for_removal(ids: &[u32]) -> Result<()> {
+    let deadline = Instant::now() + REMOVAL_DEADLINE;
+    loop {
+        let left = loaded_links().filter_map(|info| info.ok().map(|info| info.id()));
+        let left: Vec<_> = left.filter(|id| ids.contains(id)).collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(Failure::failed(format!(
+                "the links with the ids {left:?} are not pinned any more, but something else holds \
+                 them: `bpftool link show` tells more"
+            )));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Is our filter on that interface?
+///
+/// # Errors
+///
+/// The kernel's error.
+pub fn our_filter(ifindex: u32) -> io::Result<Option<Filter>> {
+    Ok(qdisc::ingress_filters(ifindex)?.into_iter().find(|filter| {
+        (filter.priority, filter.handle) == (PRIORITY, HANDLE)
+            && filter.program.as_deref() == Some(PROGRAM)
+    }))
+}
+
+fn detach_filter(ifindex: u32, name: &str, recorded: Option<AttachKind>) -> Result<()> {
+    let detach = || -> io::Result<()> {
+        if let Some(filter) = our_filter(ifindex)? {
+            qdisc::remove_ingress_filter(ifindex, &filter)?;
+        }
+        if recorded == Some(AttachKind::OwnClsact)
+            && qdisc::ingress_filters(ifindex)?.is_empty()
+            && qdisc::egress_filters(ifindex)?.is_empty()
+        {
+            qdisc::remove_clsact(ifindex)?;
+        }
+        Ok(())
+    };
+    match detach() {
+        Err(error) if is_gone(&error) => Ok(()),
+        Err(error) => Err(Failure::failed(format!("cannot take the filter off {name}: {error}"))),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// The interface, or the qdisc with all its filters, is not there.
+fn is_gone(error: &io::Error) -> bool {
+    let gone = [Errno::NODEV, Errno::NOENT];
+    gone.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+fn remove_pin(pin: &Path) -> Result<()> {
+    match fs::remove_file(pin) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Failure::failed(format!("cannot remove the pin {}: {error}", pin.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Does the kernel not know TCX? It calls the attach type invalid then.
+fn is_unsupported(error: &ProgramError) -> bool {
+    let errno = match error {
+        ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
+        ProgramError::TcError(TcError::InvalidTcxAttach(_)) => return true,
+        _ => None,
+    };
+    let unsupported = [Errno::INVAL, Errno::OPNOTSUPP];
+    unsupported.iter().any(|known| errno == Some(known.raw_os_error()))
+}

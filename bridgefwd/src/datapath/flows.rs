@@ -1,0 +1,232 @@
+//! `FLOWS` read from memory: which flows are alive, and how they are shown.
+
+use std::collections::BTreeMap;
+
+use bridgefwd_common::contract::{
+    Flow, FlowSide, FlowState, Interface, NatMode, PairRule, Settings, Tuple,
+};
+use rustix::time::{ClockId, clock_gettime};
+
+use super::memory::Memory;
+use crate::api::types::{BothWays, Flow as FlowView, FlowTuple};
+
+const NS_PER_S: u64 = 1_000_000_000;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const ICMP: u8 = 1;
+
+/// Now on the clock of [`Flow::last_seen_ns`].
+#[must_use]
+pub fn now_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+    seconds.saturating_mul(NS_PER_S).saturating_add(u64::try_from(now.tv_nsec).unwrap_or_default())
+}
+
+/// Calls `each` with every flow that is alive and the rule that governs it.
+///
+/// Alive is what would forward a packet: made under the rule's present generation, by a pair that
+/// forwards existing flows, and not over.
+pub fn for_each_live(
+    flows: &Memory<Flow>,
+    rules: &Memory<PairRule>,
+    settings: &Settings,
+    now_ns: u64,
+    mut each: impl FnMut(&Flow, &PairRule),
+) {
+    for slot in 0..flows.len() {
+        let Some(flow) = read(flows, slot) else { continue };
+        if remaining_ns(&flow, settings, now_ns).is_none() {
+            continue;
+        }
+        if let Some(rule) = rules.read(flow.pair)
+            && rule.generation == flow.pair_generation
+            && rule.policy.forwards_existing()
+        {
+            each(&flow, &rule);
+        }
+    }
+}
+
+/// The flow in `slot`, where there is one.
+fn read(flows: &Memory<Flow>, slot: u32) -> Option<Flow> {
+    /// The word with the state; free slots, most of them, cost one look.
+    const STATE_WORD: usize = std::mem::offset_of!(Flow, state) / 8;
+    /// Should the slot change hands while it is read, look again, but not for ever.
+    const ATTEMPTS: usize = 4;
+    for _ in 0..ATTEMPTS {
+        let word = flows.word(slot, STATE_WORD)?.load(std::sync::atomic::Ordering::Acquire);
+        if word.to_ne_bytes().get(std::mem::offset_of!(Flow, state) % 8) == Some(&0) {
+            return None;
+        }
+        let flow = flows.read(slot)?;
+        let after = flows.half_word(slot, std::mem::offset_of!(Flow, generation))?;
+        if after.load(std::sync::atomic::Ordering::Acquire) == flow.generation {
+            return (flow.state != FlowState::Free as u8).then_some(flow);
+        }
+    }
+    None
+}
+
+/// How long until a flow is over where no packet comes, in ns; `None` where it is over.
+#[must_use]
+pub fn remaining_ns(flow: &Flow, settings: &Settings, now_ns: u64) -> Option<u64> {
+    let state = FlowState::from_byte(flow.state);
+    if state == FlowState::Free {
+        return None;
+    }
+    let timeout_s = settings.timeouts_s.get(state as usize).copied().unwrap_or_default();
+    let end = flow.last_seen_ns.saturating_add(u64::from(timeout_s).saturating_mul(NS_PER_S));
+    end.checked_sub(now_ns)
+}
+
+/// Name of an IP protocol.
+#[must_use]
+pub fn protocol_name(protocol: u8) -> String {
+    match protocol {
+        TCP => "tcp".into(),
+        UDP => "udp".into(),
+        ICMP => "icmp".into(),
+        other => other.to_string(),
+    }
+}
+
+/// A flow as it is shown; `None` where one of its ends is not managed any more.
+#[must_use]
+pub fn view(
+    flow: &Flow,
+    rule: &PairRule,
+    interfaces: &BTreeMap<u32, Interface>,
+    settings: &Settings,
+    now_ns: u64,
+) -> Option<FlowView> {
+    let name = |ifindex| interfaces.get(ifindex).map(|interface| interface.name().to_owned());
+    let seconds_since = |then: u64| now_ns.saturating_sub(then) / NS_PER_S;
+    let [original, reply] = flow.sides;
+    let both = |of: fn(FlowSide) -> u64| BothWays { original: of(original), reply: of(reply) };
+    Some(FlowView {
+        from: name(&flow.from)?,
+        to: name(&flow.to)?,
+        proto: protocol_name(flow.original.protocol),
+        state: FlowState::from_byte(flow.state).name().into(),
+        nat: nat(flow, rule),
+        original: tuple(flow.original),
+        translated: tuple(flow.translated),
+        packets: both(|side| side.packets),
+        bytes: both(|side| side.bytes),
+        age_s: seconds_since(flow.created_ns),
+        idle_s: seconds_since(flow.last_seen_ns),
+        expires_s: remaining_ns(flow, settings, now_ns)?.div_ceil(NS_PER_S),
+    })
+}
+
+/// What the flow shows of the NAT it was opened with. The pair may have another by now, where its
+/// flows drain.
+fn nat(flow: &Flow, rule: &PairRule) -> String {
+    if flow.translated.src == flow.original.src {
+        "none".into()
+    } else if rule.policy.nat == NatMode::Masquerade as u8 {
+        "masquerade".into()
+    } else {
+        std::net::Ipv4Addr::from(flow.translated.src).to_string()
+    }
+}
+
+fn tuple(tuple: Tuple) -> FlowTuple {
+    FlowTuple {
+        src: tuple.src.into(),
+        src_port: u16::from_be_bytes(tuple.src_port),
+        dst: tuple.dst.into(),
+        dst_port: u16::from_be_bytes(tuple.dst_port),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bridgefwd_common::contract::{ABI_VERSION, PairPolicy};
+    use bytemuck::Zeroable as _;
+
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings {
+            abi: ABI_VERSION,
+            timeouts_s: Settings::DEFAULT_TIMEOUTS_S,
+            max_flows: 16,
+            ..Settings::zeroed()
+        }
+    }
+
+    fn flow() -> Flow {
+        let original = Tuple {
+            src: [172, 18, 0, 2],
+            dst: [172, 19, 0, 2],
+            src_port: 40_000_u16.to_be_bytes(),
+            dst_port: 80_u16.to_be_bytes(),
+            protocol: TCP,
+            _zero: [0; 3],
+        };
+        Flow {
+            state: FlowState::TcpEstablished as u8,
+            original,
+            translated: Tuple { src: [172, 19, 0, 1], ..original },
+            from: 5,
+            to: 7,
+            created_ns: 10 * NS_PER_S,
+            last_seen_ns: 20 * NS_PER_S,
+            sides: [FlowSide { packets: 3, bytes: 300 }, FlowSide { packets: 2, bytes: 200 }],
+            ..Flow::zeroed()
+        }
+    }
+
+    fn interfaces() -> BTreeMap<u32, Interface> {
+        [(5, "front"), (7, "db")]
+            .into_iter()
+            .map(|(ifindex, name)| {
+                (ifindex, Interface { name: Interface::name_bytes(name), ..Interface::zeroed() })
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_flow_is_over_after_its_timeout() {
+        let end = (20 + 7440) * NS_PER_S;
+        assert_eq!(remaining_ns(&flow(), &settings(), end - 1), Some(1));
+        assert_eq!(remaining_ns(&flow(), &settings(), end), Some(0));
+        assert_eq!(remaining_ns(&flow(), &settings(), end + 1), None);
+        let free = Flow { state: FlowState::Free as u8, ..flow() };
+        assert_eq!(remaining_ns(&free, &settings(), 0), None);
+    }
+
+    #[test]
+    fn view_of_a_flow() {
+        let now = 30 * NS_PER_S;
+        let view = view(&flow(), &PairRule::zeroed(), &interfaces(), &settings(), now).unwrap();
+        assert_eq!((&*view.from, &*view.to, &*view.proto), ("front", "db", "tcp"));
+        assert_eq!((&*view.state, &*view.nat), ("established", "masquerade"));
+        assert_eq!((view.original.src_port, view.original.dst_port), (40_000, 80));
+        assert_eq!(view.translated.src.to_string(), "172.19.0.1");
+        assert_eq!(view.packets, BothWays { original: 3, reply: 2 });
+        assert_eq!(view.bytes, BothWays { original: 300, reply: 200 });
+        assert_eq!((view.age_s, view.idle_s, view.expires_s), (20, 10, 7430));
+    }
+
+    #[test]
+    fn nat_is_what_the_flow_was_opened_with() {
+        let nat_now = |mode: NatMode| PairRule {
+            policy: PairPolicy { nat: mode as u8, ..PairPolicy::zeroed() },
+            ..PairRule::zeroed()
+        };
+        assert_eq!(nat(&flow(), &nat_now(NatMode::Masquerade)), "masquerade");
+        assert_eq!(nat(&flow(), &nat_now(NatMode::Address)), "172.19.0.1");
+        assert_eq!(nat(&flow(), &nat_now(NatMode::None)), "172.19.0.1");
+        let plain = Flow { translated: flow().original, ..flow() };
+        assert_eq!(nat(&plain, &nat_now(NatMode::Masquerade)), "none");
+    }
+
+    #[test]
+    fn a_flow_of_an_unknown_end_is_not_shown() {
+        let lost = Flow { to: 99, ..flow() };
+        assert_eq!(view(&lost, &PairRule::zeroed(), &interfaces(), &settings(), 0), None);
+    }
+}

@@ -1,0 +1,175 @@
+//! `INTERFACES`: which bridges and ports are managed, and what the program has to know of them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bridgefwd_common::contract::{
+    AttachKind, Interface, InterfaceAddress, MAP_INTERFACES, MAX_ADDRESSES, Role,
+};
+
+use super::wire::{self, Wire, WireHashMap};
+use crate::failure::Result;
+use crate::host::netlink::{Link, Snapshot};
+
+/// The map, and what is in it.
+#[derive(Debug)]
+pub struct Interfaces {
+    map: WireHashMap<u32, Interface>,
+    entries: BTreeMap<u32, Interface>,
+}
+
+impl Interfaces {
+    /// Opens the pinned map.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read.
+    pub fn open(pin_dir: &Path) -> Result<Self> {
+        let map = wire::open(pin_dir, MAP_INTERFACES)?;
+        let entries = read(&map)?;
+        Ok(Self { map, entries })
+    }
+
+    /// What is in it, by ifindex.
+    #[must_use]
+    pub const fn entries(&self) -> &BTreeMap<u32, Interface> {
+        &self.entries
+    }
+
+    /// Writes one entry.
+    ///
+    /// # Errors
+    ///
+    /// Where there are too many.
+    pub fn set(&mut self, ifindex: u32, interface: Interface) -> Result<()> {
+        self.map
+            .insert(Wire(ifindex), Wire(interface), 0)
+            .map_err(|error| wire::failed(MAP_INTERFACES, "write", &error))?;
+        self.entries.insert(ifindex, interface);
+        Ok(())
+    }
+
+    /// Removes one entry. The program leaves what comes from there to the kernel.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub fn remove(&mut self, ifindex: u32) -> Result<()> {
+        match self.map.remove(&Wire(ifindex)) {
+            Ok(()) | Err(aya::maps::MapError::KeyNotFound) => {}
+            Err(aya::maps::MapError::SyscallError(error))
+                if error.io_error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(wire::failed(MAP_INTERFACES, "write", &error)),
+        }
+        self.entries.remove(&ifindex);
+        Ok(())
+    }
+}
+
+/// All entries of the map, by ifindex.
+///
+/// # Errors
+///
+/// The kernel's error.
+pub fn read(map: &WireHashMap<u32, Interface>) -> Result<BTreeMap<u32, Interface>> {
+    map.iter()
+        .map(|entry| {
+            entry
+                .map(|(Wire(ifindex), Wire(interface))| (ifindex, interface))
+                .map_err(|error| wire::failed(MAP_INTERFACES, "read", &error))
+        })
+        .collect()
+}
+
+/// How an interface says that it is attached.
+#[must_use]
+pub const fn attached(interface: &Interface) -> Option<AttachKind> {
+    match interface.attached {
+        1 => Some(AttachKind::Tcx),
+        2 => Some(AttachKind::Clsact),
+        3 => Some(AttachKind::OwnClsact),
+        _ => None,
+    }
+}
+
+/// Is it an end of pairs, rather than a port?
+#[must_use]
+pub const fn is_end(interface: &Interface) -> bool {
+    interface.role != Role::Port as u8
+}
+
+/// The entries for the bridges of these names, as far as they exist, and their ports; by ifindex,
+/// not attached.
+#[must_use]
+pub fn wanted(snapshot: &Snapshot, bridges: &[String]) -> BTreeMap<u32, Interface> {
+    let mut entries = BTreeMap::new();
+    for name in bridges {
+        let Some(bridge) = snapshot.by_name(name).filter(|link| link.is_bridge) else { continue };
+        entries.insert(bridge.ifindex, entry(bridge, bridge, Role::Bridge));
+        for port in snapshot.ports(bridge.ifindex) {
+            entries.insert(port.ifindex, entry(port, bridge, Role::Port));
+        }
+    }
+    entries
+}
+
+fn entry(link: &Link, end: &Link, role: Role) -> Interface {
+    let mut addresses = [InterfaceAddress::default(); MAX_ADDRESSES];
+    let mut address_count = 0;
+    if role == Role::Bridge {
+        for (to, from) in addresses.iter_mut().zip(&link.addresses) {
+            to.address = from.address.octets();
+            to.prefix_len = from.prefix_len;
+            address_count += 1;
+        }
+    }
+    Interface {
+        end: end.ifindex,
+        role: role as u8,
+        attached: 0,
+        router_mac: end.mac,
+        mtu: link.mtu,
+        address_count,
+        addresses,
+        name: Interface::name_bytes(&link.name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::netlink::Address;
+
+    fn snapshot() -> Snapshot {
+        let address = Address { address: [172, 18, 0, 1].into(), prefix_len: 16 };
+        let links = [
+            Link {
+                ifindex: 5,
+                name: "front".into(),
+                is_bridge: true,
+                master: None,
+                mac: [2, 0, 0, 0, 0, 5],
+                mtu: 1500,
+                addresses: vec![address; MAX_ADDRESSES + 1],
+            },
+            Link { ifindex: 6, name: "p6".into(), master: Some(5), mtu: 1400, ..Link::default() },
+            Link { ifindex: 7, name: "other".into(), is_bridge: true, ..Link::default() },
+            Link { ifindex: 8, name: "p8".into(), master: Some(7), ..Link::default() },
+        ];
+        Snapshot { links: links.into_iter().map(|link| (link.ifindex, link)).collect() }
+    }
+
+    #[test]
+    fn bridges_bring_their_ports() {
+        let entries = wanted(&snapshot(), &["front".into(), "gone".into()]);
+        assert_eq!(entries.keys().copied().collect::<Vec<_>>(), [5, 6]);
+        let (bridge, port) = (entries[&5], entries[&6]);
+        assert_eq!((bridge.end, bridge.role, bridge.name()), (5, Role::Bridge as u8, "front"));
+        assert_eq!(bridge.address_count as usize, MAX_ADDRESSES);
+        assert_eq!(bridge.addresses[0].address, [172, 18, 0, 1]);
+        assert_eq!((port.end, port.role, port.mtu), (5, Role::Port as u8, 1400));
+        assert_eq!(port.router_mac, [2, 0, 0, 0, 0, 5]);
+        assert_eq!(port.address_count, 0);
+        assert!(is_end(&bridge) && !is_end(&port));
+    }
+}

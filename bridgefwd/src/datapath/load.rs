@@ -1,0 +1,281 @@
+//! Loading: maps made and pinned, or those of an earlier daemon taken over, and the programs with
+//! them.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use aya::maps::{MapError, MapInfo, Queue};
+use aya::programs::{ProgramError, SchedClassifier};
+use aya::{Ebpf, EbpfError, EbpfLoader};
+use bridgefwd_common::contract::{
+    ABI_VERSION, DEFAULT_MAX_FLOWS, MAP_FLOW_INDEX, MAP_FLOWS, MAP_FREE_SLOTS, MAP_SETTINGS,
+    PINNED_MAPS, PROGRAM, SWEEP_PROGRAM, Settings, Unlisted,
+};
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::thread::{CapabilitySet, capabilities};
+
+use super::pins::{self, Found};
+use super::wire::{self, Wire, WireArray, chain};
+use crate::failure::{Failure, Result};
+use crate::host::{bpffs, sysctl};
+
+/// Fewest flows that make sense.
+const MIN_MAX_FLOWS: u32 = 16;
+/// Most flows there can be: 104 bytes each, and two index entries.
+const MAX_MAX_FLOWS: u32 = 1 << 24;
+
+/// What the maps shall be like.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    /// What happens to pairs that are not listed; where `None`, what it was, else the kernel's.
+    pub unlisted: Option<Unlisted>,
+    /// How many flows there can be; where `None`, what it was, else the default.
+    pub max_flows: Option<u32>,
+}
+
+/// Loaded programs, with their maps pinned.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The object.
+    pub ebpf: Ebpf,
+    /// The settings in force.
+    pub settings: Settings,
+}
+
+/// Fails where this process may not do what has to be done.
+///
+/// # Errors
+///
+/// Says which capabilities are missing.
+pub fn check_permission() -> Result<()> {
+    let effective = capabilities(None)
+        .map_err(|error| {
+            Failure::failed(format!("cannot read this process's capabilities: {error}"))
+        })?
+        .effective;
+    let bpf = effective.intersects(CapabilitySet::BPF | CapabilitySet::SYS_ADMIN);
+    let net = effective.contains(CapabilitySet::NET_ADMIN);
+    let missing: Vec<_> = [(bpf, "CAP_BPF"), (net, "CAP_NET_ADMIN")]
+        .into_iter()
+        .filter_map(|(there, name)| (!there).then_some(name))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::failed(format!(
+        "no permission: missing {}. Run it as root (sudo), or give it CAP_BPF, CAP_NET_ADMIN and \
+         the right to write to the pin folder",
+        missing.join(" and ")
+    )))
+}
+
+/// Fails where `wanted` cannot be had together with what is `found`.
+///
+/// # Errors
+///
+/// Says what is wrong and what to do.
+pub fn check_wanted(pin_dir: &Path, found: Found, wanted: Wanted) -> Result<()> {
+    let Some(max_flows) = wanted.max_flows else { return Ok(()) };
+    if !(MIN_MAX_FLOWS..=MAX_MAX_FLOWS).contains(&max_flows) {
+        return Err(Failure::usage(format!(
+            "{max_flows} flows at most: it must be between {MIN_MAX_FLOWS} and {MAX_MAX_FLOWS}"
+        )));
+    }
+    match found {
+        Found::Ours(settings) if settings.max_flows != max_flows => Err(Failure::failed(format!(
+            "the state in {} is for {} flows, and {max_flows} are asked for: leave that option \
+             out, or remove the state first with `bridgefwd down`",
+            pin_dir.display(),
+            settings.max_flows
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Loads into `pin_dir`, which exists on a BPF filesystem and was inspected.
+///
+/// # Errors
+///
+/// Where something fails; what was `found` is as it was, then, and what was made is removed again.
+pub fn load(object: &[u8], pin_dir: &Path, found: Found, wanted: Wanted) -> Result<Loaded> {
+    raise_memlock();
+    let loaded = load_pinned(object, pin_dir, found, wanted);
+    if loaded.is_err()
+        && found == Found::Nothing
+        && let Err(error) = remove_contents(pin_dir)
+    {
+        tracing::warn!("cannot remove what was begun in {}: {error}", pin_dir.display());
+    }
+    loaded
+}
+
+/// Removes all pins; the folder itself stays.
+pub fn remove_contents(pin_dir: &Path) -> io::Result<()> {
+    for dir in [pins::links(pin_dir), pins::programs(pin_dir), pins::maps(pin_dir)] {
+        bpffs::remove_tree(&dir)?;
+    }
+    Ok(())
+}
+
+/// One of the two programs.
+///
+/// # Errors
+///
+/// Where the object has none of that name.
+pub fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier> {
+    ebpf.program_mut(name)
+        .and_then(|program| program.try_into().ok())
+        .ok_or_else(|| Failure::failed(format!("the eBPF object has no classifier {name}")))
+}
+
+fn load_pinned(object: &[u8], pin_dir: &Path, found: Found, wanted: Wanted) -> Result<Loaded> {
+    for dir in [pins::maps(pin_dir), pins::links(pin_dir), pins::programs(pin_dir)] {
+        make_dir(&dir)?;
+    }
+    let max_flows = match found {
+        Found::Ours(settings) => settings.max_flows,
+        Found::Nothing => wanted.max_flows.unwrap_or(DEFAULT_MAX_FLOWS),
+    };
+    let mut loader = EbpfLoader::new();
+    for name in PINNED_MAPS {
+        let pin = pins::map(pin_dir, name);
+        if found != Found::Nothing {
+            let info =
+                MapInfo::from_pin(&pin).map_err(|error| wire::failed(name, "open", &error))?;
+            loader.map_max_entries(name, info.max_entries());
+        }
+        loader.map_pin_path(name, pin);
+    }
+    if found == Found::Nothing {
+        loader
+            .map_max_entries(MAP_FLOWS, max_flows)
+            .map_max_entries(MAP_FREE_SLOTS, max_flows)
+            .map_max_entries(MAP_FLOW_INDEX, max_flows.saturating_mul(2));
+    }
+    let mut ebpf = loader.load(object).map_err(explain_load)?;
+    for name in [PROGRAM, SWEEP_PROGRAM] {
+        program(&mut ebpf, name)?.load().map_err(|error| explain_program(name, &error))?;
+    }
+    let settings = match found {
+        Found::Ours(settings) => settings,
+        Found::Nothing => {
+            fill_free_slots(pin_dir, max_flows)?;
+            fresh_settings(max_flows)
+        }
+    };
+    let settings = write_settings(pin_dir, settings, wanted)?;
+    // Programs are pinned for people with bpftool; nothing depends on these pins.
+    for name in [PROGRAM, SWEEP_PROGRAM] {
+        let pin = pins::programs(pin_dir).join(name);
+        match fs::remove_file(&pin) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Failure::failed(format!("cannot replace {}: {error}", pin.display())));
+            }
+            _ => {}
+        }
+        program(&mut ebpf, name)?.pin(&pin).map_err(|error| {
+            Failure::failed(format!("cannot pin {}: {}", pin.display(), chain(&error)))
+        })?;
+    }
+    Ok(Loaded { ebpf, settings })
+}
+
+fn fresh_settings(max_flows: u32) -> Settings {
+    Settings {
+        abi: ABI_VERSION,
+        unlisted: Unlisted::Kernel as u32,
+        timeouts_s: Settings::DEFAULT_TIMEOUTS_S,
+        max_flows,
+        local_port_first: 0,
+        local_port_last: 0,
+        pair_generation: 0,
+    }
+}
+
+/// Written last of all maps: a layout version in the settings says that the rest is complete.
+fn write_settings(pin_dir: &Path, before: Settings, wanted: Wanted) -> Result<Settings> {
+    let (local_port_first, local_port_last) = sysctl::local_port_range()?;
+    let unlisted = wanted.unlisted.map_or(before.unlisted, |unlisted| unlisted as u32);
+    let settings = Settings { unlisted, local_port_first, local_port_last, ..before };
+    let mut map: WireArray<Settings> = wire::open(pin_dir, MAP_SETTINGS)?;
+    map.set(0, Wire(settings), 0).map_err(|error| wire::failed(MAP_SETTINGS, "write", &error))?;
+    Ok(settings)
+}
+
+fn fill_free_slots(pin_dir: &Path, max_flows: u32) -> Result<()> {
+    let mut free: Queue<_, u32> = wire::open(pin_dir, MAP_FREE_SLOTS)?;
+    for slot in 0..max_flows {
+        free.push(slot, 0).map_err(|error| wire::failed(MAP_FREE_SLOTS, "fill", &error))?;
+    }
+    Ok(())
+}
+
+fn make_dir(dir: &Path) -> Result<()> {
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(Failure::failed(format!("cannot make the pin folder {}: {error}", dir.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Kernels before 5.11 count maps against this limit. Where it may not be raised, loading tells
+/// whether it was needed.
+fn raise_memlock() {
+    let unlimited = Rlimit { current: None, maximum: None };
+    if let Err(error) = setrlimit(Resource::Memlock, unlimited) {
+        tracing::debug!("cannot raise RLIMIT_MEMLOCK: {error}");
+    }
+}
+
+fn explain_load(error: EbpfError) -> Failure {
+    let text = chain(&error);
+    let errno = match &error {
+        EbpfError::MapError(
+            MapError::CreateError { io_error, .. }
+            | MapError::SyscallError(aya::sys::SyscallError { io_error, .. }),
+        ) => io_error.raw_os_error(),
+        _ => None,
+    };
+    Failure::failed(format!("cannot load the eBPF maps: {text}{}", advice(errno)))
+}
+
+fn explain_program(name: &str, error: &ProgramError) -> Failure {
+    match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            let log = verifier_log.to_string();
+            // The reason is at the end of the verifier's story.
+            let tail: Vec<_> = log.lines().rev().take(12).collect();
+            let tail: Vec<_> = tail.into_iter().rev().collect();
+            let tail = if tail.is_empty() {
+                String::new()
+            } else {
+                format!("\nThe kernel's verifier says:\n  {}", tail.join("\n  "))
+            };
+            Failure::failed(format!(
+                "the kernel refuses the program {name}: {io_error}{}{tail}",
+                advice(io_error.raw_os_error())
+            ))
+        }
+        error => Failure::failed(format!("cannot load the program {name}: {}", chain(error))),
+    }
+}
+
+fn advice(errno: Option<i32>) -> &'static str {
+    let is = |known: Errno| errno == Some(known.raw_os_error());
+    if is(Errno::NOSYS) {
+        ". This kernel has no bpf() system call (CONFIG_BPF_SYSCALL)"
+    } else if is(Errno::PERM) {
+        ". Run it as root; where it is, see whether the memory lock limit (ulimit -l) is too low, \
+         or the kernel is locked down"
+    } else if is(Errno::NOMEM) {
+        ". There is not enough memory for that many flows"
+    } else if is(Errno::INVAL) {
+        ". This kernel may lack a feature: Linux 5.10 or later is needed, with bpf_redirect_neigh, \
+         bpf_redirect_peer, bpf_check_mtu and memory-mapped arrays"
+    } else {
+        ""
+    }
+}

@@ -1,0 +1,280 @@
+//! The data path from userspace: the pinned maps, the programs, and where they are attached. There
+//! is one writer, [`Datapath`], by a lock on the pin folder; readers need nobody's leave.
+
+pub mod attach;
+mod counters;
+mod flows;
+mod interfaces;
+mod load;
+mod memory;
+mod object;
+pub mod offline;
+mod pairs;
+mod pins;
+mod sweep;
+mod wire;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use aya::Ebpf;
+use bridgefwd_common::contract::{
+    Flow, Interface, MAP_FLOWS, MAP_PAIRS, PROGRAM, PairRule, Settings,
+};
+
+pub use attach::AttachChoice;
+pub use interfaces::{is_end, wanted as wanted_interfaces};
+pub use load::{Wanted, check_permission};
+pub use object::OBJECT;
+pub use pairs::{Change, Pairs};
+
+use self::attach::Attacher;
+use self::interfaces::Interfaces;
+use self::memory::Memory;
+use self::pins::Found;
+use crate::failure::{Failure, Result};
+use crate::host::bpffs::{self, WriterLock};
+use crate::host::netlink::Changes;
+
+/// What a start would find, looked at without changing anything.
+#[derive(Debug)]
+pub struct Plan {
+    pin_dir: PathBuf,
+    found: Found,
+    wanted: Wanted,
+}
+
+impl Plan {
+    /// Looks whether the data path can be started in `pin_dir`.
+    ///
+    /// # Errors
+    ///
+    /// Says what is in the way and what to do.
+    pub fn make(pin_dir: &Path, wanted: Wanted) -> Result<Self> {
+        check_permission()?;
+        let found = pins::inspect(pin_dir)?;
+        if found != Found::Nothing {
+            pins::check_reasons(pin_dir)?;
+        }
+        load::check_wanted(pin_dir, found, wanted)?;
+        Ok(Self { pin_dir: pin_dir.into(), found, wanted })
+    }
+}
+
+/// The data path, by its one writer.
+pub struct Datapath {
+    pin_dir: PathBuf,
+    ebpf: Ebpf,
+    settings: Settings,
+    attacher: Attacher,
+    interfaces: Interfaces,
+    pairs: Pairs,
+    flows: Memory<Flow>,
+    rules: Memory<PairRule>,
+    adopted: bool,
+    _lock: WriterLock,
+}
+
+impl Datapath {
+    /// Loads the programs, with the maps of an earlier daemon where there are any. Nothing is
+    /// attached yet, and what an earlier daemon attached goes on as it was.
+    ///
+    /// # Errors
+    ///
+    /// Where something fails; what was made is removed again.
+    pub fn start(plan: &Plan, attach: AttachChoice) -> Result<Self> {
+        let pin_dir = &plan.pin_dir;
+        bpffs::ensure(pin_dir)?;
+        fs::create_dir_all(pin_dir).map_err(|error| {
+            Failure::failed(format!("cannot make the pin folder {}: {error}", pin_dir.display()))
+        })?;
+        let Some(lock) = WriterLock::take(pin_dir)? else {
+            return Err(Failure::failed(format!(
+                "another daemon is at work with the pin folder {}: stop it, or choose another \
+                 --pin-dir",
+                pin_dir.display()
+            )));
+        };
+        // Now that nobody else changes it: is it still what it was?
+        let started = match pins::inspect(pin_dir) {
+            Ok(found) if found == plan.found => Self::load(plan, attach, lock),
+            Ok(_) => Err(Failure::failed(format!(
+                "the pin folder {} changed just now: try again",
+                pin_dir.display()
+            ))),
+            Err(error) => Err(error),
+        };
+        if started.is_err() && plan.found == Found::Nothing {
+            // Best effort: it is an error already, and the folder is empty.
+            let _ = fs::remove_dir(pin_dir);
+        }
+        started
+    }
+
+    fn load(plan: &Plan, attach: AttachChoice, lock: WriterLock) -> Result<Self> {
+        let pin_dir = &plan.pin_dir;
+        let loaded = load::load(OBJECT, pin_dir, plan.found, plan.wanted)?;
+        let open = || -> Result<_> {
+            Ok((
+                Interfaces::open(pin_dir)?,
+                Pairs::open(pin_dir)?,
+                Memory::map(&wire::open_data(pin_dir, MAP_FLOWS)?, MAP_FLOWS, false)?,
+                Memory::map(&wire::open_data(pin_dir, MAP_PAIRS)?, MAP_PAIRS, false)?,
+            ))
+        };
+        let adopted = plan.found != Found::Nothing;
+        let (interfaces, pairs, flows, rules) = open().inspect_err(|_| {
+            if !adopted && let Err(error) = load::remove_contents(pin_dir) {
+                tracing::warn!("cannot remove what was begun: {error}");
+            }
+        })?;
+        Ok(Self {
+            pin_dir: pin_dir.clone(),
+            ebpf: loaded.ebpf,
+            settings: loaded.settings,
+            attacher: Attacher::new(pin_dir, attach),
+            interfaces,
+            pairs,
+            flows,
+            rules,
+            adopted,
+            _lock: lock,
+        })
+    }
+
+    /// Were there maps of an earlier daemon?
+    #[must_use]
+    pub const fn is_adopted(&self) -> bool {
+        self.adopted
+    }
+
+    /// The loaded object, for its log.
+    pub const fn ebpf_mut(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+
+    /// Every managed interface, by ifindex.
+    #[must_use]
+    pub const fn interfaces(&self) -> &BTreeMap<u32, Interface> {
+        self.interfaces.entries()
+    }
+
+    /// The pairs.
+    #[must_use]
+    pub const fn pairs(&self) -> &Pairs {
+        &self.pairs
+    }
+
+    /// The pairs, to change them.
+    pub const fn pairs_mut(&mut self) -> &mut Pairs {
+        &mut self.pairs
+    }
+
+    /// Manages exactly the interfaces in `wanted`. Attaches to all of them anew where `renew`, else
+    /// to those that need it. What fails for one interface does not keep the others from being
+    /// managed; it is returned by ifindex.
+    pub fn manage(
+        &mut self,
+        mut wanted: BTreeMap<u32, Interface>,
+        changes: &Changes,
+        renew: bool,
+    ) -> BTreeMap<u32, Failure> {
+        let mut failures = BTreeMap::new();
+        let gone: Vec<_> = self
+            .interfaces()
+            .iter()
+            .filter(|(ifindex, _)| {
+                !wanted.contains_key(ifindex) || changes.deleted.contains(ifindex)
+            })
+            .map(|(&ifindex, interface)| (ifindex, *interface))
+            .collect();
+        for (ifindex, interface) in gone {
+            let recorded = interfaces::attached(&interface);
+            let off = attach::detach(&self.pin_dir, ifindex, interface.name(), recorded);
+            if let Err(error) = off.and_then(|_| self.interfaces.remove(ifindex)) {
+                failures.insert(ifindex, error);
+            }
+        }
+        // Pins without an entry: an earlier daemon was killed between the one and the other.
+        if renew {
+            for ifindex in pins::linked_interfaces(&self.pin_dir).unwrap_or_default() {
+                if !wanted.contains_key(&ifindex)
+                    && let Err(error) = attach::detach(&self.pin_dir, ifindex, "?", None)
+                {
+                    failures.insert(ifindex, error);
+                }
+            }
+        }
+        // All entries before the first attachment: a packet may come in by one and leave by another.
+        for (ifindex, interface) in &mut wanted {
+            let before = self.interfaces().get(ifindex).copied();
+            interface.attached = before.map_or(0, |before| before.attached);
+            if before != Some(*interface)
+                && let Err(error) = self.interfaces.set(*ifindex, *interface)
+            {
+                failures.insert(*ifindex, error);
+            }
+        }
+        for (ifindex, interface) in wanted {
+            if (interface.attached == 0 || renew)
+                && !failures.contains_key(&ifindex)
+                && let Err(error) = self.attach(ifindex, interface)
+            {
+                failures.insert(ifindex, error);
+            }
+        }
+        failures
+    }
+
+    fn attach(&mut self, ifindex: u32, mut interface: Interface) -> Result<()> {
+        let recorded = interfaces::attached(&interface);
+        let program = load::program(&mut self.ebpf, PROGRAM)?;
+        let kind = self.attacher.ensure(program, ifindex, interface.name(), recorded)?;
+        if recorded != Some(kind) {
+            interface.attached = kind as u8;
+            self.interfaces.set(ifindex, interface)?;
+        }
+        Ok(())
+    }
+
+    /// What has to be done every second: frees flows that are over, and forgets cleared pairs
+    /// without flows.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub fn tick(&mut self) -> Result<()> {
+        sweep::sweep(&mut self.ebpf, self.settings.max_flows)?;
+        if self.pairs.is_draining() {
+            let mut alive = BTreeSet::new();
+            let now_ns = flows::now_ns();
+            flows::for_each_live(&self.flows, &self.rules, &self.settings, now_ns, |flow, _| {
+                alive.insert(flow.pair);
+            });
+            self.pairs.end_draining(&alive)?;
+        }
+        Ok(())
+    }
+
+    /// Takes everything off: links, filters, pins.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that could not be removed; the rest is removed all the same.
+    pub fn remove(self) -> Result<()> {
+        let Self { pin_dir, ebpf, _lock, .. } = self;
+        // Our own references first: what is removed shall be gone then.
+        drop(ebpf);
+        offline::remove_held(&pin_dir).map(drop)
+    }
+
+    /// [`Datapath::remove`], while others still hold it.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn remove_pins(&self) -> Result<()> {
+        offline::remove_held(&self.pin_dir).map(drop)
+    }
+}

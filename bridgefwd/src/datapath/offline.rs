@@ -1,0 +1,373 @@
+//! What can be done without a daemon: reading counters and flows from the pinned maps, and taking
+//! everything off again. The daemon itself reads by the same [`Reader`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use bridgefwd_common::contract::{
+    Counter, Flow, Interface, MAP_FLOWS, MAP_INTERFACES, MAP_PAIR_COUNTERS, MAP_PAIR_INDEX,
+    MAP_PAIRS, MAP_REASONS, MAP_SETTINGS, PairCounters, PairKey, PairPolicy, PairRule, PairState,
+    Settings, Unlisted,
+};
+
+use super::memory::Memory;
+use super::pins::Found;
+use super::wire::{self, Wire, WireArray, WireHashMap, WirePerCpuArray};
+use super::{attach, counters, flows, interfaces, load, pairs, pins};
+use crate::api::types::{
+    self, Bridge, FlowFilter, FlowTable, Pair, PairCount, PairState as StateView, Stats, Status,
+};
+use crate::failure::{Failure, Result};
+use crate::host::bpffs::WriterLock;
+use crate::host::netlink::Snapshot;
+use crate::instance::Instance;
+use crate::policy::Nat;
+
+/// Reads the pinned maps. It never writes, so it gets in nobody's way.
+pub struct Reader {
+    pin_dir: PathBuf,
+    settings: WireArray<Settings>,
+    interfaces: WireHashMap<u32, Interface>,
+    pair_index: WireHashMap<PairKey, u32>,
+    rules: Memory<PairRule>,
+    pair_counters: WirePerCpuArray<PairCounters>,
+    flows: Memory<Flow>,
+    reasons: WirePerCpuArray<Counter>,
+}
+
+impl Reader {
+    /// Opens what is pinned; `None` where nothing is.
+    ///
+    /// # Errors
+    ///
+    /// Where the pins are another version's or not complete, or may not be read.
+    pub fn open(pin_dir: &Path) -> Result<Option<Self>> {
+        if pins::inspect(pin_dir)? == Found::Nothing {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            pin_dir: pin_dir.into(),
+            settings: wire::open(pin_dir, MAP_SETTINGS)?,
+            interfaces: wire::open(pin_dir, MAP_INTERFACES)?,
+            pair_index: wire::open(pin_dir, MAP_PAIR_INDEX)?,
+            rules: Memory::map(&wire::open_data(pin_dir, MAP_PAIRS)?, MAP_PAIRS, false)?,
+            pair_counters: wire::open(pin_dir, MAP_PAIR_COUNTERS)?,
+            flows: Memory::map(&wire::open_data(pin_dir, MAP_FLOWS)?, MAP_FLOWS, false)?,
+            reasons: wire::open(pin_dir, MAP_REASONS)?,
+        }))
+    }
+
+    /// The live flows that `filter` lets through.
+    ///
+    /// # Errors
+    ///
+    /// Where the filter names a bridge that is not managed, or an unknown protocol.
+    pub fn flows(&self, filter: &FlowFilter) -> Result<Vec<types::Flow>> {
+        let (settings, interfaces) = (self.settings()?, interfaces::read(&self.interfaces)?);
+        for name in [&filter.from, &filter.to].into_iter().flatten() {
+            end_by_name(&interfaces, name)?;
+        }
+        if let Some(proto) = &filter.proto
+            && !["tcp", "udp", "icmp"].contains(&&**proto)
+        {
+            return Err(Failure::usage(format!(
+                "unknown protocol {proto:?}: use tcp, udp or icmp"
+            )));
+        }
+        let wanted = |wanted: &Option<String>, is: &String| wanted.as_ref().is_none_or(|w| w == is);
+        let now_ns = flows::now_ns();
+        let mut found = Vec::new();
+        flows::for_each_live(&self.flows, &self.rules, &settings, now_ns, |flow, rule| {
+            if let Some(flow) = flows::view(flow, rule, &interfaces, &settings, now_ns)
+                && wanted(&filter.from, &flow.from)
+                && wanted(&filter.to, &flow.to)
+                && wanted(&filter.proto, &flow.proto)
+            {
+                found.push(flow);
+            }
+        });
+        Ok(found)
+    }
+
+    /// All counters.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub fn stats(&self) -> Result<Stats> {
+        let interfaces = interfaces::read(&self.interfaces)?;
+        let (live, by_pair) = self.live()?;
+        // Seen last: it never is less than the sum over the reasons, whatever arrives meanwhile.
+        let reasons = counters::reasons(&self.reasons)?;
+        let seen = counters::seen(&self.reasons)?;
+        let mut pairs = Vec::new();
+        for (key, index) in pairs::read_index(&self.pair_index)? {
+            let (Some(from), Some(to)) = (interfaces.get(&key.from), interfaces.get(&key.to))
+            else {
+                continue;
+            };
+            let count = counters::pair(&self.pair_counters, index)?;
+            let both = |of: fn(&Counter) -> u64| types::BothWays {
+                original: of(&count.original),
+                reply: of(&count.reply),
+            };
+            let (packets, bytes) = (both(|counter| counter.packets), both(|counter| counter.bytes));
+            pairs.push(PairCount {
+                from: from.name().into(),
+                to: to.name().into(),
+                packets: packets.original.wrapping_add(packets.reply),
+                bytes: bytes.original.wrapping_add(bytes.reply),
+                flows: by_pair.get(&index).copied().unwrap_or_default(),
+                refused: count.refused.packets,
+                packets_by_direction: packets,
+                bytes_by_direction: bytes,
+                flows_created: count.flows_created,
+            });
+        }
+        pairs.sort_by(|a, b| (&a.from, &a.to).cmp(&(&b.from, &b.to)));
+        Ok(Stats { packets: seen.packets, bytes: seen.bytes, reasons, pairs, flows: live })
+    }
+
+    /// The listed pairs, in order of their names.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub fn pairs(&self) -> Result<Vec<Pair>> {
+        let interfaces = interfaces::read(&self.interfaces)?;
+        let mut listed = Vec::new();
+        for (key, index) in pairs::read_index(&self.pair_index)? {
+            if let (Some(from), Some(to)) = (interfaces.get(&key.from), interfaces.get(&key.to))
+                && let Some(rule) = self.rules.read(index)
+            {
+                listed.push(pair_view(from.name(), to.name(), rule.policy));
+            }
+        }
+        listed.sort_by(|a, b| (&a.from, &a.to).cmp(&(&b.from, &b.to)));
+        Ok(listed)
+    }
+
+    /// The managed ends, in order of their names.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub fn bridges(&self) -> Result<Vec<Bridge>> {
+        Ok(bridge_views(&interfaces::read(&self.interfaces)?))
+    }
+
+    /// The state of `instance`, as far as maps tell it: as of a daemon that is down.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub fn status(&self, instance: &Instance) -> Result<Status> {
+        let settings = self.settings()?;
+        let entries = interfaces::read(&self.interfaces)?;
+        let pairs = self.pairs()?;
+        let in_state = |state| pairs.iter().filter(|pair| pair.state == state).count() as u64;
+        let attached = |interface: &&Interface| {
+            !interfaces::is_end(interface) && interfaces::attached(interface).is_some()
+        };
+        Ok(Status {
+            state: "daemon down".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            abi: settings.abi,
+            pid: None,
+            uptime_s: None,
+            unlisted: match Unlisted::from_word(settings.unlisted) {
+                Unlisted::Kernel => "kernel".into(),
+                Unlisted::Deny => "deny".into(),
+            },
+            pin_dir: self.pin_dir.display().to_string(),
+            socket: instance.socket.display().to_string(),
+            netns: instance.netns.clone(),
+            bridges: bridge_views(&entries).into_iter().map(|bridge| bridge.name).collect(),
+            ports: entries.values().filter(attached).count() as u64,
+            pairs_allowed: in_state(StateView::Allowed),
+            pairs_denied: in_state(StateView::Denied),
+            flows: self.live()?.0,
+            warnings: Vec::new(),
+        })
+    }
+
+    fn settings(&self) -> Result<Settings> {
+        let Wire(settings) =
+            self.settings.get(&0, 0).map_err(|error| wire::failed(MAP_SETTINGS, "read", &error))?;
+        Ok(settings)
+    }
+
+    /// How many flows are alive: all, and by the index of their pair.
+    fn live(&self) -> Result<(FlowTable, BTreeMap<u32, u64>)> {
+        let settings = self.settings()?;
+        let mut by_pair = BTreeMap::new();
+        let now_ns = flows::now_ns();
+        flows::for_each_live(&self.flows, &self.rules, &settings, now_ns, |flow, _| {
+            *by_pair.entry(flow.pair).or_default() += 1;
+        });
+        let live = by_pair.values().sum();
+        Ok((FlowTable { live, limit: settings.max_flows.into() }, by_pair))
+    }
+}
+
+/// A listed pair as it is shown.
+#[must_use]
+pub fn pair_view(from: &str, to: &str, policy: PairPolicy) -> Pair {
+    Pair {
+        from: from.into(),
+        to: to.into(),
+        state: match PairState::from_byte(policy.state) {
+            PairState::Allowed => StateView::Allowed,
+            PairState::Denied | PairState::NotListed => StateView::Denied,
+        },
+        nat: Nat::of_policy(&policy).to_string(),
+        drain: policy.flags & (PairPolicy::DRAINING | PairPolicy::DRAIN_LATER) != 0,
+    }
+}
+
+/// The managed end of that name.
+///
+/// # Errors
+///
+/// Where there is none: says which there are.
+pub fn end_by_name<'a>(
+    interfaces: &'a BTreeMap<u32, Interface>,
+    name: &str,
+) -> Result<(u32, &'a Interface)> {
+    let mut ends = interfaces.iter().filter(|(_, interface)| interfaces::is_end(interface));
+    ends.clone().find(|(_, interface)| interface.name() == name).map_or_else(
+        || {
+            let mut names: Vec<_> = ends.by_ref().map(|(_, end)| end.name()).collect();
+            names.sort_unstable();
+            Err(Failure::usage(format!(
+                "{name} is not a managed bridge; managed are: {}",
+                if names.is_empty() { "none".into() } else { names.join(", ") }
+            )))
+        },
+        |(&ifindex, interface)| Ok((ifindex, interface)),
+    )
+}
+
+/// Takes every link, filter and pin of ours off. `false` where there was nothing. Works also where
+/// half of it is missing, and on state of other versions; called inside the network namespace.
+///
+/// # Errors
+///
+/// Where a daemon is at work there, or the first thing that could not be removed; the rest is
+/// removed all the same.
+pub fn remove(pin_dir: &Path) -> Result<bool> {
+    if !pin_dir.exists() {
+        return Ok(false);
+    }
+    load::check_permission()?;
+    if WriterLock::take(pin_dir)?.is_none() {
+        return Err(Failure::failed(format!(
+            "a daemon is at work with the pin folder {}: stop it, or reach it by its own --socket",
+            pin_dir.display()
+        )));
+    }
+    remove_held(pin_dir)
+}
+
+/// [`remove`], by whoever holds the lock.
+///
+/// # Errors
+///
+/// The first thing that could not be removed.
+pub(super) fn remove_held(pin_dir: &Path) -> Result<bool> {
+    let ours = ["maps", "links", "programs"];
+    let mut unknown = std::fs::read_dir(pin_dir)
+        .map_err(|error| Failure::failed(format!("cannot read {}: {error}", pin_dir.display())))?
+        .filter_map(Result::ok)
+        .filter(|entry| !ours.iter().any(|ours| entry.file_name() == *ours));
+    if let Some(entry) = unknown.next() {
+        return Err(Failure::failed(format!(
+            "{} holds {}, which is not bridgefwd's; nothing was removed. Is it the right --pin-dir?",
+            pin_dir.display(),
+            entry.file_name().display()
+        )));
+    }
+    let mut problems = Vec::new();
+    let mut note = |result: Result<()>| {
+        if let Err(error) = result {
+            problems.push(error.to_string());
+        }
+    };
+    let mut leaving = Vec::new();
+    for (ifindex, interface) in whereabouts(pin_dir) {
+        let (name, recorded) = interface;
+        match attach::detach(pin_dir, ifindex, &name, recorded) {
+            Ok(id) => leaving.extend(id),
+            Err(error) => note(Err(error)),
+        }
+    }
+    let failed = |error: std::io::Error| {
+        Failure::failed(format!("cannot remove the pins in {}: {error}", pin_dir.display()))
+    };
+    note(load::remove_contents(pin_dir).map_err(failed));
+    note(std::fs::remove_dir(pin_dir).map_err(failed));
+    note(attach::wait_for_removal(&leaving));
+    if problems.is_empty() { Ok(true) } else { Err(Failure::failed(problems.join("; "))) }
+}
+
+/// Where our program may be attached, with the interface's name and how it was attached where that
+/// is known: by the map of interfaces, by the pinned links, and where the map cannot be read by
+/// looking everywhere.
+fn whereabouts(
+    pin_dir: &Path,
+) -> BTreeMap<u32, (String, Option<bridgefwd_common::contract::AttachKind>)> {
+    let names = Snapshot::take().unwrap_or_default();
+    let name = |ifindex: u32| {
+        names.links.get(&ifindex).map_or_else(|| format!("#{ifindex}"), |link| link.name.clone())
+    };
+    let known = wire::open(pin_dir, MAP_INTERFACES).and_then(|map| interfaces::read(&map));
+    let mut places: BTreeMap<_, _> = match known {
+        Ok(known) => known
+            .iter()
+            .map(|(&ifindex, entry)| (ifindex, (name(ifindex), interfaces::attached(entry))))
+            .collect(),
+        Err(_) => names.links.keys().map(|&ifindex| (ifindex, (name(ifindex), None))).collect(),
+    };
+    let linked: BTreeSet<_> =
+        pins::linked_interfaces(pin_dir).unwrap_or_default().into_iter().collect();
+    for ifindex in linked {
+        places.entry(ifindex).or_insert_with(|| (name(ifindex), None));
+    }
+    places
+}
+
+fn bridge_views(entries: &BTreeMap<u32, Interface>) -> Vec<Bridge> {
+    let mut bridges: Vec<_> = entries
+        .iter()
+        .filter(|(_, interface)| interfaces::is_end(interface))
+        .map(|(&ifindex, interface)| {
+            let ports = entries.values().filter(|port| port.end == ifindex);
+            let mut ports: Vec<_> = ports
+                .filter(|port| !interfaces::is_end(port))
+                .map(|port| port.name().to_owned())
+                .collect();
+            ports.sort_unstable();
+            let addresses = interface.addresses.iter().take(interface.address_count as usize);
+            Bridge {
+                name: interface.name().into(),
+                ifindex,
+                addresses: addresses
+                    .map(|address| {
+                        let ip = std::net::Ipv4Addr::from(address.address);
+                        format!("{ip}/{}", address.prefix_len)
+                    })
+                    .collect(),
+                mtu: interface.mtu,
+                ports,
+                attached: match interfaces::attached(interface) {
+                    Some(bridgefwd_common::contract::AttachKind::Tcx) => "tcx".into(),
+                    Some(_) => "clsact".into(),
+                    None => "no".into(),
+                },
+                kind: "bridge".into(),
+            }
+        })
+        .collect();
+    bridges.sort_by(|a, b| a.name.cmp(&b.name));
+    bridges
+}

@@ -1,0 +1,298 @@
+//! Pairs in the maps: the one place that changes them.
+//!
+//! A pair has an index in `PAIRS`; `PAIR_INDEX` leads there by the ends. What packets may do is in
+//! one word of the element, the policy, which changes at once; whose flows it governs is the
+//! generation. A new generation cuts all flows of the old one. Generations are never used again, so
+//! an index may be.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::mem::offset_of;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use bridgefwd_common::contract::{
+    MAP_PAIR_COUNTERS, MAP_PAIR_INDEX, MAP_PAIRS, MAP_SETTINGS, PairCounters, PairKey, PairPolicy,
+    PairRule, PairState, Settings,
+};
+use bytemuck::Zeroable as _;
+
+use super::counters;
+use super::memory::Memory;
+use super::wire::{self, Wire, WireArray, WireHashMap, WirePerCpuArray};
+use crate::failure::{Failure, Result};
+use crate::policy::Nat;
+
+/// What a listed pair is changed to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Change {
+    /// Allowed, else denied.
+    pub allow: bool,
+    /// Its NAT.
+    pub nat: Nat,
+    /// Flows that exist outlive this change; of an allowed pair those of later changes, too.
+    pub drain: bool,
+}
+
+/// All pairs.
+pub struct Pairs {
+    index: WireHashMap<PairKey, u32>,
+    rules: Memory<PairRule>,
+    counters: WirePerCpuArray<PairCounters>,
+    settings: WireArray<Settings>,
+    listed: BTreeMap<PairKey, u32>,
+    /// Indices of pairs that were cleared and whose flows go on until they are over.
+    draining: BTreeSet<u32>,
+    /// The rest; longest unused first.
+    free: VecDeque<u32>,
+}
+
+impl Pairs {
+    /// Opens the pinned maps, and goes on with the pairs that are in them.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub fn open(pin_dir: &Path) -> Result<Self> {
+        let mut pairs = Self {
+            index: wire::open(pin_dir, MAP_PAIR_INDEX)?,
+            rules: Memory::map(&wire::open_data(pin_dir, MAP_PAIRS)?, MAP_PAIRS, true)?,
+            counters: wire::open(pin_dir, MAP_PAIR_COUNTERS)?,
+            settings: wire::open(pin_dir, MAP_SETTINGS)?,
+            listed: BTreeMap::new(),
+            draining: BTreeSet::new(),
+            free: VecDeque::new(),
+        };
+        for (key, index) in read_index(&pairs.index)? {
+            let known = pairs.rules.read(index).is_some_and(|rule| rule.key == key);
+            if known && !pairs.listed.values().any(|&other| other == index) {
+                pairs.listed.insert(key, index);
+            } else {
+                pairs.remove_index(key)?;
+            }
+        }
+        let used: BTreeSet<_> = pairs.listed.values().copied().collect();
+        for index in (0..pairs.rules.len()).filter(|index| !used.contains(index)) {
+            let policy = pairs.rules.read(index).unwrap_or_else(PairRule::zeroed).policy;
+            if policy.flags & PairPolicy::DRAINING != 0 {
+                pairs.draining.insert(index);
+            } else {
+                // Not led to, so of no effect on new flows; old ones shall be cut.
+                if policy != PairPolicy::zeroed() {
+                    pairs.write_policy(index, PairPolicy::zeroed())?;
+                }
+                pairs.free.push_back(index);
+            }
+        }
+        Ok(pairs)
+    }
+
+    /// The listed pairs.
+    pub fn keys(&self) -> impl Iterator<Item = PairKey> {
+        self.listed.keys().copied()
+    }
+
+    /// The policy of a listed pair.
+    #[must_use]
+    pub fn get(&self, key: PairKey) -> Option<PairPolicy> {
+        self.listed.get(&key).and_then(|&index| self.rules.read(index)).map(|rule| rule.policy)
+    }
+
+    /// Lists a pair, or changes it. Takes effect on the next packet.
+    ///
+    /// # Errors
+    ///
+    /// Where there are too many pairs, or the kernel refuses.
+    pub fn set(&mut self, key: PairKey, change: Change) -> Result<PairPolicy> {
+        let Some(&index) = self.listed.get(&key) else { return self.add(key, change) };
+        let old = self.rules.read(index).unwrap_or_else(PairRule::zeroed).policy;
+        let new = changed(old, change);
+        if new == old {
+            return Ok(new);
+        }
+        // The policy first: no packet may open a flow of the new generation by the old policy.
+        self.write_policy(index, new)?;
+        let keeps_flows = change.drain || old.flags & PairPolicy::DRAIN_LATER != 0;
+        if (old.nat, old.address) != (new.nat, new.address) && !keeps_flows {
+            self.renew_generation(index)?;
+        }
+        Ok(new)
+    }
+
+    /// Takes a pair off the list. `false` where it was not on it.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub fn clear(&mut self, key: PairKey, drain: bool) -> Result<bool> {
+        let Some(&index) = self.listed.get(&key) else { return Ok(false) };
+        let old = self.rules.read(index).unwrap_or_else(PairRule::zeroed).policy;
+        let draining = drains(old, drain);
+        let flags = if draining { PairPolicy::DRAINING } else { 0 };
+        let state = PairState::NotListed as u8;
+        // NAT stays, so that the flows that go on are shown with it.
+        self.write_policy(index, PairPolicy { state, flags, ..old })?;
+        if !draining {
+            self.renew_generation(index)?;
+        }
+        self.remove_index(key)?;
+        self.listed.remove(&key);
+        if draining {
+            self.draining.insert(index);
+        } else {
+            self.free.push_back(index);
+        }
+        Ok(true)
+    }
+
+    /// Are there cleared pairs whose flows go on?
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        !self.draining.is_empty()
+    }
+
+    /// Ends the draining of cleared pairs without flows; `alive` are those that have some.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub fn end_draining(&mut self, alive: &BTreeSet<u32>) -> Result<()> {
+        let over: Vec<_> = self.draining.difference(alive).copied().collect();
+        for index in over {
+            self.write_policy(index, PairPolicy::zeroed())?;
+            self.renew_generation(index)?;
+            self.draining.remove(&index);
+            self.free.push_back(index);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, key: PairKey, change: Change) -> Result<PairPolicy> {
+        let Some(&index) = self.free.front() else {
+            return Err(Failure::failed(format!(
+                "there are {} pairs already, and no more can be listed: clear some",
+                self.rules.len()
+            )));
+        };
+        let policy = changed(PairPolicy::zeroed(), change);
+        counters::reset_pair(&mut self.counters, index)?;
+        let rule = PairRule { policy, generation: self.next_generation()?, key, _zero: 0 };
+        let words: [u64; size_of::<PairRule>() / 8] = bytemuck::cast(rule);
+        // The policy, word 0, is written last, and only then does anything lead here.
+        for (number, word) in words.iter().enumerate().rev() {
+            self.rules.word(index, number).ok_or_else(no_such)?.store(*word, Ordering::Release);
+        }
+        self.index
+            .insert(Wire(key), Wire(index), 0)
+            .map_err(|error| wire::failed(MAP_PAIR_INDEX, "write", &error))?;
+        self.free.pop_front();
+        self.listed.insert(key, index);
+        Ok(policy)
+    }
+
+    fn write_policy(&self, index: u32, policy: PairPolicy) -> Result<()> {
+        let word = self.rules.word(index, 0).ok_or_else(no_such)?;
+        word.store(bytemuck::cast(policy), Ordering::Release);
+        Ok(())
+    }
+
+    fn renew_generation(&mut self, index: u32) -> Result<()> {
+        let generation = self.next_generation()?;
+        let offset = offset_of!(PairRule, generation);
+        let half = self.rules.half_word(index, offset).ok_or_else(no_such)?;
+        half.store(generation, Ordering::Release);
+        Ok(())
+    }
+
+    /// A generation that was never used; kept in the settings, for daemons to come.
+    fn next_generation(&mut self) -> Result<u32> {
+        let Wire(mut settings) =
+            self.settings.get(&0, 0).map_err(|error| wire::failed(MAP_SETTINGS, "read", &error))?;
+        settings.pair_generation = settings.pair_generation.checked_add(1).ok_or_else(|| {
+            Failure::failed(
+                "pairs were changed more often than can be told apart: `bridgefwd down`, and run \
+                 it again",
+            )
+        })?;
+        self.settings
+            .set(0, Wire(settings), 0)
+            .map_err(|error| wire::failed(MAP_SETTINGS, "write", &error))?;
+        Ok(settings.pair_generation)
+    }
+
+    fn remove_index(&mut self, key: PairKey) -> Result<()> {
+        self.index.remove(&Wire(key)).map_err(|error| wire::failed(MAP_PAIR_INDEX, "write", &error))
+    }
+}
+
+/// All entries of `PAIR_INDEX`.
+///
+/// # Errors
+///
+/// The kernel's error.
+pub fn read_index(map: &WireHashMap<PairKey, u32>) -> Result<BTreeMap<PairKey, u32>> {
+    map.iter()
+        .map(|entry| {
+            entry
+                .map(|(Wire(key), Wire(index))| (key, index))
+                .map_err(|error| wire::failed(MAP_PAIR_INDEX, "read", &error))
+        })
+        .collect()
+}
+
+/// The policy after a change.
+fn changed(old: PairPolicy, change: Change) -> PairPolicy {
+    let (nat, address) = change.nat.to_policy();
+    let (state, flags) = if change.allow {
+        (PairState::Allowed, if change.drain { PairPolicy::DRAIN_LATER } else { 0 })
+    } else {
+        let draining = if drains(old, change.drain) { PairPolicy::DRAINING } else { 0 };
+        (PairState::Denied, draining | old.flags & PairPolicy::DRAIN_LATER)
+    };
+    PairPolicy { state: state as u8, nat: nat as u8, flags, _zero: 0, address }
+}
+
+/// Do flows outlive that the pair is turned off? Those that were cut already do not come back.
+fn drains(old: PairPolicy, drain: bool) -> bool {
+    (drain || old.flags & PairPolicy::DRAIN_LATER != 0) && old.forwards_existing()
+}
+
+fn no_such() -> Failure {
+    Failure::failed(format!("{MAP_PAIRS} is smaller than it was"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALLOW: Change = Change { allow: true, nat: Nat::Masquerade, drain: false };
+    const DENY: Change = Change { allow: false, ..ALLOW };
+
+    fn after(changes: &[Change]) -> PairPolicy {
+        changes.iter().fold(PairPolicy::zeroed(), |policy, &change| changed(policy, change))
+    }
+
+    #[test]
+    fn denying_cuts_and_allowing_again_resumes() {
+        assert!(after(&[ALLOW]).forwards_existing());
+        assert!(!after(&[ALLOW, DENY]).forwards_existing());
+        assert_eq!(after(&[ALLOW, DENY, ALLOW]), after(&[ALLOW]));
+    }
+
+    #[test]
+    fn drain_may_come_with_either_change() {
+        let drain = |change| Change { drain: true, ..change };
+        assert!(after(&[drain(ALLOW), DENY]).forwards_existing());
+        assert!(after(&[drain(ALLOW), DENY, DENY]).forwards_existing());
+        assert!(after(&[ALLOW, drain(DENY)]).forwards_existing());
+        assert!(!after(&[ALLOW, drain(DENY), DENY]).forwards_existing());
+        assert!(!after(&[ALLOW, DENY, drain(DENY)]).forwards_existing());
+        assert!(!after(&[drain(DENY)]).forwards_existing());
+    }
+
+    #[test]
+    fn nat_goes_into_the_policy() {
+        let policy = after(&[Change { nat: Nat::Address([10, 0, 0, 1].into()), ..ALLOW }]);
+        assert_eq!(policy.address, [10, 0, 0, 1]);
+        assert_eq!(policy.state, PairState::Allowed as u8);
+    }
+}

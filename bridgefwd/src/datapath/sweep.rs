@@ -1,0 +1,33 @@
+//! Freeing expired flows. Only the program frees slots, so that nobody else competes with it for
+//! them; we run the part of it that does so.
+
+use aya::Ebpf;
+use aya::programs::{TestRun as _, TestRunOptions};
+use bridgefwd_common::contract::SWEEP_PROGRAM;
+
+use super::load;
+use super::wire::chain;
+use crate::failure::{Failure, Result};
+
+/// Slots that the program looks at in one run.
+const SLOTS_A_RUN: u32 = 256;
+/// In how many calls each slot is looked at once: called every second, 10 s.
+const CALLS_A_ROUND: u32 = 10;
+/// The kernel wants a frame to run a classifier on, of an Ethernet header at least.
+const FRAME: [u8; 64] = [0; 64];
+
+/// Looks at a tenth of `max_flows` slots, and frees what is over.
+///
+/// # Errors
+///
+/// The kernel's error.
+pub fn sweep(ebpf: &mut Ebpf, max_flows: u32) -> Result<()> {
+    let program = load::program(ebpf, SWEEP_PROGRAM)?;
+    let mut options = TestRunOptions::new();
+    options.data_in = Some(&FRAME);
+    options.repeat = max_flows.div_ceil(SLOTS_A_RUN * CALLS_A_ROUND).max(1);
+    program.test_run(options).map_err(|error| {
+        Failure::failed(format!("cannot run {SWEEP_PROGRAM} to free flows: {}", chain(&error)))
+    })?;
+    Ok(())
+}

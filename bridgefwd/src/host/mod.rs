@@ -1,0 +1,8 @@
+//! Facts of the host and the few things we ask of it: interfaces, traffic control, namespaces,
+//! sysctls, bpffs.
+
+pub mod bpffs;
+pub mod netlink;
+pub mod netns;
+pub mod qdisc;
+pub mod sysctl;

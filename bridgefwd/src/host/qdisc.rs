@@ -1,0 +1,122 @@
+//! Traffic control's clsact qdisc and the filters on it: what kernels before TCX attach by.
+
+use std::io;
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption};
+
+use super::netlink::{change, dump};
+
+const CLSACT: &str = "clsact";
+/// `ffff:`, the handle that ingress and clsact qdiscs share.
+const INGRESS_HANDLE: TcHandle = TcHandle { major: u16::MAX, minor: 0 };
+
+/// One filter at the ingress or egress hook.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Filter {
+    /// Its priority.
+    pub priority: u16,
+    /// Its handle.
+    pub handle: u32,
+    /// Name of its BPF program, where it has one.
+    pub program: Option<String>,
+}
+
+/// Adds a clsact qdisc. `false` where one, or an ingress qdisc, is there already.
+///
+/// # Errors
+///
+/// The kernel's error.
+pub fn add_clsact(ifindex: u32) -> io::Result<bool> {
+    let mut message = message(ifindex)?;
+    message.header.handle = INGRESS_HANDLE;
+    message.header.parent = TcHandle::CLSACT;
+    message.attributes.push(TcAttribute::Kind(CLSACT.into()));
+    let request = RouteNetlinkMessage::NewQueueDiscipline(message);
+    match change(request, NLM_F_CREATE | NLM_F_EXCL) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes the clsact qdisc with all that is on it.
+///
+/// # Errors
+///
+/// The kernel's error.
+pub fn remove_clsact(ifindex: u32) -> io::Result<()> {
+    let mut message = message(ifindex)?;
+    message.header.handle = INGRESS_HANDLE;
+    message.header.parent = TcHandle::CLSACT;
+    message.attributes.push(TcAttribute::Kind(CLSACT.into()));
+    change(RouteNetlinkMessage::DelQueueDiscipline(message), 0)
+}
+
+/// The filters at the ingress hook.
+///
+/// # Errors
+///
+/// The kernel's error.
+pub fn ingress_filters(ifindex: u32) -> io::Result<Vec<Filter>> {
+    filters(ifindex, TcHandle::MIN_INGRESS)
+}
+
+/// The filters at the egress hook.
+///
+/// # Errors
+///
+/// The kernel's error.
+pub fn egress_filters(ifindex: u32) -> io::Result<Vec<Filter>> {
+    filters(ifindex, TcHandle::MIN_EGRESS)
+}
+
+/// Removes one filter from the ingress hook. `false` where it is not there (any more).
+///
+/// # Errors
+///
+/// The kernel's error.
+pub fn remove_ingress_filter(ifindex: u32, filter: &Filter) -> io::Result<bool> {
+    /// `ETH_P_ALL` in network order, where a filter's protocol is kept.
+    const ALL_PROTOCOLS: u16 = 3_u16.to_be();
+    let mut message = message(ifindex)?;
+    message.header.handle = TcHandle::from(filter.handle);
+    message.header.parent = TcHandle { major: u16::MAX, minor: TcHandle::MIN_INGRESS };
+    message.header.info = u32::from(filter.priority) << 16 | u32::from(ALL_PROTOCOLS);
+    match change(RouteNetlinkMessage::DelTrafficFilter(message), 0) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn filters(ifindex: u32, hook: u16) -> io::Result<Vec<Filter>> {
+    let mut request = message(ifindex)?;
+    request.header.parent = TcHandle { major: u16::MAX, minor: hook };
+    let mut filters: Vec<Filter> = Vec::new();
+    for message in dump(RouteNetlinkMessage::GetTrafficFilter(request))? {
+        let RouteNetlinkMessage::NewTrafficFilter(message) = message else { continue };
+        // A head without options says that this priority exists; its filters follow.
+        let options = message.attributes.iter().find_map(|attribute| match attribute {
+            TcAttribute::Options(options) => Some(options),
+            _ => None,
+        });
+        let Some(options) = options else { continue };
+        let handle = message.header.handle;
+        filters.push(Filter {
+            priority: (message.header.info >> 16) as u16,
+            handle: u32::from(handle.major) << 16 | u32::from(handle.minor),
+            program: options.iter().find_map(|option| match option {
+                TcOption::Bpf(TcFilterBpfOption::ProgName(name)) => Some(name.clone()),
+                _ => None,
+            }),
+        });
+    }
+    Ok(filters)
+}
+
+fn message(ifindex: u32) -> io::Result<TcMessage> {
+    let index = i32::try_from(ifindex).map_err(io::Error::other)?;
+    Ok(TcMessage::with_index(index))
+}

@@ -1,0 +1,50 @@
+//! Sysctls of the calling thread's network namespace.
+
+use std::fs;
+
+use crate::failure::{Failure, Result};
+
+const IPV4: &str = "/proc/sys/net/ipv4";
+
+/// First and last port of the range that the host takes its own ports from.
+///
+/// # Errors
+///
+/// Where /proc is not mounted or says something unheard of.
+pub fn local_port_range() -> Result<(u16, u16)> {
+    let path = format!("{IPV4}/ip_local_port_range");
+    let text = fs::read_to_string(&path)
+        .map_err(|error| Failure::failed(format!("cannot read {path}: {error}")))?;
+    parse_port_range(&text).ok_or_else(|| {
+        Failure::failed(format!("{path} says {:?}, which are not two ports", text.trim()))
+    })
+}
+
+/// Does the kernel forward IPv4? `None` where it cannot be known.
+#[must_use]
+pub fn ip_forward() -> Option<bool> {
+    let text = fs::read_to_string(format!("{IPV4}/ip_forward")).ok()?;
+    Some(text.trim() != "0")
+}
+
+fn parse_port_range(text: &str) -> Option<(u16, u16)> {
+    let mut words = text.split_ascii_whitespace().map(str::parse);
+    match (words.next(), words.next(), words.next()) {
+        (Some(Ok(first)), Some(Ok(last)), None) if first <= last => Some((first, last)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn port_ranges() {
+        assert_eq!(parse_port_range("32768\t60999\n"), Some((32768, 60999)));
+        assert_eq!(parse_port_range("1 1"), Some((1, 1)));
+        assert_eq!(parse_port_range("2 1"), None);
+        assert_eq!(parse_port_range("1"), None);
+        assert_eq!(parse_port_range("1 70000"), None);
+    }
+}

@@ -1,0 +1,245 @@
+//! The live view: pairs and flows as they are now, and keys to turn pairs on and off.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use ratatui::DefaultTerminal;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::crossterm::execute;
+use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::MissedTickBehavior;
+
+use super::load::Load;
+use super::screen::Screen;
+use crate::api::client::Client;
+use crate::api::types::{FlowFilter, PairChange, PairState};
+use crate::failure::{Failure, Result};
+
+/// Time between two looks at the daemon.
+const REFRESH_EVERY: Duration = Duration::from_millis(500);
+
+/// How often the thread that reads keys looks whether it shall end.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// What a key asks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Action {
+    End,
+    Step { forward: bool },
+    Select(usize),
+    Toggle,
+    Clear,
+    ShowSteps,
+    Redraw,
+}
+
+/// Shows the view until the user ends it.
+///
+/// # Errors
+/// The terminal cannot be used, or the daemon does not answer any more.
+pub async fn run(client: &Client, colour: bool) -> Result<()> {
+    let _load = Load::start()?;
+    let mut terminal = FullScreen::enter()?;
+    let mut keys = Keys::listen()?;
+    let mut screen = Screen::new(colour);
+    let mut ticks = tokio::time::interval(REFRESH_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut steps_shown = false;
+    loop {
+        let action = tokio::select! {
+            _ = ticks.tick() => None,
+            event = keys.events.recv() => match event {
+                Some(event) => action_of(&event),
+                None => Some(Action::End),
+            },
+        };
+        if steps_shown {
+            if matches!(action, None | Some(Action::Redraw)) {
+                continue;
+            }
+            terminal.back()?;
+            steps_shown = false;
+        }
+        match action {
+            Some(Action::End) => return Ok(()),
+            Some(Action::ShowSteps) => {
+                terminal.aside()?;
+                steps_shown = true;
+                continue;
+            }
+            Some(Action::Step { forward }) => screen.step(forward),
+            Some(Action::Select(number)) => drop(screen.select(number)),
+            Some(Action::Toggle) => toggle(client, &mut screen).await,
+            Some(Action::Clear) => clear(client, &mut screen).await,
+            None | Some(Action::Redraw) => {}
+        }
+        if !matches!(action, Some(Action::Step { .. } | Action::Select(_))) {
+            let (pairs, stats) = (client.pairs().await?, client.stats().await?);
+            screen.update(&pairs, &stats, client.flows(&FlowFilter::default()).await?);
+        }
+        terminal.draw(&screen)?;
+    }
+}
+
+async fn toggle(client: &Client, screen: &mut Screen) {
+    let Some(direction) = screen.selected().cloned() else { return };
+    let (state, done) = match direction.state {
+        Some(PairState::Allowed) => (PairState::Denied, "denied"),
+        Some(PairState::Denied) | None => (PairState::Allowed, "allowed"),
+    };
+    let change = PairChange { state, nat: None, drain: false };
+    let start = Instant::now();
+    let outcome = client.put_pair(&direction.from, &direction.to, &change).await;
+    screen.say(match outcome {
+        Ok(_) => format!(
+            "{} -> {} {done}, in force after {:.1} ms",
+            direction.from,
+            direction.to,
+            start.elapsed().as_secs_f64() * 1000.0
+        ),
+        Err(failure) => failure.to_string(),
+    });
+}
+
+async fn clear(client: &Client, screen: &mut Screen) {
+    let Some(direction) = screen.selected().cloned() else { return };
+    screen.say(match client.delete_pair(&direction.from, &direction.to, false).await {
+        Ok(true) => format!("{} -> {} not listed any more", direction.from, direction.to),
+        Ok(false) => format!("{} -> {} was not listed", direction.from, direction.to),
+        Err(failure) => failure.to_string(),
+    });
+}
+
+fn action_of(event: &Event) -> Option<Action> {
+    match event {
+        Event::Key(key) if key.kind == KeyEventKind::Press => Some(action_of_key(key)),
+        Event::Resize(..) => Some(Action::Redraw),
+        _ => None,
+    }
+}
+
+fn action_of_key(key: &KeyEvent) -> Action {
+    match key.code {
+        // In raw mode the terminal sends no signal.
+        KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => Action::End,
+        KeyCode::Char('q') | KeyCode::Esc => Action::End,
+        KeyCode::Up | KeyCode::Char('k') => Action::Step { forward: false },
+        KeyCode::Down | KeyCode::Char('j') => Action::Step { forward: true },
+        KeyCode::Char(' ') | KeyCode::Enter => Action::Toggle,
+        KeyCode::Char('c') => Action::Clear,
+        KeyCode::Char('s') => Action::ShowSteps,
+        KeyCode::Char(digit) => digit
+            .to_digit(10)
+            .and_then(|number| usize::try_from(number).ok())
+            .map_or(Action::Redraw, Action::Select),
+        _ => Action::Redraw,
+    }
+}
+
+/// The terminal, while it is ours. It is given back on every way out, a panic included.
+struct FullScreen(DefaultTerminal);
+
+impl FullScreen {
+    fn enter() -> Result<Self> {
+        ratatui::try_init().map(Self).map_err(|error| cannot_use(&error))
+    }
+
+    fn draw(&mut self, screen: &Screen) -> Result<()> {
+        self.0.draw(|frame| screen.draw(frame)).map(drop).map_err(|error| cannot_use(&error))
+    }
+
+    /// Uncovers what was on the terminal before.
+    fn aside(&mut self) -> Result<()> {
+        execute!(io::stdout(), LeaveAlternateScreen).map_err(|error| cannot_use(&error))
+    }
+
+    /// Covers it again.
+    fn back(&mut self) -> Result<()> {
+        execute!(io::stdout(), EnterAlternateScreen)
+            .and_then(|()| self.0.clear())
+            .map_err(|error| cannot_use(&error))
+    }
+}
+
+impl Drop for FullScreen {
+    fn drop(&mut self) {
+        // A terminal that is gone needs no restoring.
+        let _ = ratatui::try_restore();
+    }
+}
+
+/// Keys, read by a thread of their own because reading blocks.
+struct Keys {
+    events: UnboundedReceiver<Event>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keys {
+    fn listen() -> Result<Self> {
+        let (sender, events) = unbounded_channel();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::Builder::new()
+            .name("keys".into())
+            .spawn(move || read_keys(&sender, &stopped))
+            .map_err(|error| Failure::failed(format!("cannot start a thread: {error}")))?;
+        Ok(Self { events, stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            // A panic there was said there.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Ends with the view, or with the terminal.
+fn read_keys(sender: &UnboundedSender<Event>, stop: &AtomicBool) {
+    while !stop.load(Ordering::Acquire) {
+        let event = match event::poll(LOOK_EVERY) {
+            Ok(false) => continue,
+            Ok(true) => event::read(),
+            Err(error) => Err(error),
+        };
+        let Ok(event) = event else { return };
+        if sender.send(event).is_err() {
+            return;
+        }
+    }
+}
+
+fn cannot_use(error: &io::Error) -> Failure {
+    Failure::failed(format!("cannot use the terminal: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn press(code: KeyCode, modifiers: KeyModifiers) -> Option<Action> {
+        action_of(&Event::Key(KeyEvent::new(code, modifiers)))
+    }
+
+    #[test]
+    fn keys_mean_what_the_help_line_says() {
+        let plain = KeyModifiers::NONE;
+        assert_eq!(press(KeyCode::Char('q'), plain), Some(Action::End));
+        assert_eq!(press(KeyCode::Char('c'), KeyModifiers::CONTROL), Some(Action::End));
+        assert_eq!(press(KeyCode::Char('c'), plain), Some(Action::Clear));
+        assert_eq!(press(KeyCode::Char(' '), plain), Some(Action::Toggle));
+        assert_eq!(press(KeyCode::Down, plain), Some(Action::Step { forward: true }));
+        assert_eq!(press(KeyCode::Char('4'), plain), Some(Action::Select(4)));
+        assert_eq!(press(KeyCode::Char('s'), plain), Some(Action::ShowSteps));
+        assert_eq!(action_of(&Event::Resize(80, 24)), Some(Action::Redraw));
+        assert_eq!(action_of(&Event::FocusLost), None);
+    }
+}

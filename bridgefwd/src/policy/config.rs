@@ -1,0 +1,160 @@
+//! The configuration file: what `run --config FILE` reads, in TOML.
+//!
+//! ```toml
+//! bridges = ["shop_front", "shop_db"]
+//! unlisted = "deny"            # or "kernel"
+//!
+//! [[pair]]
+//! from = "shop_front"
+//! to = "shop_db"
+//! state = "allowed"            # or "denied"; where absent, "allowed"
+//! nat = "masquerade"           # or "none", or an address of `to`
+//! ```
+
+use std::fs;
+use std::path::Path;
+
+use bridgefwd_common::contract::Unlisted;
+use serde::Deserialize;
+
+use super::Nat;
+use crate::api::types::PairState;
+use crate::failure::{Failure, Result};
+
+/// A configuration file's content.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Bridges to manage.
+    #[serde(default)]
+    pub bridges: Vec<String>,
+    /// What happens to pairs that are not listed.
+    #[serde(default, deserialize_with = "unlisted")]
+    pub unlisted: Option<Unlisted>,
+    /// Pairs to list.
+    #[serde(default, rename = "pair")]
+    pub pairs: Vec<ConfigPair>,
+}
+
+/// One `[[pair]]`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigPair {
+    /// The end that opens flows.
+    pub from: String,
+    /// The end that answers.
+    pub to: String,
+    /// Its state.
+    #[serde(default = "allowed")]
+    pub state: PairState,
+    /// Its NAT.
+    #[serde(default, deserialize_with = "nat")]
+    pub nat: Nat,
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// Names the file, the line and the key.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).map_err(|error| {
+            Failure::usage(format!("cannot read the configuration {}: {error}", path.display()))
+        })?;
+        Self::parse(&text, path)
+    }
+
+    fn parse(text: &str, path: &Path) -> Result<Self> {
+        let wrong = |line: Option<usize>, what: &str| {
+            let line = line.map(|line| format!(", line {line}")).unwrap_or_default();
+            Failure::usage(format!("configuration {}{line}: {what}", path.display()))
+        };
+        let config: Self = toml::from_str(text).map_err(|error| {
+            let line = error.span().map(|span| line_of(text, span.start));
+            let source = line.and_then(|line| text.lines().nth(line.saturating_sub(1)));
+            let source = source.map(|source| format!(" (`{}`)", source.trim())).unwrap_or_default();
+            wrong(line, &format!("{}{source}", error.message().trim_end()))
+        })?;
+        for (index, pair) in config.pairs.iter().enumerate() {
+            let earlier = config.pairs.iter().take(index);
+            if earlier.clone().any(|other| (&other.from, &other.to) == (&pair.from, &pair.to)) {
+                return Err(wrong(
+                    None,
+                    &format!("the pair {} -> {} is listed twice", pair.from, pair.to),
+                ));
+            }
+        }
+        Ok(config)
+    }
+}
+
+fn line_of(text: &str, byte: usize) -> usize {
+    text.bytes().take(byte).filter(|&byte| byte == b'\n').count() + 1
+}
+
+const fn allowed() -> PairState {
+    PairState::Allowed
+}
+
+fn nat<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Nat, D::Error> {
+    String::deserialize(deserializer)?
+        .parse()
+        .map_err(|error: Failure| serde::de::Error::custom(format!("nat: {error}")))
+}
+
+fn unlisted<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Unlisted>, D::Error> {
+    match &*String::deserialize(deserializer)? {
+        "kernel" => Ok(Some(Unlisted::Kernel)),
+        "deny" => Ok(Some(Unlisted::Deny)),
+        other => Err(serde::de::Error::custom(format!(
+            "unlisted: {other:?} is neither \"kernel\" nor \"deny\""
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config> {
+        Config::parse(text, Path::new("/etc/bridgefwd.toml"))
+    }
+
+    #[track_caller]
+    fn refused(text: &str, parts: &[&str]) {
+        let Err(Failure::Usage(why)) = parse(text) else { panic!("{text:?} was not refused") };
+        for part in parts.iter().chain(&["/etc/bridgefwd.toml"]) {
+            assert!(why.contains(part), "{why:?} does not say {part:?}");
+        }
+    }
+
+    #[test]
+    fn everything() {
+        let config = parse(
+            "bridges = ['a', 'b']\nunlisted = 'deny'\n[[pair]]\nfrom = 'a'\nto = 'b'\n\
+             [[pair]]\nfrom = 'b'\nto = 'a'\nstate = 'denied'\nnat = '10.0.0.1'\n",
+        )
+        .unwrap();
+        assert_eq!(config.bridges, ["a", "b"]);
+        assert_eq!(config.unlisted, Some(Unlisted::Deny));
+        assert_eq!(config.pairs[0].state, PairState::Allowed);
+        assert_eq!(config.pairs[0].nat, Nat::Masquerade);
+        assert_eq!(config.pairs[1].state, PairState::Denied);
+        assert_eq!(config.pairs[1].nat.to_string(), "10.0.0.1");
+        assert_eq!(parse("").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn errors_name_line_and_key() {
+        refused("bridges = ['a']\nbridge = 'b'\n", &["line 2", "`bridge`"]);
+        refused("unlisted = 'drop'\n", &["line 1", "unlisted", "drop"]);
+        refused("[[pair]]\nfrom = 'a'\nto = 'b'\nnat = 'x'\n", &["line 4", "nat", "\"x\""]);
+        refused("[[pair]]\nfrom = 'a'\n", &["line 1", "`to`"]);
+        refused("[[pair]]\nfrom = 'a'\nto = 'b'\nstate = 'on'\n", &["line 4", "state"]);
+        refused("bridges = [\n", &["line"]);
+        refused("[[pair]]\nfrom='a'\nto='b'\n[[pair]]\nfrom='a'\nto='b'\n", &["a -> b", "twice"]);
+    }
+}

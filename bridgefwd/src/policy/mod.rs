@@ -1,0 +1,6 @@
+//! What the user wants: NAT as it is written, and the configuration file.
+
+pub mod config;
+mod nat;
+
+pub use nat::Nat;

@@ -1,0 +1,190 @@
+//! The flow table.
+//!
+//! Where it is wide enough a flow is one line; in a narrow terminal it is two, so that neither long
+//! bridge names nor long addresses are broken.
+
+use super::{Align, sheet, text, units};
+use crate::api::types::{BothWays, Flow, FlowTuple};
+
+/// Every flow, with its pair, its addresses before and after translation, and its counters.
+#[must_use]
+pub fn table(flows: &[Flow], width: Option<u16>) -> String {
+    if flows.is_empty() {
+        return "no flows\n".into();
+    }
+    let wide = wide(flows);
+    match width {
+        Some(width) if wide.lines().any(|line| line.chars().count() > usize::from(width)) => {
+            folded(flows)
+        }
+        _ => wide,
+    }
+}
+
+fn wide(flows: &[Flow]) -> String {
+    const COLUMNS: [(&str, Align); 10] = [
+        ("FROM", Align::Left),
+        ("TO", Align::Left),
+        ("PROTO", Align::Left),
+        ("STATE", Align::Left),
+        ("CLIENT", Align::Left),
+        ("SERVER", Align::Left),
+        ("SEEN AS", Align::Left),
+        ("PKTS OUT/IN", Align::Right),
+        ("BYTES OUT/IN", Align::Right),
+        ("AGE/IDLE", Align::Right),
+    ];
+    let rows = flows.iter().map(|flow| {
+        [
+            flow.from.clone(),
+            flow.to.clone(),
+            flow.proto.clone(),
+            flow.state.clone(),
+            client(flow),
+            server(flow),
+            seen_as(flow).unwrap_or_else(|| "itself".into()),
+            both(flow.packets, units::count),
+            both(flow.bytes, units::bytes),
+            times(flow),
+        ]
+    });
+    text(&sheet(&COLUMNS, rows, None))
+}
+
+/// The counters in one line, the addresses under it.
+fn folded(flows: &[Flow]) -> String {
+    const COLUMNS: [(&str, Align); 5] = [
+        ("FROM -> TO", Align::Left),
+        ("PROTO", Align::Left),
+        ("PKTS OUT/IN", Align::Right),
+        ("BYTES OUT/IN", Align::Right),
+        ("AGE/IDLE", Align::Right),
+    ];
+    let rows = flows.iter().map(|flow| {
+        [
+            format!("{} -> {}", flow.from, flow.to),
+            flow.proto.clone(),
+            both(flow.packets, units::count),
+            both(flow.bytes, units::bytes),
+            times(flow),
+        ]
+    });
+    let counters = text(&sheet(&COLUMNS, rows, None));
+    let mut lines = counters.lines();
+    let mut folded = String::new();
+    folded.extend(lines.next().into_iter().flat_map(|header| [header, "\n"]));
+    for (line, flow) in lines.zip(flows) {
+        let seen_as = seen_as(flow).map(|seen| format!(", seen as {seen}")).unwrap_or_default();
+        folded.push_str(&format!(
+            "{line}\n  {}  {} -> {}{seen_as}\n",
+            flow.state,
+            client(flow),
+            server(flow),
+        ));
+    }
+    folded
+}
+
+/// The client, as it knows itself.
+#[must_use]
+pub fn client(flow: &Flow) -> String {
+    source(flow, &flow.original)
+}
+
+/// The server, as the client knows it.
+#[must_use]
+pub fn server(flow: &Flow) -> String {
+    if flow.original.dst_port == 0 {
+        flow.original.dst.to_string()
+    } else {
+        format!("{}:{}", flow.original.dst, flow.original.dst_port)
+    }
+}
+
+/// The client, as the server sees it; `None` where that is the same.
+#[must_use]
+pub fn seen_as(flow: &Flow) -> Option<String> {
+    let seen = source(flow, &flow.translated);
+    (seen != client(flow)).then_some(seen)
+}
+
+/// An echo has no port but an identifier.
+fn source(flow: &Flow, tuple: &FlowTuple) -> String {
+    let FlowTuple { src, src_port, .. } = tuple;
+    if flow.proto == "icmp" { format!("{src} id {src_port}") } else { format!("{src}:{src_port}") }
+}
+
+fn both(ways: BothWays, unit: impl Fn(u64) -> String) -> String {
+    format!("{}/{}", unit(ways.original), unit(ways.reply))
+}
+
+fn times(flow: &Flow) -> String {
+    format!("{}/{}", units::duration(flow.age_s), units::duration(flow.idle_s))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flow(from: &str, to: &str, proto: &str) -> Flow {
+        let tuple = |src: [u8; 4], src_port| FlowTuple {
+            src: src.into(),
+            src_port,
+            dst: [172, 19, 0, 2].into(),
+            dst_port: if proto == "icmp" { 0 } else { 8080 },
+        };
+        Flow {
+            from: from.into(),
+            to: to.into(),
+            proto: proto.into(),
+            state: "established".into(),
+            nat: "masquerade".into(),
+            original: tuple([172, 18, 0, 2], 41_512),
+            translated: tuple([172, 19, 0, 1], 41_512),
+            packets: BothWays { original: 12, reply: 10 },
+            bytes: BothWays { original: 1_240, reply: 48_000 },
+            age_s: 72,
+            idle_s: 3,
+            expires_s: 7_437,
+        }
+    }
+
+    #[test]
+    fn no_flows_are_said() {
+        assert_eq!(table(&[], None), "no flows\n");
+        assert_eq!(table(&[], Some(80)), "no flows\n");
+    }
+
+    #[test]
+    fn a_flow_is_one_line_in_a_pipe() {
+        let expected = "\
+FROM        TO       PROTO  STATE        CLIENT            SERVER           SEEN AS           PKTS OUT/IN  BYTES OUT/IN  AGE/IDLE
+shop_front  shop_db  tcp    established  172.18.0.2:41512  172.19.0.2:8080  172.19.0.1:41512        12/10    1.2kB/48kB  1m12s/3s
+";
+        assert_eq!(table(&[flow("shop_front", "shop_db", "tcp")], None), expected);
+    }
+
+    #[test]
+    fn a_flow_between_the_longest_names_fits_80_columns() {
+        let flow = flow("br-0123456789ab", "br-ba9876543210", "tcp");
+        let expected = "\
+FROM -> TO                          PROTO  PKTS OUT/IN  BYTES OUT/IN  AGE/IDLE
+br-0123456789ab -> br-ba9876543210  tcp          12/10    1.2kB/48kB  1m12s/3s
+  established  172.18.0.2:41512 -> 172.19.0.2:8080, seen as 172.19.0.1:41512
+";
+        let narrow = table(&[flow], Some(80));
+        assert_eq!(narrow, expected);
+        assert!(narrow.lines().all(|line| line.len() <= 80));
+    }
+
+    #[test]
+    fn an_echo_has_an_identifier_and_no_port() {
+        let mut echo = flow("a", "b", "icmp");
+        assert_eq!(client(&echo), "172.18.0.2 id 41512");
+        assert_eq!(server(&echo), "172.19.0.2");
+        assert_eq!(seen_as(&echo).as_deref(), Some("172.19.0.1 id 41512"));
+        echo.translated = echo.original;
+        assert_eq!(seen_as(&echo), None);
+        assert!(table(&[echo], None).contains("itself"));
+    }
+}

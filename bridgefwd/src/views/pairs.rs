@@ -1,0 +1,100 @@
+//! The listed pairs.
+
+use super::{Align, sheet, text};
+use crate::api::types::{Pair, PairState};
+
+/// Every listed pair.
+#[must_use]
+pub fn table(pairs: &[Pair], width: Option<u16>) -> String {
+    const COLUMNS: [(&str, Align); 5] = [
+        ("FROM", Align::Left),
+        ("TO", Align::Left),
+        ("STATE", Align::Left),
+        ("NAT", Align::Left),
+        ("WHEN TURNED OFF", Align::Left),
+    ];
+    if pairs.is_empty() {
+        return "no pairs are listed\n".into();
+    }
+    let rows = pairs.iter().map(|pair| {
+        let (nat, off) = match pair.state {
+            PairState::Allowed if pair.drain => (pair.nat.as_str(), "flows finish"),
+            PairState::Allowed => (pair.nat.as_str(), "flows are cut"),
+            PairState::Denied => ("-", if pair.drain { "flows finish" } else { "-" }),
+        };
+        [pair.from.as_str(), &pair.to, state(pair.state), nat, off]
+    });
+    text(&sheet(&COLUMNS, rows, width))
+}
+
+/// What holds for one pair, in a line without a newline.
+#[must_use]
+pub fn sentence(pair: &Pair) -> String {
+    let Pair { from, to, nat, .. } = pair;
+    let mut sentence = format!("{from} -> {to}: {}", state(pair.state));
+    if pair.state == PairState::Allowed {
+        sentence.push_str(&format!(", nat {nat}"));
+    }
+    if pair.drain {
+        sentence.push_str(match pair.state {
+            PairState::Allowed => ", flows finish when it is turned off",
+            PairState::Denied => ", flows that exist may finish",
+        });
+    }
+    sentence
+}
+
+/// What holds for a pair after it was taken off the list, in a line without a newline.
+#[must_use]
+pub fn cleared(from: &str, to: &str, was_listed: bool) -> String {
+    let before = if was_listed { "" } else { ", nor was it before" };
+    format!("{from} -> {to}: not listed{before}")
+}
+
+const fn state(state: PairState) -> &'static str {
+    match state {
+        PairState::Allowed => "allowed",
+        PairState::Denied => "denied",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(state: PairState, drain: bool) -> Pair {
+        let (from, to) = ("shop_front".into(), "shop_db".into());
+        Pair { from, to, state, nat: "masquerade".into(), drain }
+    }
+
+    #[test]
+    fn a_line_tells_what_holds() {
+        let cases = [
+            (PairState::Allowed, false, "allowed, nat masquerade"),
+            (
+                PairState::Allowed,
+                true,
+                "allowed, nat masquerade, flows finish when it is turned off",
+            ),
+            (PairState::Denied, false, "denied"),
+            (PairState::Denied, true, "denied, flows that exist may finish"),
+        ];
+        for (state, drain, text) in cases {
+            assert_eq!(sentence(&pair(state, drain)), format!("shop_front -> shop_db: {text}"));
+        }
+        assert_eq!(cleared("a", "b", true), "a -> b: not listed");
+        assert_eq!(cleared("a", "b", false), "a -> b: not listed, nor was it before");
+    }
+
+    #[test]
+    fn pairs_are_a_table() {
+        let expected = "\
+FROM        TO       STATE    NAT         WHEN TURNED OFF
+shop_front  shop_db  allowed  masquerade  flows are cut
+shop_front  shop_db  denied   -           -
+";
+        let pairs = [pair(PairState::Allowed, false), pair(PairState::Denied, false)];
+        assert_eq!(table(&pairs, None), expected);
+        assert_eq!(table(&[], None), "no pairs are listed\n");
+    }
+}

@@ -1,0 +1,156 @@
+//! The counters.
+
+use super::{Align, counted, sheet, text, units};
+use crate::api::types::{ReasonCount, Stats};
+
+/// Totals, the reasons that happened (with `all` every one), and the pairs.
+#[must_use]
+pub fn report(stats: &Stats, all: bool, width: Option<u16>) -> String {
+    let mut report = format!(
+        "{}, {} seen; {} of {} flows live\n",
+        counted(stats.packets, "packet", "packets"),
+        units::bytes(stats.bytes),
+        stats.flows.live,
+        stats.flows.limit
+    );
+    let reasons = reasons(stats, all, width);
+    let pairs = pairs(stats, width);
+    for part in [reasons, pairs].into_iter().flatten() {
+        report.push('\n');
+        report.push_str(&part);
+    }
+    report
+}
+
+/// By verdict, and within it the most frequent first.
+fn reasons(stats: &Stats, all: bool, width: Option<u16>) -> Option<String> {
+    const COLUMNS: [(&str, Align); 5] = [
+        ("REASON", Align::Left),
+        ("VERDICT", Align::Left),
+        ("PACKETS", Align::Right),
+        ("BYTES", Align::Right),
+        ("MEANING", Align::Left),
+    ];
+    let mut shown: Vec<(&String, &ReasonCount)> =
+        stats.reasons.iter().filter(|(_, count)| all || count.packets > 0).collect();
+    if shown.is_empty() {
+        return None;
+    }
+    shown.sort_by_key(|(_, count)| (rank(&count.verdict), std::cmp::Reverse(count.packets)));
+    let rows = shown.into_iter().map(|(name, count)| {
+        [
+            name.clone(),
+            count.verdict.clone(),
+            count.packets.to_string(),
+            units::bytes(count.bytes),
+            count.explanation.clone(),
+        ]
+    });
+    Some(text(&sheet(&COLUMNS, rows, width)))
+}
+
+fn pairs(stats: &Stats, width: Option<u16>) -> Option<String> {
+    const COLUMNS: [(&str, Align); 6] = [
+        ("FROM", Align::Left),
+        ("TO", Align::Left),
+        ("PACKETS", Align::Right),
+        ("BYTES", Align::Right),
+        ("FLOWS", Align::Right),
+        ("REFUSED", Align::Right),
+    ];
+    if stats.pairs.is_empty() {
+        return None;
+    }
+    let rows = stats.pairs.iter().map(|pair| {
+        [
+            pair.from.clone(),
+            pair.to.clone(),
+            pair.packets.to_string(),
+            units::bytes(pair.bytes),
+            pair.flows.to_string(),
+            pair.refused.to_string(),
+        ]
+    });
+    Some(text(&sheet(&COLUMNS, rows, width)))
+}
+
+fn rank(verdict: &str) -> u8 {
+    match verdict {
+        "redirect" => 0,
+        "pass" => 1,
+        _ => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::types::{BothWays, FlowTable, PairCount};
+
+    fn stats() -> Stats {
+        let reason = |packets, verdict: &str, explanation: &str| ReasonCount {
+            packets,
+            bytes: packets * 100,
+            verdict: verdict.into(),
+            explanation: explanation.into(),
+        };
+        Stats {
+            packets: 46,
+            bytes: 4_600,
+            reasons: [
+                ("pair_denied", reason(3, "drop", "The pair is denied.")),
+                ("forwarded", reason(12, "redirect", "Forwarded in the original direction.")),
+                ("forwarded_reply", reason(31, "redirect", "Forwarded in the reply direction.")),
+                ("not_ip", reason(0, "pass", "Neither IPv4 nor IPv6.")),
+            ]
+            .into_iter()
+            .map(|(name, reason)| (name.to_owned(), reason))
+            .collect(),
+            pairs: vec![PairCount {
+                from: "shop_front".into(),
+                to: "shop_db".into(),
+                packets: 43,
+                bytes: 4_300,
+                flows: 1,
+                refused: 3,
+                packets_by_direction: BothWays { original: 12, reply: 31 },
+                bytes_by_direction: BothWays { original: 1_200, reply: 3_100 },
+                flows_created: 1,
+            }],
+            flows: FlowTable { live: 1, limit: 65_536 },
+        }
+    }
+
+    #[test]
+    fn reasons_that_never_happened_are_left_out() {
+        let expected = "\
+46 packets, 4.6kB seen; 1 of 65536 flows live
+
+REASON           VERDICT   PACKETS  BYTES  MEANING
+forwarded_reply  redirect       31  3.1kB  Forwarded in the reply direction.
+forwarded        redirect       12  1.2kB  Forwarded in the original direction.
+pair_denied      drop            3   300B  The pair is denied.
+
+FROM        TO       PACKETS  BYTES  FLOWS  REFUSED
+shop_front  shop_db       43  4.3kB      1        3
+";
+        assert_eq!(report(&stats(), false, None), expected);
+        assert!(report(&stats(), true, None).contains("not_ip           pass"));
+    }
+
+    #[test]
+    fn meanings_are_wrapped_to_the_terminal() {
+        let report = report(&stats(), false, Some(60));
+        assert!(report.lines().all(|line| line.len() <= 60), "{report}");
+        assert!(report.contains("forwarded_reply"), "{report}");
+    }
+
+    #[test]
+    fn nothing_seen_is_one_line() {
+        let mut stats = stats();
+        stats.reasons.clear();
+        stats.pairs.clear();
+        (stats.packets, stats.bytes) = (1, 60);
+        assert_eq!(report(&stats, false, None), "1 packet, 60B seen; 1 of 65536 flows live\n");
+    }
+}

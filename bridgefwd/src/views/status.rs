@@ -1,0 +1,80 @@
+//! How the daemon is.
+
+use super::{counted, units};
+use crate::api::types::Status;
+
+/// One line a fact, warnings last.
+#[must_use]
+pub fn report(status: &Status) -> String {
+    let mut state = status.state.clone();
+    if let Some(pid) = status.pid {
+        state.push_str(&format!(", pid {pid}"));
+    }
+    if let Some(uptime) = status.uptime_s {
+        state.push_str(&format!(", up {}", units::duration(uptime)));
+    }
+    let pairs = format!("{} allowed, {} denied", status.pairs_allowed, status.pairs_denied);
+    let unlisted = match status.unlisted.as_str() {
+        "kernel" => "kernel (what is not listed is left to the kernel)".into(),
+        "deny" => "deny (what is not listed is dropped)".into(),
+        other => other.to_owned(),
+    };
+    let ends = if status.bridges.is_empty() { "none".into() } else { status.bridges.join(" ") };
+    let facts = [
+        ("state", state),
+        ("version", format!("{} (map layout {})", status.version, status.abi)),
+        ("namespace", status.netns.clone().unwrap_or_else(|| "the caller's own".into())),
+        ("socket", status.socket.clone()),
+        ("pins", status.pin_dir.clone()),
+        ("bridges", format!("{ends}, {}", counted(status.ports, "port", "ports"))),
+        ("pairs", pairs),
+        ("unlisted", unlisted),
+        ("flows", format!("{} of {}", status.flows.live, status.flows.limit)),
+    ];
+    let mut report: String =
+        facts.iter().map(|(name, fact)| format!("{name:<11}{fact}\n")).collect();
+    for warning in &status.warnings {
+        report.push_str(&format!("warning: {warning}\n"));
+    }
+    report
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::types::FlowTable;
+
+    #[test]
+    fn facts_and_warnings_are_told() {
+        let status = Status {
+            state: "running".into(),
+            version: "0.1.0".into(),
+            abi: 1,
+            pid: Some(412),
+            uptime_s: Some(725),
+            unlisted: "deny".into(),
+            pin_dir: "/sys/fs/bpf/bridgefwd-lab".into(),
+            socket: "/run/bridgefwd/bridgefwd-lab.sock".into(),
+            netns: Some("lab".into()),
+            bridges: vec!["shop_front".into(), "shop_db".into()],
+            ports: 1,
+            pairs_allowed: 1,
+            pairs_denied: 0,
+            flows: FlowTable { live: 2, limit: 65_536 },
+            warnings: vec!["veth3 is not attached".into()],
+        };
+        let expected = "\
+state      running, pid 412, up 12m05s
+version    0.1.0 (map layout 1)
+namespace  lab
+socket     /run/bridgefwd/bridgefwd-lab.sock
+pins       /sys/fs/bpf/bridgefwd-lab
+bridges    shop_front shop_db, 1 port
+pairs      1 allowed, 0 denied
+unlisted   deny (what is not listed is dropped)
+flows      2 of 65536
+warning: veth3 is not attached
+";
+        assert_eq!(report(&status), expected);
+    }
+}
