@@ -6,6 +6,7 @@ mod bench;
 mod drops;
 mod flows;
 mod forwards;
+mod mutations;
 mod nat;
 mod passes;
 mod table;

@@ -188,3 +188,26 @@ fn a_pin_directory_with_pins_of_others() {
     assert!(!bridgefwd.socket().exists());
     std::fs::remove_dir_all(&bridgefwd.pin_dir).expect("removed");
 }
+
+/// Runs `run --bridge br-a` behind `wrapper` to its end.
+#[track_caller]
+fn wrapped(router: &Router, wrapper: &[&str]) -> (Output, Bridgefwd) {
+    let bridgefwd = Bridgefwd::new(&router.ns);
+    let mut command = std::process::Command::new(wrapper[0]);
+    command.args(&wrapper[1..]).arg(bridgefwd_tests::bridgefwd::binary());
+    command.arg("--socket").arg(bridgefwd.socket()).arg("--pin-dir").arg(&bridgefwd.pin_dir);
+    command.args(["run", "--bridge", "br-a"]);
+    (bridgefwd_tests::bridgefwd::output_in(&router.ns, &mut command), bridgefwd)
+}
+
+#[test]
+fn no_permission() {
+    needs_root!();
+    let router = Router::new(Options::default(), &["br-a"]);
+    let before = attached(&router);
+    let (output, bridgefwd) =
+        wrapped(&router, &["setpriv", "--bounding-set=-all", "--inh-caps=-all"]);
+    refused(&output, COULD_NOT, &["CAP_BPF", "root"]);
+    assert!(!bridgefwd.pin_dir.exists() && !bridgefwd.socket().exists());
+    assert_eq!(attached(&router), before);
+}

@@ -130,3 +130,23 @@ fn a_daemon_in_a_namespace_by_name_and_by_path() {
         assert_eq!(router.ns.snmp("Ip", "ForwDatagrams"), 0);
     }
 }
+
+#[test]
+fn connections_from_before_stay_with_the_kernel() {
+    needs_root!();
+    let router = Router::new(Options::default(), &["br-a", "br-a", "br-b"]);
+    let (a, b) = (&router.hosts[0], &router.hosts[2]);
+    let listener = listen(&b.ns, b.at(80));
+    let (mut near, mut far, seen) = pair_up(&a.ns, 10_000, &listener);
+    say(&mut near, &mut far, "before");
+    let rig = Rig { bridgefwd: Bridgefwd::run(&router.ns, &BRIDGES), router };
+    rig.ok(&["pair", "allow", "br-a", "br-b"]);
+    say(&mut near, &mut far, "after");
+    say(&mut far, &mut near, "after");
+    assert_eq!(seen, rig.a().at(10_000));
+    assert!(rig.counted("tcp_not_opening") > 0);
+    // New ones are ours.
+    let (mut near, mut far, seen) = pair_up(&rig.a().ns, 10_001, &listener);
+    say(&mut near, &mut far, "new");
+    assert_eq!(seen.ip().octets(), [10, 2, 0, 1]);
+}

@@ -96,3 +96,28 @@ fn an_address_that_comes_later_is_used() {
     let (_near, _far, seen) = pair_up(&rig.a().ns, 10_000, &listener);
     assert_eq!(seen.ip().octets(), [10, 2, 0, 88]);
 }
+
+#[test]
+fn a_bridge_that_goes_and_comes_back() {
+    needs_root!();
+    let mut rig = Rig::allowed(Options::default(), &["--unlisted", "deny"]);
+    assert_eq!(ping(&rig.a().ns, rig.b().address, 7, 1, PATIENCE), 1);
+    rig.router.ns.ip("link del br-b\n");
+    let managed = |rig: &Rig| {
+        let bridges = rig.bridgefwd.json(&["bridges"]);
+        bridges.as_array().expect("a list").iter().any(|bridge| bridge["name"] == "br-b")
+    };
+    until("it is gone", || !managed(&rig));
+    rig.router.ns.ip(
+        "link add br-b address 02:bf:00:02:00:01 type bridge forward_delay 0 stp_state 0\n\
+         addr add 10.2.0.1/24 dev br-b\n\
+         link set br-b up\n",
+    );
+    until("it is managed again", || managed(&rig));
+    let new = rig.router.plug("br-b");
+    let server = rig.router.hosts[new].address;
+    until("its pair holds again", || {
+        ping(&rig.a().ns, server, 8, 1, Duration::from_millis(200)) == 1
+    });
+    assert_eq!(rig.forwarded_by_kernel(), 0);
+}
