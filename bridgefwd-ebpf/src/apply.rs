@@ -29,7 +29,7 @@ const ICMP_ID: usize = 4;
 /// [`Reason::WriteFailed`]: the packet may be half rewritten and must not go on.
 #[inline(always)]
 pub fn apply(
-    ctx: &TcContext,
+    ctx: &mut TcContext,
     packet: &Packet,
     segment: &Segment,
     plan: &Plan,
@@ -40,7 +40,7 @@ pub fn apply(
     let written = update_transport_checksum(ctx, segment, &segment.tuple, &rewrite)
         .and_then(|()| write_headers(ctx, segment.transport, &rewrite));
     if written.is_none() {
-        warn!(ctx, "a packet could not be rewritten and was dropped");
+        warn!(&*ctx, "a packet could not be rewritten and was dropped");
         return Err(Reason::WriteFailed);
     }
     redirect(plan)
@@ -97,7 +97,7 @@ fn double_word(ports: [[u8; 2]; 2]) -> u64 {
 }
 
 #[inline(always)]
-fn write_headers(ctx: &TcContext, transport: Transport, rewrite: &Rewrite) -> Option<()> {
+fn write_headers(ctx: &mut TcContext, transport: Transport, rewrite: &Rewrite) -> Option<()> {
     if matches!(transport, Transport::Echo) {
         *header_at_mut::<[u8; 2]>(ctx, L4 + ICMP_ID)? = rewrite.echo_id();
     } else {

@@ -15,11 +15,12 @@ use bridgefwd_common::Reason;
 use bridgefwd_common::contract::{
     Direction, Flow, FlowSide, FlowState, IndexEntry, SlotOwner, Tuple,
 };
-use bridgefwd_common::decide::nat::{self, PortChoice};
+use bridgefwd_common::decide::nat;
 use bridgefwd_common::decide::{established, tcp};
 
 use crate::asm::atomic_add;
-use crate::maps::{FLOW_INDEX, FLOWS, FREE_SLOTS, OPENING, RELEASING, SETTINGS};
+use crate::maps::{FLOW_INDEX, FLOWS, FREE_SLOTS, RELEASING, SETTINGS};
+use crate::opening::{self, Opening};
 use crate::sweep;
 
 /// How many source ports are tried for one new flow.
@@ -78,44 +79,7 @@ pub fn refresh(found: &Found, state: FlowState, now_ns: u64, bytes: u64) {
     }
 }
 
-/// What a new flow is made from. It waits in `OPENING` while the flow is made, so that the steps can
-/// be functions that the verifier checks once each; those take numbers only.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Opening {
-    /// The opening packet as it arrived.
-    pub original: Tuple,
-    /// The source address it leaves with, wire order.
-    pub source: [u8; 4],
-    /// The source ports it may leave with.
-    pub ports: PortChoice,
-    /// The state it begins in.
-    pub state: FlowState,
-    /// Index of its pair.
-    pub pair: u32,
-    /// Generation of its pair.
-    pub pair_generation: u32,
-    /// ifindex of the end it comes from.
-    pub from: u32,
-    /// ifindex of the end it goes to.
-    pub to: u32,
-    /// Bytes of the opening packet.
-    pub bytes: u64,
-    /// Found on the way: the tuple that its packets leave with.
-    pub translated: Tuple,
-    /// Found on the way: the slot's generation that will be the flow's.
-    pub generation: u32,
-}
-
-/// Where the next flow of this CPU is described, to be filled before [`create`].
-#[inline(always)]
-pub fn opening() -> Option<&'static mut Opening> {
-    // SAFETY: this CPU's element of a preallocated array; nobody else has it while we run, and the
-    // callers hold one reference at a time.
-    OPENING.get_ptr_mut(0).map(|opening| unsafe { &mut *opening })
-}
-
-/// Makes the flow that [`opening`] describes; the tuple that its packets leave with.
+/// Makes the flow that this CPU's [`Opening`] describes; the tuple that its packets leave with.
 ///
 /// # Errors
 /// [`Reason::TableFull`], [`Reason::NoPortLeft`]; [`Reason::FlowContended`] where another CPU was
@@ -123,7 +87,7 @@ pub fn opening() -> Option<&'static mut Opening> {
 #[inline(always)]
 pub fn create() -> Result<Tuple, Reason> {
     match make_flow() {
-        MADE => opening().map(|opening| opening.translated).ok_or(Reason::FlowContended),
+        MADE => opening::current().map(|opening| opening.translated).ok_or(Reason::FlowContended),
         TABLE_FULL => Err(Reason::TableFull),
         NO_PORT_LEFT => Err(Reason::NoPortLeft),
         _ => Err(Reason::FlowContended),
@@ -161,10 +125,26 @@ pub extern "C" fn make_flow() -> u32 {
 /// Finds a source port whose reply tuple nobody has, and takes it.
 #[inline(always)]
 fn claim_tuple(slot: u32) -> bool {
-    let (Some(opening), Some(flow)) = (opening(), FLOWS.get_ptr(slot)) else { return false };
+    let (Some(opening), Some(flow)) = (opening::current(), FLOWS.get_ptr(slot)) else {
+        return false;
+    };
     // SAFETY: the slot is in our hands alone.
-    opening.generation = unsafe { (*flow).generation }.wrapping_add(1);
-    for attempt in 0..PORT_ATTEMPTS {
+    let generation = unsafe { (*flow).generation }.wrapping_add(1);
+    // 0 stands for "no flow".
+    opening.generation = if generation == 0 { 1 } else { generation };
+    for attempt in 0..RECLAIM_ATTEMPTS {
+        if try_port(slot, attempt) != 0 {
+            return true;
+        }
+        let blocking = blocking_flow(attempt);
+        if blocking != 0 {
+            release((blocking >> 32) as u32, blocking as u32);
+            if try_port(slot, attempt) != 0 {
+                return true;
+            }
+        }
+    }
+    for attempt in RECLAIM_ATTEMPTS..PORT_ATTEMPTS {
         if try_port(slot, attempt) != 0 {
             return true;
         }
@@ -172,31 +152,49 @@ fn claim_tuple(slot: u32) -> bool {
     false
 }
 
-/// Tries the `attempt`th source port for the flow in `OPENING`; 1 if it is ours now.
+/// The tuple that packets of the flow being made leave with, at the `attempt`th source port.
+#[inline(always)]
+fn candidate(opening: &Opening, attempt: u32) -> Option<Tuple> {
+    let port = opening.ports.candidate(attempt)?;
+    Some(nat::translated(opening.original, opening.source, port))
+}
+
+/// Tries the `attempt`th source port for the flow being made; 1 if it is ours now.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn try_port(slot: u32, attempt: u32) -> u32 {
-    let Some(opening) = opening() else { return 0 };
-    let Some(port) = opening.ports.candidate(attempt) else { return 0 };
-    let translated = nat::translated(opening.original, opening.source, port);
-    let reply = translated.reversed();
+    let Some(opening) = opening::current() else { return 0 };
+    let Some(translated) = candidate(opening, attempt) else { return 0 };
     let entry = IndexEntry::new(slot, Direction::Reply, opening.generation);
-    let mut taken = FLOW_INDEX.insert(&reply, entry, u64::from(BPF_NOEXIST)).is_ok();
-    if !taken && attempt < RECLAIM_ATTEMPTS {
-        // What stands in the way may be over.
-        release_if_over(&reply);
-        taken = FLOW_INDEX.insert(&reply, entry, u64::from(BPF_NOEXIST)).is_ok();
+    if FLOW_INDEX.insert(translated.reversed(), entry, u64::from(BPF_NOEXIST)).is_err() {
+        return 0;
     }
-    if taken {
-        opening.translated = translated;
+    opening.translated = translated;
+    1
+}
+
+/// Slot (in the upper half) and generation of a flow that is over and has the `attempt`th source
+/// port; else 0, which is no flow's generation.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn blocking_flow(attempt: u32) -> u64 {
+    let (Some(opening), Some(settings)) = (opening::current(), SETTINGS.get(0)) else { return 0 };
+    let Some(translated) = candidate(opening, attempt) else { return 0 };
+    let Some(found) = find(&translated.reversed()) else { return 0 };
+    // SAFETY: array elements never move or go.
+    let flow = unsafe { &*found.flow };
+    let recyclable = tcp::is_recyclable(FlowState::from_byte(flow.state));
+    if recyclable || established::is_over(flow.state, flow.last_seen_ns, now_ns(), settings) {
+        u64::from(found.slot) << 32 | u64::from(flow.generation)
+    } else {
+        0
     }
-    u32::from(taken)
 }
 
 /// Fills the slot and lets the original direction find it.
 #[inline(always)]
 fn publish(slot: u32) -> u32 {
-    let (Some(opening), Some(flow)) = (opening(), FLOWS.get_ptr_mut(slot)) else {
+    let (Some(opening), Some(flow)) = (opening::current(), FLOWS.get_ptr_mut(slot)) else {
         return CONTENDED;
     };
     let now = now_ns();
@@ -217,7 +215,7 @@ fn publish(slot: u32) -> u32 {
     // SAFETY: a plain word of the slot.
     unsafe { (&raw mut flow.generation).write_volatile(opening.generation) };
     let entry = IndexEntry::new(slot, Direction::Original, opening.generation);
-    if FLOW_INDEX.insert(&opening.original, entry, u64::from(BPF_NOEXIST)).is_err() {
+    if FLOW_INDEX.insert(opening.original, entry, u64::from(BPF_NOEXIST)).is_err() {
         // Still ours: it was not published.
         flow.state = FlowState::Free as u8;
         let _ = FLOW_INDEX.remove(opening.translated.reversed());
@@ -237,18 +235,6 @@ fn allocate() -> Option<u32> {
     }
 }
 
-#[inline(always)]
-fn release_if_over(tuple: &Tuple) {
-    let (Some(found), Some(settings)) = (find(tuple), SETTINGS.get(0)) else { return };
-    // SAFETY: array elements never move or go.
-    let flow = unsafe { &*found.flow };
-    if tcp::is_recyclable(FlowState::from_byte(flow.state))
-        || established::is_over(flow.state, flow.last_seen_ns, now_ns(), settings)
-    {
-        release(found.slot, flow.generation);
-    }
-}
-
 /// Frees the flow of that generation in `slot`, if it is still there.
 ///
 /// A global function to the verifier: it is checked once, whatever calls it. 1 if it was.
@@ -261,15 +247,12 @@ pub extern "C" fn release(slot: u32, generation: u32) -> u32 {
     }
     // SAFETY: array elements never move or go; while the slot is in RELEASING nobody else frees
     // it, so a flow that is there now stays until we are done.
-    let (state, current, original, reply) = unsafe {
-        ((*flow).state, (*flow).generation, (*flow).original, (*flow).translated.reversed())
-    };
-    let ours = state != FlowState::Free as u8 && current == generation;
+    let flow = unsafe { &mut *flow };
+    let ours = flow.state != FlowState::Free as u8 && flow.generation == generation;
     if ours {
-        remove_entry(&original, slot, generation);
-        remove_entry(&reply, slot, generation);
-        // SAFETY: as above.
-        unsafe { (*flow).state = FlowState::Free as u8 };
+        remove_entry(&flow.original, slot, generation);
+        remove_entry(&flow.translated.reversed(), slot, generation);
+        flow.state = FlowState::Free as u8;
     }
     let _ = RELEASING.remove(slot);
     if ours {

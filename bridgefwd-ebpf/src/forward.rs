@@ -1,20 +1,17 @@
 //! The packet's way: read, look up, decide, apply.
 
 use aya_ebpf::programs::TcContext;
-use bridgefwd_common::contract::{
-    Direction, Flow, Interface, PairKey, PairPolicy, PairRule, Role, Settings, Unlisted,
-};
+use bridgefwd_common::contract::{Direction, Flow, FlowState, Interface, Role, Settings};
+use bridgefwd_common::decide::Plan;
 use bridgefwd_common::decide::established::{self, Known};
-use bridgefwd_common::decide::nat::{self, PortChoice};
-use bridgefwd_common::decide::{Plan, Route, policy};
 use bridgefwd_common::packet::headers::{self, Segment};
 use bridgefwd_common::{Reason, Verdict};
 
 use crate::flows::{self, Found};
-use crate::maps::{INTERFACES, PAIR_INDEX, PAIRS, SETTINGS};
+use crate::maps::{INTERFACES, SETTINGS};
 use crate::read::{self, Packet};
 use crate::route::{self, Query};
-use crate::{apply, count};
+use crate::{apply, count, opening, pairs};
 
 /// How a packet ended.
 pub struct Outcome {
@@ -44,7 +41,7 @@ pub fn already_judged(ctx: &TcContext) -> bool {
 
 /// Everything from arrival to verdict.
 #[inline(always)]
-pub fn forward(ctx: &TcContext) -> Outcome {
+pub fn forward(ctx: &mut TcContext) -> Outcome {
     count::seen(ctx);
     // SAFETY: as in `already_judged`.
     let skb = unsafe { &mut *ctx.skb.skb };
@@ -68,22 +65,22 @@ pub fn forward(ctx: &TcContext) -> Outcome {
 }
 
 #[inline(always)]
-fn judge(ctx: &TcContext, interface: &Interface) -> Result<(Reason, i32), Reason> {
+fn judge(ctx: &mut TcContext, interface: &Interface) -> Result<(Reason, i32), Reason> {
     let packet = read::packet(ctx, interface.router_mac)?;
     let settings = SETTINGS.get(0).ok_or(Reason::NotManaged)?;
-    if let Ok(segment) = &packet.segment
+    if let Ok(segment) = packet.segment()
         && let Some(found) = flows::find(&segment.tuple)
         && let Some(done) = continue_flow(ctx, interface.end, &packet, segment, &found, settings)?
     {
         return Ok(done);
     }
-    open_flow(ctx, interface.end, &packet, settings)
+    open_flow(ctx, interface.end, &packet)
 }
 
 /// A packet of a flow that we know; `None` where that flow turns out to be over.
 #[inline(always)]
 fn continue_flow(
-    ctx: &TcContext,
+    ctx: &mut TcContext,
     end: u32,
     packet: &Packet,
     segment: &Segment,
@@ -124,8 +121,8 @@ fn known_plan(
     direction: Direction,
     now: u64,
     settings: &Settings,
-) -> Result<Option<(Plan, bridgefwd_common::contract::FlowState)>, Reason> {
-    let rule = rule(flow.pair);
+) -> Result<Option<(Plan, FlowState)>, Reason> {
+    let rule = pairs::rule(flow.pair);
     let known = established::recognise(segment, flow, direction, &rule, end, now, settings)?;
     let Known::Continues(state) = known else { return Ok(None) };
     let query = Query {
@@ -139,98 +136,31 @@ fn known_plan(
     Ok(Some((plan, state)))
 }
 
-/// A packet without a flow: may it open one?
+/// A packet without a flow: opens one if it may.
 #[inline(always)]
-fn open_flow(
-    ctx: &TcContext,
-    end: u32,
-    packet: &Packet,
-    settings: &Settings,
-) -> Result<(Reason, i32), Reason> {
-    let mut query = Query { src: packet.ip.src, dst: packet.ip.dst, in_end: end, wire_len: 0 };
-    let (to, next_hop) = match route::lookup(ctx, &packet.ip, &query) {
-        Route::Via { ifindex, .. } if ifindex == end => return Err(Reason::SameEnd),
-        Route::Via { ifindex, next_hop } => (ifindex, next_hop),
-        Route::No(reason) => return Err(reason),
-        Route::TooBig => return Err(Reason::TooBig),
-    };
-    // SAFETY: as in `forward`.
-    let target = unsafe { INTERFACES.get(to) }.ok_or(Reason::TargetNotManaged)?;
-    let index = pair_index(PairKey { from: end, to });
-    let rule = index.map_or_else(PairRule::default, rule);
-    let unlisted = Unlisted::from_word(settings.unlisted);
-    let opened = policy::permit(rule.policy, unlisted).and_then(|()| {
-        if !source_belongs(ctx, packet, end) {
-            return Err(Reason::SourceNotOfEnd);
-        }
-        let segment = packet.segment.as_ref().map_err(|&reason| reason)?;
-        let state = policy::opening_state(segment, unlisted)?;
-        let ttl = policy::next_ttl(packet.ip.ttl)?;
-        query.wire_len = headers::wire_len(&packet.ip, segment, packet.gso_size);
-        if matches!(route::lookup(ctx, &packet.ip, &query), Route::TooBig) {
-            return Err(policy::too_big(packet.ip.dont_fragment));
-        }
-        let source = nat::source_address(rule.policy, packet.ip.src, target, next_hop)?;
-        let ports = PortChoice::new(
-            segment.transport,
-            u16::from_be_bytes(segment.tuple.src_port),
-            source != packet.ip.src,
-            settings,
-            flows::random(),
-        );
-        // Filled in place: built on the stack it would not leave room for the functions below.
-        let opening = flows::opening().ok_or(Reason::TableFull)?;
-        opening.original = segment.tuple;
-        opening.source = source;
-        opening.ports = ports;
-        opening.state = state;
-        opening.pair = index.unwrap_or_default();
-        opening.pair_generation = rule.generation;
-        opening.from = end;
-        opening.to = to;
-        opening.bytes = u64::from(ctx.len());
-        let leaving = flows::create()?;
-        let plan = Plan { leaving, ttl, out_end: to, next_hop, reason: Reason::FlowCreated };
+fn open_flow(ctx: &mut TcContext, end: u32, packet: &Packet) -> Result<(Reason, i32), Reason> {
+    let opening = opening::prepare(ctx, end, packet)?;
+    let bytes = u64::from(ctx.len());
+    let made = flows::create().and_then(|leaving| {
+        let segment = packet.segment()?;
+        let plan = Plan {
+            leaving,
+            ttl: opening.ttl,
+            out_end: opening.to,
+            next_hop: opening.next_hop,
+            reason: Reason::FlowCreated,
+        };
         apply::apply(ctx, packet, segment, &plan)
     });
-    let bytes = u64::from(ctx.len());
-    match opened {
+    match made {
         Ok(action) => {
-            if let Some(index) = index {
-                count::pair_flow_created(index);
-                count::pair_forwarded(index, Direction::Original, bytes);
-            }
+            count::pair_flow_created(opening.pair);
+            count::pair_forwarded(opening.pair, Direction::Original, bytes);
             Ok((Reason::FlowCreated, action))
         }
         Err(reason) => {
-            if let Some(index) = index {
-                count::pair_outcome(index, reason, bytes);
-            }
+            count::pair_outcome(opening.pair, reason, bytes);
             Err(reason)
         }
     }
-}
-
-/// Would the kernel send packets for the source address by the end that this one came from?
-#[inline(always)]
-fn source_belongs(ctx: &TcContext, packet: &Packet, end: u32) -> bool {
-    let back = Query { src: packet.ip.dst, dst: packet.ip.src, in_end: end, wire_len: 0 };
-    matches!(route::lookup(ctx, &packet.ip, &back), Route::Via { ifindex, .. } if ifindex == end)
-}
-
-#[inline(always)]
-fn pair_index(key: PairKey) -> Option<u32> {
-    // SAFETY: copied out at once.
-    unsafe { PAIR_INDEX.get(key) }.copied()
-}
-
-/// The pair's rule: its policy read as one word, so that it is the old one or the new one.
-#[inline(always)]
-fn rule(index: u32) -> PairRule {
-    let Some(rule) = PAIRS.get_ptr(index) else { return PairRule::default() };
-    // SAFETY: array elements never move or go; the policy is one aligned word.
-    let (policy, generation, key) = unsafe {
-        ((&raw const (*rule).policy).cast::<u64>().read_volatile(), (*rule).generation, (*rule).key)
-    };
-    PairRule { policy: bytemuck::cast::<u64, PairPolicy>(policy), generation, key, _zero: 0 }
 }

@@ -14,6 +14,8 @@ mod count;
 mod flows;
 mod forward;
 mod maps;
+mod opening;
+mod pairs;
 mod read;
 mod route;
 mod sweep;
@@ -25,11 +27,11 @@ use bridgefwd_common::Verdict;
 
 /// Attached at TC ingress.
 #[classifier]
-pub fn bridgefwd(ctx: TcContext) -> i32 {
+pub fn bridgefwd(mut ctx: TcContext) -> i32 {
     if forward::already_judged(&ctx) {
         return TC_ACT_UNSPEC;
     }
-    let outcome = forward::forward(&ctx);
+    let outcome = forward::forward(&mut ctx);
     count::packet(&ctx, outcome.reason);
     match outcome.reason.verdict() {
         Verdict::Redirect => outcome.action,

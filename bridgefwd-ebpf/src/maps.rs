@@ -8,7 +8,7 @@ use bridgefwd_common::contract::{
     PairCounters, PairKey, PairRule, Settings, SlotOwner, Tuple,
 };
 
-use crate::flows::Opening;
+use crate::opening::Opening;
 
 /// The daemon maps these arrays into its memory.
 const MMAPABLE: u32 = aya_ebpf::bindings::BPF_F_MMAPABLE;

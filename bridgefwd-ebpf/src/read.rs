@@ -35,7 +35,7 @@ pub fn header_at<T>(ctx: &TcContext, offset: usize) -> Option<&T> {
 
 /// The same, to be written.
 #[inline(always)]
-pub fn header_at_mut<T>(ctx: &TcContext, offset: usize) -> Option<&mut T> {
+pub fn header_at_mut<T>(ctx: &mut TcContext, offset: usize) -> Option<&mut T> {
     let (data, data_end) = asm::packet_bounds(ctx);
     let start = data + offset;
     if start + size_of::<T>() > data_end {
@@ -59,15 +59,33 @@ fn pull_headers(ctx: &TcContext) {
 }
 
 /// What is read of every packet that is ours to judge.
+#[derive(Clone, Copy)]
 pub struct Packet {
     /// The IPv4 header.
     pub ip: Ipv4,
     /// Its checksum field.
     pub ip_check: [u8; 2],
-    /// The transport header, or why it cannot be used.
-    pub segment: Result<Segment, Reason>,
+    /// The transport header; all zeros where `flaw` says that it cannot be used. Apart from it
+    /// rather than in a `Result`, whose unset payload the verifier would see being copied.
+    segment: Segment,
+    /// Why the transport header cannot be used, where it cannot.
+    flaw: Option<Reason>,
     /// Size of the segments that it will be cut into, 0 where it will not.
     pub gso_size: u32,
+}
+
+impl Packet {
+    /// The transport header.
+    ///
+    /// # Errors
+    /// The reason why it cannot be used.
+    #[inline(always)]
+    pub fn segment(&self) -> Result<&Segment, Reason> {
+        match self.flaw {
+            Some(reason) => Err(reason),
+            None => Ok(&self.segment),
+        }
+    }
 }
 
 /// Reads an IPv4 packet that is addressed to the router.
@@ -93,8 +111,11 @@ pub fn packet(ctx: &TcContext, router_mac: [u8; 6]) -> Result<Packet, Reason> {
     if ip.header_len as usize == Ipv4Hdr::LEN {
         headers::verify_ipv4_checksum(raw)?;
     }
-    let segment = segment(ctx, &ip);
-    Ok(Packet { ip, ip_check, segment, gso_size })
+    let (segment, flaw) = match segment(ctx, &ip) {
+        Ok(segment) => (segment, None),
+        Err(reason) => (Segment::default(), Some(reason)),
+    };
+    Ok(Packet { ip, ip_check, segment, flaw, gso_size })
 }
 
 #[inline(always)]

@@ -39,7 +39,10 @@ fn sweep<const SLOTS: u32>(closed_too: bool) -> u32 {
         if slot >= settings.max_flows {
             slot = 0;
         }
-        freed += sweep_slot(slot, u32::from(closed_too));
+        let generation = over_in_slot(slot, u32::from(closed_too));
+        if generation != 0 {
+            freed += flows::release(slot, generation);
+        }
         slot = slot.wrapping_add(1);
     }
     // SAFETY: as above.
@@ -47,11 +50,11 @@ fn sweep<const SLOTS: u32>(closed_too: bool) -> u32 {
     freed
 }
 
-/// Frees one slot if its flow is over; 1 if it did. Global to the verifier: checked once, not once
-/// a turn of the loop.
+/// The generation of the flow in `slot` if it is over, else 0, which is no flow's. Global to the
+/// verifier: checked once, not once a turn of the loop.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn sweep_slot(slot: u32, closed_too: u32) -> u32 {
+pub extern "C" fn over_in_slot(slot: u32, closed_too: u32) -> u32 {
     let (Some(flow), Some(settings)) = (FLOWS.get_ptr(slot), SETTINGS.get(0)) else { return 0 };
     // SAFETY: array elements never move or go; a flow that changes hands meanwhile has another
     // generation, which `release` checks.
@@ -61,7 +64,7 @@ pub extern "C" fn sweep_slot(slot: u32, closed_too: u32) -> u32 {
     if state != FlowState::Free as u8
         && (recyclable || established::is_over(state, last_seen_ns, now_ns(), settings))
     {
-        flows::release(slot, generation)
+        generation
     } else {
         0
     }

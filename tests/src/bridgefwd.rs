@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -40,6 +41,7 @@ struct Daemon {
     child: Child,
     stdout: Receiver<String>,
     stderr: Arc<Mutex<String>>,
+    stderr_reader: Option<JoinHandle<()>>,
 }
 
 /// The binary under test: `BRIDGEFWD_BIN`, else the one that lies beside the tests.
@@ -115,7 +117,7 @@ impl Bridgefwd {
                 Err(_) => {
                     let _ = daemon.child.kill();
                     let status = daemon.child.wait().expect("ended");
-                    let stderr = daemon.errors();
+                    let stderr = daemon.last_errors();
                     return Err(Output { status: code(status), stdout: said, stderr });
                 }
             }
@@ -219,7 +221,7 @@ impl Daemon {
         });
         let stderr = Arc::new(Mutex::new(String::new()));
         let theirs = Arc::clone(&stderr);
-        std::thread::spawn(move || {
+        let stderr_reader = std::thread::spawn(move || {
             let mut reader = BufReader::new(err);
             let mut buffer = [0; 4096];
             while let Ok(length @ 1..) = reader.read(&mut buffer) {
@@ -227,7 +229,15 @@ impl Daemon {
                 theirs.lock().unwrap_or_else(PoisonError::into_inner).push_str(&text);
             }
         });
-        Self { child, stdout, stderr }
+        Self { child, stdout, stderr, stderr_reader: Some(stderr_reader) }
+    }
+
+    /// All that it said, once it has ended.
+    fn last_errors(&mut self) -> String {
+        if let Some(reader) = self.stderr_reader.take() {
+            let _ = reader.join();
+        }
+        self.errors()
     }
 
     fn errors(&self) -> String {

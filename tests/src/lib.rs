@@ -8,6 +8,7 @@
 pub mod bridgefwd;
 pub mod capture;
 pub mod command;
+pub mod foreign;
 pub mod inject;
 pub mod namespaces;
 pub mod packets;

@@ -147,7 +147,8 @@ fn remove_stale() {
         delete(&name);
     }
     for name in stale_names(BPFFS) {
-        let _ = fs::remove_dir_all(Path::new(BPFFS).join(name));
+        let pin = Path::new(BPFFS).join(name);
+        let _ = fs::remove_dir_all(&pin).or_else(|_| fs::remove_file(&pin));
     }
 }
 

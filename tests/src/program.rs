@@ -83,7 +83,7 @@ impl Counters {
 fn object() -> Vec<u8> {
     match std::env::var_os("BRIDGEFWD_OBJECT") {
         Some(path) => std::fs::read(&path).unwrap_or_else(|error| panic!("{path:?}: {error}")),
-        None => panic!("set BRIDGEFWD_OBJECT"),
+        None => bridgefwd::datapath::OBJECT.to_vec(),
     }
 }
 
@@ -348,7 +348,7 @@ pub fn port_of(host: &Host, bridge: &Interface) -> Interface {
 /// Returns what they are afterwards.
 #[track_caller]
 pub fn edit_pinned_settings(pin_dir: &Path, edit: impl FnOnce(&mut Settings)) -> Settings {
-    let data = MapData::from_pin(pin_dir.join(MAP_SETTINGS)).expect("pinned settings");
+    let data = MapData::from_pin(pin_dir.join("maps").join(MAP_SETTINGS)).expect("pinned settings");
     let mut array = Array::<_, Plain<Settings>>::try_from(Map::Array(data)).expect(MAP_SETTINGS);
     let mut settings = array.get(&0, 0).expect("settings").0;
     edit(&mut settings);

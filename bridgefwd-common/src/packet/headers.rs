@@ -48,10 +48,11 @@ pub struct Ipv4 {
 }
 
 /// What kind of conversation a packet belongs to.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[repr(u8)]
 pub enum Transport {
     /// TCP.
+    #[default]
     Tcp,
     /// UDP.
     Udp,
@@ -60,7 +61,7 @@ pub enum Transport {
 }
 
 /// The transport header, by value.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Segment {
     /// Addresses and ports on arrival.
     pub tuple: Tuple,

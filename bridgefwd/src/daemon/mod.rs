@@ -9,6 +9,7 @@ pub mod state;
 
 mod socket;
 
+use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -281,12 +282,12 @@ fn print_ready(shared: &Shared, instance: &Instance) {
     let ports = interfaces.values().filter(|interface| !is_end(interface)).count();
     let by_tcx = interfaces.values().all(|interface| interface.attached == AttachKind::Tcx as u8);
     println!(
-        "ready: {} with {ports} ports, by {}, control socket {}",
+        "ready: {} with {ports} port{}, by {}, control socket {}",
         state.bridges.join(", "),
+        if ports == 1 { "" } else { "s" },
         if by_tcx { "tcx" } else { "clsact" },
         instance.socket.display()
     );
-    use std::io::Write as _;
     // Whoever waits for the line through a pipe gets it now; a closed pipe is no reason to stop.
     let _ = std::io::stdout().flush();
     for warning in state.warnings() {
@@ -315,6 +316,7 @@ fn init_log() {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .try_init();
 }

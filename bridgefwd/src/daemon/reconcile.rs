@@ -22,7 +22,12 @@ pub fn reconcile(state: &mut State, changes: &Changes, renew: bool) -> Result<()
     let before = ends(state.datapath.interfaces());
     let wanted = wanted_interfaces(&snapshot, &state.bridges);
     let renew = renew || changes.lost;
-    let failures = state.datapath.manage(wanted, changes, renew);
+    let mut failures = state.datapath.manage(wanted, changes, renew);
+    if !failures.is_empty() {
+        // What went away in the meantime is nobody's problem; its removal is the next event.
+        let now = self::snapshot()?;
+        failures.retain(|ifindex, _| now.links.contains_key(ifindex));
+    }
     for (ifindex, failure) in &failures {
         if state.failures.get(ifindex).map(ToString::to_string) != Some(failure.to_string()) {
             tracing::warn!("{failure}");

@@ -97,7 +97,7 @@ impl State {
         for key in listed {
             let known = self.names(key).is_some_and(|ends| self.pairs.contains_key(&ends));
             if !known {
-                self.datapath.pairs_mut().clear(key, false)?;
+                self.datapath.pairs_mut().cut(key)?;
             }
         }
         for ((from, to), change) in &self.pairs {

@@ -119,15 +119,14 @@ impl Attacher {
             let replaced = SchedClassifierLink::try_from(FdLink::from(link))
                 .map_err(|error| ProgramError::IOError(io::Error::other(error)))
                 .and_then(|link| program.attach_to_link(link));
-            match replaced {
-                Ok(id) => {
-                    // Closes our end of it; the pin holds the link.
-                    drop(program.take_link(id)?);
-                    return Ok(());
-                }
-                // The interface of this link is gone, and another has got its number.
-                Err(_) => fs::remove_file(&pin)?,
+            // Closes our end of it; the pin holds the link.
+            let replaced = replaced.and_then(|id| program.take_link(id)).map(drop);
+            if replaced.is_ok() && runs_on(program, name)? {
+                return Ok(());
             }
+            // The interface of this link is gone, or in another network namespace, and this one
+            // has got its number.
+            fs::remove_file(&pin)?;
         }
         let options = TcAttachOptions::TcxOrder(LinkOrder::first());
         let id = program.attach_with_options(name, TcAttachType::Ingress, options)?;
@@ -247,6 +246,13 @@ pub fn our_filter(ifindex: u32) -> io::Result<Option<Filter>> {
         (filter.priority, filter.handle) == (PRIORITY, HANDLE)
             && filter.program.as_deref() == Some(PROGRAM)
     }))
+}
+
+/// Is `program` among the TCX programs of that interface?
+fn runs_on(program: &SchedClassifier, name: &str) -> Result<bool, ProgramError> {
+    let id = program.info()?.id();
+    let (_, attached) = SchedClassifier::query_tcx(name, TcAttachType::Ingress)?;
+    Ok(attached.iter().any(|info| info.id() == id))
 }
 
 fn detach_filter(ifindex: u32, name: &str, recorded: Option<AttachKind>) -> Result<()> {

@@ -199,11 +199,14 @@ impl Reader {
 
     /// How many flows are alive: all, and by the index of their pair.
     fn live(&self) -> Result<(FlowTable, BTreeMap<u32, u64>)> {
-        let settings = self.settings()?;
+        let (settings, interfaces) = (self.settings()?, interfaces::read(&self.interfaces)?);
         let mut by_pair = BTreeMap::new();
         let now_ns = flows::now_ns();
         flows::for_each_live(&self.flows, &self.rules, &settings, now_ns, |flow, _| {
-            *by_pair.entry(flow.pair).or_default() += 1;
+            // As in the list of flows: one that leads to an end that is gone is not alive.
+            if interfaces.contains_key(&flow.from) && interfaces.contains_key(&flow.to) {
+                *by_pair.entry(flow.pair).or_default() += 1;
+            }
         });
         let live = by_pair.values().sum();
         Ok((FlowTable { live, limit: settings.max_flows.into() }, by_pair))
@@ -256,8 +259,15 @@ pub fn end_by_name<'a>(
 /// Where a daemon is at work there, or the first thing that could not be removed; the rest is
 /// removed all the same.
 pub fn remove(pin_dir: &Path) -> Result<bool> {
-    if !pin_dir.exists() {
-        return Ok(false);
+    match std::fs::symlink_metadata(pin_dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => {
+            return Err(Failure::failed(format!(
+                "cannot look into the pin folder {}: {error}; run it as root",
+                pin_dir.display()
+            )));
+        }
+        Ok(_) => {}
     }
     load::check_permission()?;
     if WriterLock::take(pin_dir)?.is_none() {

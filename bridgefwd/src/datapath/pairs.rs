@@ -62,15 +62,15 @@ impl Pairs {
             draining: BTreeSet::new(),
             free: VecDeque::new(),
         };
+        let mut used = BTreeSet::new();
         for (key, index) in read_index(&pairs.index)? {
             let known = pairs.rules.read(index).is_some_and(|rule| rule.key == key);
-            if known && !pairs.listed.values().any(|&other| other == index) {
+            if known && used.insert(index) {
                 pairs.listed.insert(key, index);
             } else {
                 pairs.remove_index(key)?;
             }
         }
-        let used: BTreeSet<_> = pairs.listed.values().copied().collect();
         for index in (0..pairs.rules.len()).filter(|index| !used.contains(index)) {
             let policy = pairs.rules.read(index).unwrap_or_else(PairRule::zeroed).policy;
             if policy.flags & PairPolicy::DRAINING != 0 {
@@ -124,9 +124,22 @@ impl Pairs {
     ///
     /// The kernel's error.
     pub fn clear(&mut self, key: PairKey, drain: bool) -> Result<bool> {
+        let draining = self.get(key).is_some_and(|old| drains(old, drain));
+        self.take_off(key, draining)
+    }
+
+    /// Takes a pair off the list and cuts its flows, whatever it was set to: one of its ends is gone.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub fn cut(&mut self, key: PairKey) -> Result<bool> {
+        self.take_off(key, false)
+    }
+
+    fn take_off(&mut self, key: PairKey, draining: bool) -> Result<bool> {
         let Some(&index) = self.listed.get(&key) else { return Ok(false) };
         let old = self.rules.read(index).unwrap_or_else(PairRule::zeroed).policy;
-        let draining = drains(old, drain);
         let flags = if draining { PairPolicy::DRAINING } else { 0 };
         let state = PairState::NotListed as u8;
         // NAT stays, so that the flows that go on are shown with it.

@@ -107,8 +107,7 @@ fn malformed_ipv4_headers() {
     bench(|bench| {
         let packet = Packet::tcp(bench.a().at(10_000), bench.b().at(80), flags::SYN)
             .macs(bench.a().mac, bench.router.bridge("br-a").mac);
-        let whole = packet.build();
-        let mut frames = vec![
+        let frames = [
             ("version 5", packet.edited(|ip| ip[0] = 0x55)),
             ("header of 16 bytes", packet.edited(|ip| ip[0] = 0x44)),
             ("header of 0 bytes", packet.edited(|ip| ip[0] = 0x40)),
@@ -119,9 +118,6 @@ fn malformed_ipv4_headers() {
             ("wrong checksum", packet.broken(|frame| frame[ETHERNET + 10] ^= 1)),
             ("changed TTL", packet.broken(|frame| frame[ETHERNET + 8] -= 1)),
         ];
-        for length in [ETHERNET + 1, ETHERNET + 19] {
-            frames.push(("cut off", whole[..length].to_vec()));
-        }
         for (what, frame) in &frames {
             let reason = bench.program.run(bench.a().port_index, frame).reason;
             assert_eq!(reason, Reason::MalformedIp, "{what}");

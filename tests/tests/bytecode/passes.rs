@@ -142,10 +142,20 @@ fn no_route() {
     bench(|bench| {
         let packets = [syn(bench, Ipv4Addr::new(192, 0, 2, 1))];
         all_pass(bench, Reason::NoRoute, &packets);
+    });
+}
+
+#[test]
+fn routes_that_refuse() {
+    needs_root!();
+    bench(|bench| {
+        let packets = [syn(bench, Ipv4Addr::new(192, 0, 2, 1))];
         bench.router.ns.ip("route add unreachable 192.0.2.1\n");
         all_pass(bench, Reason::NoRoute, &packets);
-        bench.router.ns.ip("route replace blackhole 192.0.2.1\n");
-        all_pass(bench, Reason::NoRoute, &packets);
+        for kind in ["blackhole", "prohibit"] {
+            bench.router.ns.ip(&format!("route replace {kind} 192.0.2.1\n"));
+            all_pass(bench, Reason::NoRoute, &packets);
+        }
     });
 }
 

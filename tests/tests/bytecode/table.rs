@@ -22,7 +22,7 @@ fn fill(bench: &mut Bench<'_>) {
 
 /// Everything that is in the table now is over.
 fn expire(bench: &mut Bench<'_>) {
-    bench.program.settings(|settings| settings.timeouts_s = [0; FlowState::COUNT]);
+    bench.program.settings(|settings| settings.timeouts_s = [0; _]);
 }
 
 fn back_to_normal(bench: &mut Bench<'_>) {

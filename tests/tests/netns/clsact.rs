@@ -1,6 +1,7 @@
 //! Attached by clsact filters, as on kernels before 6.6, and beside other people's filters.
 
 use bridgefwd_tests::bridgefwd::Bridgefwd;
+use bridgefwd_tests::foreign::ForeignProgram;
 use bridgefwd_tests::needs_root;
 use bridgefwd_tests::topology::{Options, Router};
 use bridgefwd_tests::traffic::{listen, pair_up, ping, transfer, udp, udp_exchange};
@@ -25,20 +26,6 @@ fn everything_is_forwarded() {
     assert_eq!(rig.forwarded_by_kernel(), 0);
 }
 
-/// How often the counting filter at `pref` has run.
-#[track_caller]
-fn runs(router: &Router, port: &str, pref: &str) -> u64 {
-    let args = ["-j", "-s", "filter", "show", "dev", port, "ingress", "pref", pref];
-    let text = router.ns.command("tc", &args);
-    let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    let counts = json
-        .as_array()
-        .expect("a list")
-        .iter()
-        .filter_map(|filter| filter["options"]["actions"][0]["stats"]["packets"].as_u64());
-    counts.max().unwrap_or_else(|| panic!("no filter at {pref} of {port}: {text}"))
-}
-
 #[test]
 fn filters_of_others_stay_and_still_run() {
     needs_root!();
@@ -47,32 +34,34 @@ fn filters_of_others_stay_and_still_run() {
         let port = router.hosts[0].port.clone();
         router.ns.command("tc", &["qdisc", "add", "dev", &port, "clsact"]);
         // One that would run before ours, and one after.
-        for pref in ["1", "60000"] {
-            let filter = ["filter", "add", "dev", &port, "ingress", "pref", pref, "matchall"];
-            let action = ["action", "gact", "continue"];
-            router.ns.command("tc", &[&filter[..], &action].concat());
-        }
+        let others = [1, 60_000].map(|preference| {
+            let program = ForeignProgram::load();
+            program.filter(&router.ns, &port, preference);
+            program
+        });
+        let show = ["filter", "show", "dev", &port, "ingress"];
+        let filters = router.ns.command("tc", &show);
         let qdiscs = router.ns.command("tc", &["qdisc", "show"]);
         let mut rig = Rig { bridgefwd: Bridgefwd::new(&router.ns), router };
         rig.bridgefwd.start(&[&BRIDGES, args].concat());
         rig.ok(&["pair", "allow", "br-a", "br-b"]);
         assert_eq!(ping(&rig.a().ns, rig.b().address, 7, 1, PATIENCE), 1);
         assert_eq!(rig.forwarded_by_kernel(), 0);
-        let before = ["1", "60000"].map(|pref| runs(&rig.router, &port, pref));
+        let before = others.each_ref().map(ForeignProgram::runs);
         // What we leave to the kernel is seen by everybody.
         let gateway = rig.router.bridge("br-a").address;
         assert_eq!(ping(&rig.a().ns, gateway, 8, 3, PATIENCE), 3);
-        for (pref, before) in ["1", "60000"].into_iter().zip(before) {
-            let after = runs(&rig.router, &port, pref);
-            assert!(after >= before + 3, "{args:?}: {pref} ran {before} and then {after} times");
+        for (other, before) in others.iter().zip(before) {
+            assert!(other.runs() >= before + 3, "{args:?}: ran {before} times, {}", other.runs());
         }
         rig.ok(&["down"]);
         rig.bridgefwd.wait_end();
         assert_eq!(rig.router.ns.command("tc", &["qdisc", "show"]), qdiscs, "{args:?}");
-        for pref in ["1", "60000"] {
-            let before = runs(&rig.router, &port, pref);
-            assert_eq!(ping(&rig.a().ns, gateway, 9, 2, PATIENCE), 2);
-            assert!(runs(&rig.router, &port, pref) >= before + 2, "{args:?}: {pref}");
+        assert_eq!(rig.router.ns.command("tc", &show), filters, "{args:?}");
+        let before = others.each_ref().map(ForeignProgram::runs);
+        assert_eq!(ping(&rig.a().ns, gateway, 9, 2, PATIENCE), 2);
+        for (other, before) in others.iter().zip(before) {
+            assert!(other.runs() >= before + 2, "{args:?}");
         }
     }
 }

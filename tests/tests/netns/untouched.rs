@@ -147,3 +147,20 @@ fn bridges_that_are_not_managed() {
     assert!(rig.forwarded_by_kernel() > 0);
     assert!(rig.counted("target_not_managed") > 0);
 }
+
+#[test]
+fn frames_cut_off_in_the_ipv4_header() {
+    needs_root!();
+    // A test run of the program refuses such frames; a wire does not.
+    let rig = Rig::allowed(Options::default(), &[]);
+    let (a, b) = (rig.a(), rig.b());
+    let packet = Packet::tcp(a.at(10_000), b.at(80), flags::SYN)
+        .macs(a.mac, rig.router.bridge("br-a").mac)
+        .build();
+    let injector = Injector::new(&a.ns, "eth0");
+    for length in [15, 20, 33] {
+        injector.send(&packet[..length]);
+    }
+    until("they are counted", || rig.counted("malformed_ip") == 3);
+    assert_eq!(rig.flows("tcp"), [] as [serde_json::Value; 0]);
+}

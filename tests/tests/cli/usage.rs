@@ -1,0 +1,76 @@
+//! Help, versions and typing errors; none of it needs root or a daemon.
+
+use std::process::Command;
+
+use bridgefwd_tests::bridgefwd::{Output, binary};
+
+use crate::refusals::{USAGE, refused};
+
+fn bridgefwd(args: &[&str]) -> Output {
+    let output = Command::new(binary()).args(args).output().expect("started");
+    Output {
+        status: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+#[test]
+fn help_names_every_command() {
+    for flag in ["--help", "-h", "help"] {
+        let help = bridgefwd(&[flag]);
+        assert_eq!((help.status, &help.stderr[..]), (0, ""), "{flag}");
+        for word in ["run", "pair", "flows", "stats", "status", "bridges", "down", "lab"] {
+            assert!(help.stdout.contains(word), "{flag}: {word}");
+        }
+        for word in ["--netns", "--socket", "--pin-dir"] {
+            assert!(help.stdout.contains(word), "{flag}: {word}");
+        }
+    }
+}
+
+#[test]
+fn every_command_has_help() {
+    for command in ["run", "pair", "flows", "stats", "status", "bridges", "down", "lab"] {
+        let help = bridgefwd(&[command, "--help"]);
+        assert_eq!((help.status, &help.stderr[..]), (0, ""), "{command}");
+        assert!(help.stdout.contains("Usage:"), "{command}");
+    }
+    for pair in ["allow", "deny", "clear", "list"] {
+        assert_eq!(bridgefwd(&["pair", pair, "--help"]).status, 0, "{pair}");
+    }
+}
+
+#[test]
+fn version() {
+    let version = bridgefwd(&["--version"]);
+    assert_eq!(version.status, 0);
+    assert!(version.stdout.starts_with("bridgefwd "), "{}", version.stdout);
+}
+
+#[test]
+fn typing_errors() {
+    for args in [
+        &[][..],
+        &["frobnicate"],
+        &["pairs"],
+        &["pair"],
+        &["pair", "permit", "a", "b"],
+        &["pair", "allow", "a"],
+        &["pair", "allow", "a", "b", "c"],
+        &["pair", "allow", "a", "b", "--nat"],
+        &["pair", "allow", "a", "b", "--nat", "sometimes"],
+        &["pair", "allow", "a", "b", "--nat", "10.2.0.300"],
+        &["pair", "allow", "a", "b", "--nat", "::1"],
+        &["flows", "--proto", "carrier-pigeon"],
+        &["flows", "--jsn"],
+        &["run", "--unlisted", "maybe", "--bridge", "a"],
+        &["run", "--attach", "glue", "--bridge", "a"],
+        &["run", "--bridge"],
+        &["down", "now"],
+        &["--netns"],
+    ] {
+        let output = bridgefwd(args);
+        refused(&output, USAGE, &[]);
+    }
+}
