@@ -112,12 +112,22 @@ fn digest_to_end(mut stream: &TcpStream) -> (u64, u64) {
     let (mut digest, mut total) = (DefaultHasher::new(), 0);
     let mut buffer = vec![0; 1 << 16];
     loop {
-        match stream.read(&mut buffer).expect("received") {
+        match uninterrupted(|| stream.read(&mut buffer)).expect("received") {
             0 => return (total, digest.finish()),
             length => {
                 digest.write(&buffer[..length]);
                 total += length as u64;
             }
+        }
+    }
+}
+
+/// Calls again what a signal has interrupted: with a timeout, the kernel does not do so itself.
+fn uninterrupted<T>(mut call: impl FnMut() -> std::io::Result<T>) -> std::io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
         }
     }
 }
@@ -146,10 +156,10 @@ pub fn udp_exchange(client: &UdpSocket, server: &UdpSocket, text: &str) -> Socke
     let to = server.local_addr().expect("address");
     client.send_to(text.as_bytes(), to).expect("sent");
     let mut buffer = [0; 2048];
-    let (length, seen) = server.recv_from(&mut buffer).expect("heard");
+    let (length, seen) = uninterrupted(|| server.recv_from(&mut buffer)).expect("heard");
     assert_eq!(&buffer[..length], text.as_bytes());
     server.send_to(text.as_bytes(), seen).expect("answered");
-    let (length, from) = client.recv_from(&mut buffer).expect("answer heard");
+    let (length, from) = uninterrupted(|| client.recv_from(&mut buffer)).expect("answer heard");
     assert_eq!((&buffer[..length], from), (text.as_bytes(), to));
     v4(seen)
 }
@@ -157,7 +167,7 @@ pub fn udp_exchange(client: &UdpSocket, server: &UdpSocket, text: &str) -> Socke
 /// Does a datagram arrive within `patience`? For tests in which it must not.
 pub fn arrives(socket: &UdpSocket, patience: Duration) -> bool {
     socket.set_read_timeout(Some(patience)).expect("timeout");
-    let arrived = socket.recv_from(&mut [0; 2048]).is_ok();
+    let arrived = uninterrupted(|| socket.recv_from(&mut [0; 2048])).is_ok();
     socket.set_read_timeout(Some(PATIENCE)).expect("timeout");
     arrived
 }
@@ -183,7 +193,7 @@ fn ping_once(socket: &Socket, to: Ipv4Addr, id: u16, sequence: u16, patience: Du
     let deadline = Instant::now() + patience;
     let mut buffer = [MaybeUninit::uninit(); 2048];
     while Instant::now() < deadline {
-        match socket.recv(&mut buffer) {
+        match uninterrupted(|| socket.recv(&mut buffer)) {
             Ok(length) => {
                 let bytes = buffer[..length].iter();
                 // SAFETY: the kernel has written the first `length` bytes.
