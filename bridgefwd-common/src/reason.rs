@@ -84,16 +84,16 @@ reasons! {
     Ipv6 = 7, "ipv6", Pass;
     /// Not addressed to the router's MAC: switched within the bridge, broadcast or multicast.
     NotForRouter = 8, "not_for_router", Pass;
-    /// For one of the host's own addresses, or for broadcast or multicast.
-    LocalAddress = 9, "local_address", Pass;
+    /// Not forwarded: for the host's own addresses, broadcast, multicast, or nowhere; the kernel's.
+    NotForwarded = 9, "not_forwarded", Pass;
     /// Leaves by the end that it came in by.
     SameEnd = 10, "same_end", Pass;
     /// Leaves by an interface that is not managed.
     TargetNotManaged = 11, "target_not_managed", Pass;
     /// The pair is not listed, and what is not listed is the kernel's.
     NotListed = 12, "not_listed", Pass;
-    /// There is no route, or it says unreachable; the kernel answers.
-    NoRoute = 13, "no_route", Pass;
+    /// The route says unreachable, prohibit or blackhole; the kernel answers.
+    Unreachable = 13, "unreachable", Pass;
     /// The kernel does not forward (ip_forward is 0).
     ForwardingDisabled = 14, "forwarding_disabled", Pass;
     /// Last hop: the kernel answers time exceeded.

@@ -20,13 +20,16 @@ use bridgefwd_common::decide::{established, tcp};
 
 use crate::asm::atomic_add;
 use crate::maps::{FLOW_INDEX, FLOWS, FREE_SLOTS, RELEASING, SETTINGS};
-use crate::opening::{self, Opening};
+use crate::opening;
 use crate::sweep;
 
-/// How many source ports are tried for one new flow.
-const PORT_ATTEMPTS: u32 = 512;
-/// For how many of them it is looked whether what stands in the way is over.
-const RECLAIM_ATTEMPTS: u32 = 8;
+/// Source ports are searched in blocks, so that the verifier checks one block once.
+const PORTS_PER_BLOCK: u32 = 64;
+/// Enough blocks for all of the 65,537 attempts that there can be.
+const PORT_BLOCKS: u32 = 1025;
+/// How long a server without a free port is not searched again. A full search takes about a
+/// millisecond, and whoever has used up all ports must not have one for each of its packets.
+const EXHAUSTED_NS: u64 = 10_000_000;
 
 /// `CLOCK_MONOTONIC` in ns.
 #[inline(always)]
@@ -79,7 +82,7 @@ pub fn refresh(found: &Found, state: FlowState, now_ns: u64, bytes: u64) {
     }
 }
 
-/// Makes the flow that this CPU's [`Opening`] describes; the tuple that its packets leave with.
+/// Makes the flow that this CPU's [`opening::Opening`] describes; the tuple that its packets leave with.
 ///
 /// # Errors
 /// [`Reason::TableFull`], [`Reason::NoPortLeft`]; [`Reason::FlowContended`] where another CPU was
@@ -132,62 +135,77 @@ fn claim_tuple(slot: u32) -> bool {
     let generation = unsafe { (*flow).generation }.wrapping_add(1);
     // 0 stands for "no flow".
     opening.generation = if generation == 0 { 1 } else { generation };
-    for attempt in 0..RECLAIM_ATTEMPTS {
-        if try_port(slot, attempt) != 0 {
+    let class = opening.ports.class();
+    let server = nat::translated(opening.original, opening.source, class);
+    let now = now_ns();
+    if now < opening.exhausted_until_ns && opening.exhausted == server {
+        return false;
+    }
+    let attempts = opening.ports.attempts();
+    for block in 0..PORT_BLOCKS {
+        let first = block * PORTS_PER_BLOCK;
+        if first >= attempts {
+            break;
+        }
+        let mut found = search_ports(slot, first);
+        if found != TAKEN && found != NOTHING {
+            release((found >> 32) as u32, found as u32);
+            found = search_ports(slot, first);
+        }
+        if found == TAKEN {
             return true;
         }
-        let blocking = blocking_flow(attempt);
-        if blocking != 0 {
-            release((blocking >> 32) as u32, blocking as u32);
-            if try_port(slot, attempt) != 0 {
-                return true;
-            }
-        }
     }
-    for attempt in RECLAIM_ATTEMPTS..PORT_ATTEMPTS {
-        if try_port(slot, attempt) != 0 {
-            return true;
-        }
-    }
+    opening.exhausted = server;
+    opening.exhausted_until_ns = now + EXHAUSTED_NS;
     false
 }
 
-/// The tuple that packets of the flow being made leave with, at the `attempt`th source port.
-#[inline(always)]
-fn candidate(opening: &Opening, attempt: u32) -> Option<Tuple> {
-    let port = opening.ports.candidate(attempt)?;
-    Some(nat::translated(opening.original, opening.source, port))
-}
+/// Answer of [`search_ports`] and [`try_port`]: the tuple is ours now.
+const TAKEN: u64 = u64::MAX;
+/// Neither taken nor to be had. Anything else is the slot (upper half) and the generation of a flow
+/// that is over and has the port; no flow's generation is 0.
+const NOTHING: u64 = 0;
 
-/// Tries the `attempt`th source port for the flow being made; 1 if it is ours now.
+/// Tries a block of source ports for the flow being made, from the `first` attempt on.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn try_port(slot: u32, attempt: u32) -> u32 {
-    let Some(opening) = opening::current() else { return 0 };
-    let Some(translated) = candidate(opening, attempt) else { return 0 };
-    let entry = IndexEntry::new(slot, Direction::Reply, opening.generation);
-    if FLOW_INDEX.insert(translated.reversed(), entry, u64::from(BPF_NOEXIST)).is_err() {
-        return 0;
+pub extern "C" fn search_ports(slot: u32, first: u32) -> u64 {
+    for attempt in 0..PORTS_PER_BLOCK {
+        let found = try_port(slot, first.wrapping_add(attempt));
+        if found != NOTHING {
+            return found;
+        }
     }
-    opening.translated = translated;
-    1
+    NOTHING
 }
 
-/// Slot (in the upper half) and generation of a flow that is over and has the `attempt`th source
-/// port; else 0, which is no flow's generation.
+/// Tries the `attempt`th source port for the flow being made.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn blocking_flow(attempt: u32) -> u64 {
-    let (Some(opening), Some(settings)) = (opening::current(), SETTINGS.get(0)) else { return 0 };
-    let Some(translated) = candidate(opening, attempt) else { return 0 };
-    let Some(found) = find(&translated.reversed()) else { return 0 };
+pub extern "C" fn try_port(slot: u32, attempt: u32) -> u64 {
+    let (Some(opening), Some(settings)) = (opening::current(), SETTINGS.get(0)) else {
+        return NOTHING;
+    };
+    let Some(port) = opening.ports.candidate(attempt) else { return NOTHING };
+    let translated = nat::translated(opening.original, opening.source, port);
+    let reply = translated.reversed();
+    // Looked for before it is claimed: a look-up takes no lock.
+    let Some(blocking) = find(&reply) else {
+        let entry = IndexEntry::new(slot, Direction::Reply, opening.generation);
+        if FLOW_INDEX.insert(reply, entry, u64::from(BPF_NOEXIST)).is_err() {
+            return NOTHING;
+        }
+        opening.translated = translated;
+        return TAKEN;
+    };
     // SAFETY: array elements never move or go.
-    let flow = unsafe { &*found.flow };
+    let flow = unsafe { &*blocking.flow };
     let recyclable = tcp::is_recyclable(FlowState::from_byte(flow.state));
     if recyclable || established::is_over(flow.state, flow.last_seen_ns, now_ns(), settings) {
-        u64::from(found.slot) << 32 | u64::from(flow.generation)
+        u64::from(blocking.slot) << 32 | u64::from(flow.generation)
     } else {
-        0
+        NOTHING
     }
 }
 
@@ -204,6 +222,7 @@ fn publish(slot: u32) -> u32 {
     flow.pair = opening.pair;
     flow.pair_generation = opening.pair_generation;
     flow.state = opening.state as u8;
+    flow.nat = opening.nat;
     flow.original = opening.original;
     flow.translated = opening.translated;
     flow.from = opening.from;

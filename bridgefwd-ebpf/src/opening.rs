@@ -28,6 +28,8 @@ pub struct Opening {
     pub original: Tuple,
     /// The source address it leaves with, wire order.
     pub source: [u8; 4],
+    /// The NAT mode of its pair, as it stands in the map.
+    pub nat: u8,
     /// The source ports it may leave with.
     pub ports: PortChoice,
     /// The state it begins in.
@@ -52,6 +54,11 @@ pub struct Opening {
     pub translated: Tuple,
     /// Filled in by `flows::create`: the slot's generation that will be the flow's.
     pub generation: u32,
+    /// Kept from one opening to the next: a server for which this CPU found no port free, with the
+    /// class of ports as source port.
+    pub exhausted: Tuple,
+    /// Until when it is not searched again: `CLOCK_MONOTONIC`, ns.
+    pub exhausted_until_ns: u64,
 }
 
 /// This CPU's opening.
@@ -152,6 +159,7 @@ fn describe(
     );
     opening.original = segment.tuple;
     opening.source = source;
+    opening.nat = rule.policy.nat;
     opening.ports = ports;
     opening.state = state;
     opening.ttl = ttl;

@@ -8,6 +8,7 @@ use bridgefwd_common::decide::{established, tcp};
 
 use crate::flows::{self, now_ns};
 use crate::maps::{FLOWS, SETTINGS, SWEEP_CURSOR};
+use crate::pairs;
 
 /// Slots looked at in one run by the daemon.
 const ON_REQUEST: u32 = 256;
@@ -58,13 +59,18 @@ pub extern "C" fn over_in_slot(slot: u32, closed_too: u32) -> u32 {
     let (Some(flow), Some(settings)) = (FLOWS.get_ptr(slot), SETTINGS.get(0)) else { return 0 };
     // SAFETY: array elements never move or go; a flow that changes hands meanwhile has another
     // generation, which `release` checks.
-    let (state, generation, last_seen_ns) =
-        unsafe { ((*flow).state, (*flow).generation, (*flow).last_seen_ns) };
-    let recyclable = closed_too != 0 && tcp::is_recyclable(FlowState::from_byte(state));
-    if state != FlowState::Free as u8
-        && (recyclable || established::is_over(state, last_seen_ns, now_ns(), settings))
+    let flow = unsafe { &*flow };
+    if flow.state == FlowState::Free as u8 {
+        return 0;
+    }
+    let cut = pairs::rule(flow.pair).generation != flow.pair_generation;
+    let recyclable = cut || tcp::is_recyclable(FlowState::from_byte(flow.state));
+    // A flow that was cut refuses its packets for as long as a closed one waits, no longer.
+    let state = if cut { FlowState::TcpClosed as u8 } else { flow.state };
+    if (closed_too != 0 && recyclable)
+        || established::is_over(state, flow.last_seen_ns, now_ns(), settings)
     {
-        generation
+        flow.generation
     } else {
         0
     }

@@ -197,8 +197,10 @@ pub struct Flow {
     pub pair_generation: u32,
     /// A [`FlowState`].
     pub state: u8,
+    /// The [`NatMode`](super::NatMode) that it was opened with.
+    pub nat: u8,
     /// Always zero.
-    pub _zero: [u8; 3],
+    pub _zero: [u8; 2],
     /// As the opening packet arrived.
     pub original: Tuple,
     /// As it left: what the answering side sees.

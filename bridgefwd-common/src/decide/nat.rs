@@ -78,6 +78,20 @@ impl PortChoice {
         Self { inner, first, hole_first, hole_len, count, start }
     }
 
+    /// How many attempts there are: every candidate has had its turn after them.
+    #[inline(always)]
+    #[must_use]
+    pub const fn attempts(&self) -> u32 {
+        self.count + 1
+    }
+
+    /// The first port of the range, host order: names the class of ports that is searched.
+    #[inline(always)]
+    #[must_use]
+    pub const fn class(&self) -> u16 {
+        self.first
+    }
+
     #[inline(always)]
     const fn in_hole(&self, port: u16) -> bool {
         port.wrapping_sub(self.hole_first) < self.hole_len
@@ -158,7 +172,7 @@ mod tests {
         fn every_port_gets_its_turn(inner in 1_u16.., random: u32) {
             let choice = choice(Transport::Tcp, inner, true, random);
             let mut seen = vec![false; 65_536];
-            for port in (0..=65_537).filter_map(|attempt| choice.candidate(attempt)) {
+            for port in (0..choice.attempts()).filter_map(|attempt| choice.candidate(attempt)) {
                 seen[usize::from(port)] = true;
             }
             let expected = |port: usize| {

@@ -109,7 +109,7 @@ pub fn view(
         to: name(&flow.to)?,
         proto: protocol_name(flow.original.protocol),
         state: FlowState::from_byte(flow.state).name().into(),
-        nat: nat(flow, rule),
+        nat: nat(flow),
         original: tuple(flow.original),
         translated: tuple(flow.translated),
         packets: both(|side| side.packets),
@@ -120,15 +120,12 @@ pub fn view(
     })
 }
 
-/// What the flow shows of the NAT it was opened with. The pair may have another by now, where its
-/// flows drain.
-fn nat(flow: &Flow, rule: &PairRule) -> String {
-    if flow.translated.src == flow.original.src {
-        "none".into()
-    } else if rule.policy.nat == NatMode::Masquerade as u8 {
-        "masquerade".into()
-    } else {
-        std::net::Ipv4Addr::from(flow.translated.src).to_string()
+/// The NAT that the flow was opened with; its pair may have another by now.
+fn nat(flow: &Flow) -> String {
+    match NatMode::from_byte(flow.nat) {
+        NatMode::Masquerade => "masquerade".into(),
+        NatMode::None => "none".into(),
+        NatMode::Address => std::net::Ipv4Addr::from(flow.translated.src).to_string(),
     }
 }
 
@@ -213,15 +210,10 @@ mod tests {
 
     #[test]
     fn nat_is_what_the_flow_was_opened_with() {
-        let nat_now = |mode: NatMode| PairRule {
-            policy: PairPolicy { nat: mode as u8, ..PairPolicy::zeroed() },
-            ..PairRule::zeroed()
-        };
-        assert_eq!(nat(&flow(), &nat_now(NatMode::Masquerade)), "masquerade");
-        assert_eq!(nat(&flow(), &nat_now(NatMode::Address)), "172.19.0.1");
-        assert_eq!(nat(&flow(), &nat_now(NatMode::None)), "172.19.0.1");
-        let plain = Flow { translated: flow().original, ..flow() };
-        assert_eq!(nat(&plain, &nat_now(NatMode::Masquerade)), "none");
+        let with = |mode: NatMode| nat(&Flow { nat: mode as u8, ..flow() });
+        assert_eq!(with(NatMode::Masquerade), "masquerade");
+        assert_eq!(with(NatMode::Address), "172.19.0.1");
+        assert_eq!(with(NatMode::None), "none");
     }
 
     #[test]

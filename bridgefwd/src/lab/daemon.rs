@@ -136,7 +136,9 @@ impl Daemon {
             // It cannot be asked yet.
             return self.abandon();
         }
-        let outcome = self.go_down().and_then(|()| self.nothing_left());
+        let ended_already = matches!(self.child.try_wait(), Ok(Some(status)) if status.success());
+        let asked = if ended_already { Ok(()) } else { self.go_down() };
+        let outcome = asked.and_then(|()| self.nothing_left());
         if outcome.is_err() {
             self.abandon()?;
         }

@@ -57,15 +57,17 @@ pub async fn run(client: &Client, colour: bool) -> Result<()> {
                 None => Some(Action::End),
             },
         };
-        if steps_shown {
-            if matches!(action, None | Some(Action::Redraw)) {
-                continue;
-            }
-            terminal.back()?;
-            steps_shown = false;
-        }
-        match action {
+        let action = match action {
             Some(Action::End) => return Ok(()),
+            None if steps_shown => continue,
+            // Any key comes back, and does nothing else.
+            Some(_) if std::mem::take(&mut steps_shown) => {
+                terminal.back()?;
+                None
+            }
+            action => action,
+        };
+        match action {
             Some(Action::ShowSteps) => {
                 terminal.aside()?;
                 steps_shown = true;
@@ -75,7 +77,7 @@ pub async fn run(client: &Client, colour: bool) -> Result<()> {
             Some(Action::Select(number)) => drop(screen.select(number)),
             Some(Action::Toggle) => toggle(client, &mut screen).await,
             Some(Action::Clear) => clear(client, &mut screen).await,
-            None | Some(Action::Redraw) => {}
+            None | Some(Action::Redraw | Action::End) => {}
         }
         if !matches!(action, Some(Action::Step { .. } | Action::Select(_))) {
             let (pairs, stats) = (client.pairs().await?, client.stats().await?);
