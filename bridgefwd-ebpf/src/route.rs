@@ -51,8 +51,8 @@ pub fn lookup(ctx: &TcContext, ip: &Ipv4, query: &Query) -> Route {
         // and by then it has filled in the way out.
         BPF_FIB_LKUP_RET_FRAG_NEEDED if query.wire_len == 0 => via,
         BPF_FIB_LKUP_RET_FRAG_NEEDED => Route::TooBig,
-        BPF_FIB_LKUP_RET_NOT_FWDED => Route::No(Reason::LocalAddress),
+        BPF_FIB_LKUP_RET_NOT_FWDED => Route::No(Reason::NotForwarded),
         BPF_FIB_LKUP_RET_FWD_DISABLED => Route::No(Reason::ForwardingDisabled),
-        _ => Route::No(Reason::NoRoute),
+        _ => Route::No(Reason::Unreachable),
     }
 }

@@ -168,7 +168,7 @@ fn replies_are_never_left_to_the_kernel() {
         Route::Via { ifindex: FROM, next_hop: [1; 4] },
         Route::Via { ifindex: 99, next_hop: [1; 4] },
         Route::TooBig,
-        Route::No(Reason::NoRoute),
+        Route::No(Reason::Unreachable),
         Route::No(Reason::ForwardingDisabled),
     ];
     for route in routes {

@@ -95,7 +95,6 @@ pub fn protocol_name(protocol: u8) -> String {
 #[must_use]
 pub fn view(
     flow: &Flow,
-    rule: &PairRule,
     interfaces: &BTreeMap<u32, Interface>,
     settings: &Settings,
     now_ns: u64,
@@ -140,7 +139,7 @@ fn tuple(tuple: Tuple) -> FlowTuple {
 
 #[cfg(test)]
 mod tests {
-    use bridgefwd_common::contract::{ABI_VERSION, PairPolicy};
+    use bridgefwd_common::contract::ABI_VERSION;
     use bytemuck::Zeroable as _;
 
     use super::*;
@@ -198,7 +197,7 @@ mod tests {
     #[test]
     fn view_of_a_flow() {
         let now = 30 * NS_PER_S;
-        let view = view(&flow(), &PairRule::zeroed(), &interfaces(), &settings(), now).unwrap();
+        let view = view(&flow(), &interfaces(), &settings(), now).unwrap();
         assert_eq!((&*view.from, &*view.to, &*view.proto), ("front", "db", "tcp"));
         assert_eq!((&*view.state, &*view.nat), ("established", "masquerade"));
         assert_eq!((view.original.src_port, view.original.dst_port), (40_000, 80));
@@ -219,6 +218,6 @@ mod tests {
     #[test]
     fn a_flow_of_an_unknown_end_is_not_shown() {
         let lost = Flow { to: 99, ..flow() };
-        assert_eq!(view(&lost, &PairRule::zeroed(), &interfaces(), &settings(), 0), None);
+        assert_eq!(view(&lost, &interfaces(), &settings(), 0), None);
     }
 }

@@ -77,8 +77,8 @@ impl Reader {
         let wanted = |wanted: &Option<String>, is: &String| wanted.as_ref().is_none_or(|w| w == is);
         let now_ns = flows::now_ns();
         let mut found = Vec::new();
-        flows::for_each_live(&self.flows, &self.rules, &settings, now_ns, |flow, rule| {
-            if let Some(flow) = flows::view(flow, rule, &interfaces, &settings, now_ns)
+        flows::for_each_live(&self.flows, &self.rules, &settings, now_ns, |flow, _| {
+            if let Some(flow) = flows::view(flow, &interfaces, &settings, now_ns)
                 && wanted(&filter.from, &flow.from)
                 && wanted(&filter.to, &flow.to)
                 && wanted(&filter.proto, &flow.proto)

@@ -129,7 +129,7 @@ fn answers_without_a_flow_are_the_hosts() {
     needs_root!();
     bench(|bench| {
         let stray = Packet::tcp(bench.b().at(80), at(bench.gateway(), 10_000), flags::ACK);
-        bench.expect(B, &stray, Reason::LocalAddress);
+        bench.expect(B, &stray, Reason::NotForwarded);
         assert_eq!(bench.program.flows(), []);
     });
 }
