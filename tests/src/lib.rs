@@ -14,6 +14,7 @@ pub mod namespaces;
 pub mod packets;
 pub mod program;
 pub mod skip;
+pub mod tap;
 pub mod topology;
 pub mod traffic;
 pub mod view;

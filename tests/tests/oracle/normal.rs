@@ -1,0 +1,224 @@
+//! Frames in a form in which the two routers can be compared: see [`crate::differences`] for what
+//! is left out, and why.
+
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+use std::ops::Range;
+
+use bridgefwd_tests::view::{ETHERNET, internet_checksum};
+
+use crate::world::{NAT, mac};
+
+/// What one host received, in order.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Seen {
+    /// The host.
+    pub host: &'static str,
+    /// Its packets, each as a line.
+    pub packets: Vec<String>,
+}
+
+/// Names for ports that the router chose, by first appearance.
+pub struct Symbols {
+    kept: Range<u16>,
+    chosen: Vec<(u8, u16)>,
+}
+
+impl Symbols {
+    /// Ports of the case itself appear as they are.
+    #[must_use]
+    pub fn new(kept: Range<u16>) -> Self {
+        Self { kept, chosen: Vec::new() }
+    }
+
+    fn name(&mut self, protocol: u8, owner: Ipv4Addr, port: u16) -> String {
+        if owner != NAT || self.kept.contains(&port) || port < 1024 {
+            return port.to_string();
+        }
+        let known = self.chosen.iter().position(|&entry| entry == (protocol, port));
+        let place = known.unwrap_or_else(|| {
+            self.chosen.push((protocol, port));
+            self.chosen.len() - 1
+        });
+        format!("#{place}")
+    }
+}
+
+/// The IPv4 packets among the frames. Fragments are put together: see `fragment_boundaries`.
+#[must_use]
+pub fn packets_of(frames: &[Vec<u8>], symbols: &mut Symbols) -> Vec<String> {
+    let ipv4 = frames.iter().filter(|frame| frame.len() > 34 && frame[12..14] == [8, 0]);
+    let mut pieces: Vec<Vec<u8>> = Vec::new();
+    let mut lines = Vec::new();
+    for frame in ipv4 {
+        if fragment_field(frame) & 0x3fff == 0 {
+            lines.push(line(frame, symbols));
+            continue;
+        }
+        pieces.push(frame.clone());
+        if let Some(whole) = reassembled(&pieces, frame) {
+            pieces.retain(|piece| !same_datagram(piece, frame));
+            lines.push(format!("in fragments: {}", line(&whole, symbols)));
+        }
+    }
+    lines.extend(pieces.iter().map(|piece| format!("fragment: {}", line(piece, symbols))));
+    lines
+}
+
+fn word(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([bytes[at], bytes[at + 1]])
+}
+
+fn fragment_field(frame: &[u8]) -> u16 {
+    word(frame, ETHERNET + 6)
+}
+
+/// Identification, protocol and addresses are the same.
+fn same_datagram(one: &[u8], other: &[u8]) -> bool {
+    let key = |frame: &[u8]| {
+        [&frame[ETHERNET + 4..ETHERNET + 6], &frame[ETHERNET + 9..=ETHERNET + 9]]
+            .concat()
+            .into_iter()
+            .chain(frame[ETHERNET + 12..ETHERNET + 20].iter().copied())
+            .collect::<Vec<u8>>()
+    };
+    key(one) == key(other)
+}
+
+/// The datagram of `last`, once all its pieces are there.
+fn reassembled(pieces: &[Vec<u8>], last: &[u8]) -> Option<Vec<u8>> {
+    let mine: Vec<_> = pieces.iter().filter(|piece| same_datagram(piece, last)).collect();
+    let place = |piece: &[u8]| usize::from(fragment_field(piece) & 0x1fff) * 8;
+    let body = |piece: &[u8]| {
+        let header = usize::from(piece[ETHERNET] & 15) * 4;
+        let total = usize::from(word(piece, ETHERNET + 2)).min(piece.len() - ETHERNET);
+        piece[ETHERNET + header..ETHERNET + total].to_vec()
+    };
+    let end = mine.iter().find(|piece| fragment_field(piece) & 0x2000 == 0)?;
+    let length = place(end) + body(end).len();
+    let mut data: Vec<Option<u8>> = vec![None; length];
+    for piece in &mine {
+        for (slot, byte) in data.iter_mut().skip(place(piece)).zip(body(piece)) {
+            slot.get_or_insert(byte);
+        }
+    }
+    let data: Vec<u8> = data.into_iter().collect::<Option<_>>()?;
+    let first = mine.iter().find(|piece| place(piece) == 0)?;
+    let header = usize::from(first[ETHERNET] & 15) * 4;
+    let mut whole = [&first[..ETHERNET + header], &data].concat();
+    let total = u16::try_from(header + length).ok()?;
+    whole[ETHERNET + 2..ETHERNET + 4].copy_from_slice(&total.to_be_bytes());
+    let flags = fragment_field(first) & 0x4000;
+    whole[ETHERNET + 6..ETHERNET + 8].copy_from_slice(&flags.to_be_bytes());
+    whole[ETHERNET + 10..ETHERNET + 12].fill(0);
+    let sum = internet_checksum(&[&whole[ETHERNET..ETHERNET + header]]);
+    whole[ETHERNET + 10..ETHERNET + 12].copy_from_slice(&sum.to_be_bytes());
+    Some(whole)
+}
+
+fn line(frame: &[u8], symbols: &mut Symbols) -> String {
+    let hex = |bytes: &[u8]| {
+        let known = (1..=3).flat_map(|n| (1..=3).map(move |h| Ipv4Addr::new(10, n, 0, h)));
+        match known.into_iter().find(|address| mac(*address) == bytes) {
+            Some(address) => format!("mac({address})"),
+            None => format!("{bytes:02x?}"),
+        }
+    };
+    let (to, from) = (hex(&frame[..6]), hex(&frame[6..12]));
+    format!("{from}>{to} {}", packet(&frame[ETHERNET..], symbols, false))
+}
+
+/// An IPv4 packet; `inner`: as an ICMP error quotes it, maybe cut off.
+fn packet(bytes: &[u8], symbols: &mut Symbols, inner: bool) -> String {
+    let header = usize::from(bytes[0] & 15) * 4;
+    if bytes[0] >> 4 != 4 || header < 20 || header > bytes.len() {
+        return format!("no IPv4: {bytes:02x?}");
+    }
+    let address = |at: usize| Ipv4Addr::from([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    let (src, dst, protocol) = (address(12), address(16), bytes[9]);
+    // `padding`: what follows the packet is not looked at.
+    let end = usize::from(word(bytes, 2)).clamp(header, bytes.len());
+    let body = &bytes[header..end];
+    let from_router = !inner && src.octets()[3] == 1 && protocol == 1 && !is_echo(body);
+    let id = if from_router { "-".to_owned() } else { format!("{:04x}", word(bytes, 4)) };
+    let sum = internet_checksum(&[&bytes[..header]]) == 0;
+    let mut text = format!(
+        "{src}>{dst} proto {protocol} ttl {} tos {:02x} id {id} frag {:04x} len {} ip-sum {}",
+        bytes[8],
+        bytes[1],
+        word(bytes, 6),
+        word(bytes, 2),
+        verdict(sum)
+    );
+    if header > 20 {
+        let _ = write!(text, " options {:02x?}", &bytes[20..header]);
+    }
+    let first = word(bytes, 6) & 0x1fff == 0;
+    let whole = !inner && word(bytes, 6) & 0x3fff == 0;
+    let pseudo = [&bytes[12..20], &[0, protocol], &(body.len() as u16).to_be_bytes()].concat();
+    match protocol {
+        6 | 17 if first && body.len() >= 8 => {
+            let source = symbols.name(protocol, src, word(body, 0));
+            let target = symbols.name(protocol, dst, word(body, 2));
+            let at = if protocol == 6 { 16 } else { 6 };
+            let sum = match body.get(at..at + 2) {
+                Some([0, 0]) if protocol == 17 => "none",
+                Some(_) if whole => verdict(internet_checksum(&[&pseudo, body]) == 0),
+                _ => "-",
+            };
+            let mut rest = body[4..].to_vec();
+            if let Some(field) = rest.get_mut(at - 4..at - 2)
+                && (whole || !inner)
+            {
+                field.fill(0);
+            }
+            let _ = write!(text, " ports {source}>{target} sum {sum} {}", digest(&rest));
+        }
+        1 if first && body.len() >= 8 => icmp(&mut text, body, whole, src, dst, symbols),
+        _ => {
+            let _ = write!(text, " {}", digest(body));
+        }
+    }
+    text
+}
+
+fn icmp(
+    text: &mut String,
+    body: &[u8],
+    whole: bool,
+    src: Ipv4Addr,
+    dst: Ipv4Addr,
+    symbols: &mut Symbols,
+) {
+    let sum = if whole { verdict(internet_checksum(&[body]) == 0) } else { "-" };
+    let _ = write!(text, " icmp {}/{} sum {sum}", body[0], body[1]);
+    if is_echo(body) {
+        let owner = if body[0] == 8 { src } else { dst };
+        let id = symbols.name(1, owner, word(body, 4));
+        let _ = write!(text, " id {id} {}", digest(&body[6..]));
+    } else if matches!(body[0], 3 | 4 | 5 | 11 | 12) && body.len() >= 28 {
+        let quoted = packet(&body[8..], symbols, true);
+        let _ = write!(text, " {:02x?} quotes {} bytes [{quoted}]", &body[4..8], body.len() - 8);
+    } else {
+        let _ = write!(text, " {}", digest(&body[4..]));
+    }
+}
+
+fn is_echo(body: &[u8]) -> bool {
+    body.first().is_some_and(|kind| matches!(kind, 0 | 8))
+}
+
+fn verdict(good: bool) -> &'static str {
+    if good { "ok" } else { "BAD" }
+}
+
+/// Short ones as they are, long ones by length and checksum.
+fn digest(bytes: &[u8]) -> String {
+    if bytes.len() <= 64 {
+        return bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    }
+    let sum = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
+        (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{} bytes {sum:016x}", bytes.len())
+}
