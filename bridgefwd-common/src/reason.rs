@@ -100,14 +100,14 @@ reasons! {
     TtlExpired = 15, "ttl_expired", Pass;
     /// Larger than the way out allows, with don't-fragment; the kernel answers fragmentation needed.
     TooBig = 16, "too_big", Pass;
-    /// An IPv4 fragment: not supported yet.
-    Fragment = 17, "fragment", Pass;
+    /// A piece of a packet whose first piece was translated, forwarded like it.
+    ForwardedFragment = 17, "forwarded_fragment", Redirect;
     /// Has IPv4 options: not supported yet.
     IpOptions = 18, "ip_options", Pass;
-    /// A transport protocol that is not supported yet.
-    ProtocolUnsupported = 19, "protocol_unsupported", Pass;
-    /// An ICMP message other than echo: not supported yet.
-    IcmpUnsupported = 20, "icmp_unsupported", Pass;
+    /// An ICMP error about a packet of a flow, translated and forwarded.
+    ForwardedIcmpError = 19, "forwarded_icmp_error", Redirect;
+    /// An ICMP message that no flow can be made of: neither echo nor an error.
+    IcmpUnsupported = 20, "icmp_unsupported", Drop;
     /// TCP without SYN and without a flow: a connection from before we started is the kernel's.
     TcpNotOpening = 21, "tcp_not_opening", Pass;
 
@@ -143,6 +143,14 @@ reasons! {
     FlowContended = 36, "flow_contended", Drop;
     /// A reply whose TTL is used up; the kernel would take it for its own.
     TtlExpiredReply = 37, "ttl_expired_reply", Drop;
+    /// An ICMP error about a packet that no flow sent.
+    IcmpError = 38, "icmp_error_unrelated", Drop;
+    /// An ICMP message whose checksum does not hold, or whose inner packet cannot be read.
+    IcmpMalformed = 39, "icmp_malformed", Drop;
+    /// A piece of a packet whose first piece has not been seen.
+    FragmentUnknown = 40, "fragment_unknown", Drop;
+    /// A part of the program is not loaded, which `run` mends.
+    ProgramMissing = 41, "program_missing", Drop;
 }
 
 impl Reason {

@@ -11,7 +11,7 @@ use aya_log_ebpf::warn;
 use bridgefwd_common::Reason;
 use bridgefwd_common::contract::Tuple;
 use bridgefwd_common::decide::Plan;
-use bridgefwd_common::decide::translate::{Rewrite, echo_id};
+use bridgefwd_common::decide::translate::Rewrite;
 use bridgefwd_common::packet::headers::{Segment, Transport};
 use network_types::ip::Ipv4Hdr;
 
@@ -37,13 +37,13 @@ pub fn apply(
     let rewrite =
         Rewrite::new(&segment.tuple, &plan.leaving, packet.ip.ttl, plan.ttl, packet.ip_check);
     // The checksum helpers first: they invalidate pointers into the packet.
-    let written = update_transport_checksum(ctx, segment, &segment.tuple, &rewrite)
-        .and_then(|()| write_headers(ctx, segment.transport, &rewrite));
+    let written = update_transport_checksum(ctx, segment, &plan.leaving, &rewrite)
+        .and_then(|()| write_headers(ctx, segment.transport, &plan.leaving, &rewrite));
     if written.is_none() {
         warn!(&*ctx, "a packet could not be rewritten and was dropped");
         return Err(Reason::WriteFailed);
     }
-    redirect(plan)
+    redirect(plan.out_end, plan.next_hop)
 }
 
 /// With offloaded checksums the field holds the sum of the pseudo-header only: the helper knows
@@ -52,18 +52,22 @@ pub fn apply(
 fn update_transport_checksum(
     ctx: &TcContext,
     segment: &Segment,
-    arriving: &Tuple,
+    leaving: &Tuple,
     rewrite: &Rewrite,
 ) -> Option<()> {
+    let arriving = &segment.tuple;
     let (check, flags) = match segment.transport {
         Transport::Tcp => (L4 + TCP_CHECK, 0),
         // A UDP checksum of zero means none, and stays; a computed zero becomes 0xffff.
         Transport::Udp => (L4 + UDP_CHECK, u64::from(BPF_F_MARK_MANGLED_0)),
+        Transport::UdpLike => (L4 + UDP_CHECK, 0),
+        // No checksum covers the addresses, and the ports stay.
+        Transport::Sctp | Transport::Other | Transport::Fragment => return Some(()),
         Transport::Echo => {
             // ICMPv4 has no pseudo-header: only the identifier counts.
             return if rewrite.ports_change {
-                let old = echo_id([arriving.src_port, arriving.dst_port]);
-                replace(ctx, L4 + ICMP_CHECK, word(old), word(rewrite.echo_id()), 2)
+                let (old, new) = (arriving.echo_id(), leaving.echo_id());
+                replace(ctx, L4 + ICMP_CHECK, word(old), word(new), 2)
             } else {
                 Some(())
             };
@@ -97,11 +101,18 @@ fn double_word(ports: [[u8; 2]; 2]) -> u64 {
 }
 
 #[inline(always)]
-fn write_headers(ctx: &mut TcContext, transport: Transport, rewrite: &Rewrite) -> Option<()> {
-    if matches!(transport, Transport::Echo) {
-        *header_at_mut::<[u8; 2]>(ctx, L4 + ICMP_ID)? = rewrite.echo_id();
-    } else {
-        *header_at_mut::<[[u8; 2]; 2]>(ctx, L4)? = rewrite.ports;
+fn write_headers(
+    ctx: &mut TcContext,
+    transport: Transport,
+    leaving: &Tuple,
+    rewrite: &Rewrite,
+) -> Option<()> {
+    match transport {
+        Transport::Tcp | Transport::Udp | Transport::UdpLike => {
+            *header_at_mut::<[[u8; 2]; 2]>(ctx, L4)? = rewrite.ports;
+        }
+        Transport::Echo => *header_at_mut::<[u8; 2]>(ctx, L4 + ICMP_ID)? = leaving.echo_id(),
+        Transport::Sctp | Transport::Other | Transport::Fragment => {}
     }
     let header = header_at_mut::<Ipv4Hdr>(ctx, IP)?;
     header.ttl = rewrite.ttl;
@@ -111,18 +122,21 @@ fn write_headers(ctx: &mut TcContext, transport: Transport, rewrite: &Rewrite) -
     Some(())
 }
 
-/// Hands the packet to the neighbour by the way out; the kernel writes the MAC addresses, and asks
+/// Hands the packet to the neighbour by the way out; the value that the program has to return. The kernel writes the MAC addresses, and asks
 /// for the neighbour where it is not known, keeping the packet meanwhile.
+///
+/// # Errors
+/// [`Reason::WriteFailed`].
 #[inline(always)]
-fn redirect(plan: &Plan) -> Result<i32, Reason> {
+pub fn redirect(out_end: u32, next_hop: [u8; 4]) -> Result<i32, Reason> {
     let mut neighbour = bpf_redir_neigh {
         nh_family: AF_INET,
         __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 { ipv6_nh: [0; 4] },
     };
-    neighbour.__bindgen_anon_1.ipv4_nh = u32::from_ne_bytes(plan.next_hop);
+    neighbour.__bindgen_anon_1.ipv4_nh = u32::from_ne_bytes(next_hop);
     let len = size_of::<bpf_redir_neigh>() as i32;
     // SAFETY: the parameters are valid for the call, and the kernel copies them.
-    let action = unsafe { bpf_redirect_neigh(plan.out_end, &raw mut neighbour, len, 0) };
+    let action = unsafe { bpf_redirect_neigh(out_end, &raw mut neighbour, len, 0) };
     if action == i64::from(TC_ACT_REDIRECT) {
         Ok(TC_ACT_REDIRECT)
     } else {

@@ -1,113 +1,125 @@
 //! The packet's way: read, look up, decide, apply.
 
 use aya_ebpf::programs::TcContext;
-use bridgefwd_common::contract::{Direction, Flow, FlowState, Interface, Role, Settings};
+use bridgefwd_common::Reason;
+use bridgefwd_common::contract::{COLD_ICMP, COLD_OPEN, Direction, Flow, FlowState, Settings};
 use bridgefwd_common::decide::Plan;
 use bridgefwd_common::decide::established::{self, Known};
-use bridgefwd_common::packet::headers::{self, Segment};
-use bridgefwd_common::{Reason, Verdict};
+use bridgefwd_common::packet::headers::{self, Fragment, Segment};
 
-use crate::flows::{self, Found};
+use crate::flows;
 use crate::maps::{INTERFACES, SETTINGS};
 use crate::read::{self, Packet};
 use crate::route::{self, Query};
-use crate::{apply, count, opening, pairs};
+use crate::verdict::{Outcome, Way};
+use crate::{apply, count, fragments, opening, pairs};
 
-/// How a packet ended.
-pub struct Outcome {
-    /// Under what it is counted.
-    pub reason: Reason,
-    /// What the program returns for a redirected packet; no meaning otherwise.
-    pub action: i32,
-}
-
-/// Left in `tc_index` by a port for the program on the bridge: this packet was judged already.
-///
-/// The field is the traffic control layer's own and never leaves the host; the bridge's program
-/// sets it back to 0.
-const JUDGED: u32 = 0xb41d;
-
-/// Was this packet judged, and counted, on the port that it came in by?
+/// From arrival to verdict, for packets of flows that are known and for what is not ours; the rest
+/// goes on.
 #[inline(always)]
-pub fn already_judged(ctx: &TcContext) -> bool {
-    // SAFETY: the kernel hands a valid __sk_buff to the program for as long as it runs.
-    let skb = unsafe { &mut *ctx.skb.skb };
-    if skb.tc_index != JUDGED {
-        return false;
+pub fn forward(ctx: &mut TcContext) -> Way {
+    match judge(ctx) {
+        Ok(Some(done)) => Way::Ends(Ok(done)),
+        Ok(None) => Way::GoesOn(COLD_OPEN),
+        Err(Reason::IcmpError) => Way::GoesOn(COLD_ICMP),
+        Err(reason) => Way::Ends(Err(reason)),
     }
-    skb.tc_index = 0;
-    true
 }
 
-/// Everything from arrival to verdict.
 #[inline(always)]
-pub fn forward(ctx: &mut TcContext) -> Outcome {
-    count::seen(ctx);
-    // SAFETY: as in `already_judged`.
-    let skb = unsafe { &mut *ctx.skb.skb };
+fn judge(ctx: &mut TcContext) -> Result<Option<(Reason, i32)>, Reason> {
+    // SAFETY: the kernel hands a valid __sk_buff to the program for as long as it runs.
+    let ifindex = unsafe { (*ctx.skb.skb).ifindex };
     // SAFETY: an entry is replaced as a whole; one that is removed meanwhile stays readable until
     // this program ends.
-    let Some(interface) = (unsafe { INTERFACES.get(skb.ifindex) }) else {
-        return Outcome { reason: Reason::NotManaged, action: 0 };
-    };
-    let reason = match judge(ctx, interface) {
-        Ok((reason, action)) => return Outcome { reason, action },
-        Err(reason) => reason,
-    };
-    // What goes up to the bridge will meet us there again.
-    if matches!(reason.verdict(), Verdict::Pass)
-        && interface.role == Role::Port as u8
-        && !matches!(reason, Reason::NotForRouter | Reason::NotManaged)
-    {
-        skb.tc_index = JUDGED;
-    }
-    Outcome { reason, action: 0 }
-}
-
-#[inline(always)]
-fn judge(ctx: &mut TcContext, interface: &Interface) -> Result<(Reason, i32), Reason> {
-    let packet = read::packet(ctx, interface.router_mac)?;
+    let interface = unsafe { INTERFACES.get(ifindex) }.ok_or(Reason::NotManaged)?;
+    let end = interface.end;
+    // What is read goes to this CPU's scratch memory, where the programs of the cold path find it.
+    let scratch = opening::current().ok_or(Reason::NotManaged)?;
+    scratch.from = end;
+    scratch.packet = read::packet(ctx, interface.router_mac)?;
+    let packet = &opening::current().ok_or(Reason::NotManaged)?.packet;
     let settings = SETTINGS.get(0).ok_or(Reason::NotManaged)?;
-    if let Ok(segment) = packet.segment()
-        && let Some(found) = flows::find(&segment.tuple)
-        && let Some(done) = continue_flow(ctx, interface.end, &packet, segment, &found, settings)?
-    {
-        return Ok(done);
-    }
-    open_flow(ctx, interface.end, &packet)
+    let segment = match packet.flaw {
+        None => packet.segment()?,
+        Some(Reason::FragmentUnknown) => match fragments::follow() {
+            Some(segment) => segment,
+            None => return Ok(None),
+        },
+        Some(Reason::IcmpError) => return Err(Reason::IcmpError),
+        Some(_) => return Ok(None),
+    };
+    let Some(step) = continue_flow(ctx, end, packet, segment, settings)? else { return Ok(None) };
+    send(ctx, packet, segment, &step).map(Some)
 }
 
-/// A packet of a flow that we know; `None` where that flow turns out to be over.
+/// The packet in `OPENING` opens a flow, if it may.
 #[inline(always)]
-fn continue_flow(
-    ctx: &mut TcContext,
-    end: u32,
-    packet: &Packet,
-    segment: &Segment,
-    found: &Found,
-    settings: &Settings,
-) -> Result<Option<(Reason, i32)>, Reason> {
-    // SAFETY: array elements never move or go.
-    let flow = unsafe { &*found.flow };
+pub fn open(ctx: &mut TcContext) -> Outcome {
+    let step = open_flow(ctx)?;
+    let packet = &opening::current().ok_or(Reason::NotManaged)?.packet;
+    send(ctx, packet, packet.segment()?, &step)
+}
+
+/// Rewrites a packet, sends it on its way and counts it under its pair.
+#[inline(always)]
+fn send(ctx: &mut TcContext, packet: &Packet, segment: &Segment, step: &Step) -> Outcome {
     let bytes = u64::from(ctx.len());
-    let now = flows::now_ns();
-    let pair = flow.pair;
-    let planned = known_plan(ctx, end, packet, segment, flow, found.direction, now, settings);
-    let (plan, state) = match planned {
-        Ok(Some(planned)) => planned,
-        Ok(None) => {
-            flows::release(found.slot, flow.generation);
-            return Ok(None);
-        }
+    let action = match apply::apply(ctx, packet, segment, &step.plan) {
+        Ok(action) => action,
         Err(reason) => {
-            count::pair_outcome(pair, reason, bytes);
+            count::pair_outcome(step.pair, reason, bytes);
             return Err(reason);
         }
     };
-    flows::refresh(found, state, now, bytes);
-    let action = apply::apply(ctx, packet, segment, &plan)?;
-    count::pair_forwarded(pair, found.direction, bytes);
-    Ok(Some((plan.reason, action)))
+    count::pair_forwarded(step.pair, step.direction, bytes);
+    match packet.ip.fragment {
+        Fragment::None => Ok((step.plan.reason, action)),
+        Fragment::First => {
+            fragments::note_first(&segment.tuple);
+            Ok((step.plan.reason, action))
+        }
+        Fragment::Later => Ok((Reason::ForwardedFragment, action)),
+    }
+}
+
+/// A packet that leaves.
+struct Step {
+    plan: Plan,
+    /// Index of the pair it is counted under.
+    pair: u32,
+    direction: Direction,
+}
+
+/// A packet of a flow that we know; `None` where there is none, or it turns out to be over.
+#[inline(always)]
+fn continue_flow(
+    ctx: &TcContext,
+    end: u32,
+    packet: &Packet,
+    segment: &Segment,
+    settings: &Settings,
+) -> Result<Option<Step>, Reason> {
+    let Some(found) = flows::find(&segment.tuple) else { return Ok(None) };
+    // SAFETY: array elements never move or go.
+    let flow = unsafe { &*found.flow };
+    let (pair, direction) = (flow.pair, found.direction);
+    let bytes = u64::from(ctx.len());
+    let now = flows::now_ns();
+    match known_plan(ctx, end, packet, segment, flow, direction, now, settings) {
+        Ok(Some((plan, state))) => {
+            flows::refresh(&found, state, now, bytes);
+            Ok(Some(Step { plan, pair, direction }))
+        }
+        Ok(None) => {
+            flows::release(found.slot, flow.generation);
+            Ok(None)
+        }
+        Err(reason) => {
+            count::pair_outcome(pair, reason, bytes);
+            Err(reason)
+        }
+    }
 }
 
 #[inline(always)]
@@ -138,28 +150,22 @@ fn known_plan(
 
 /// A packet without a flow: opens one if it may.
 #[inline(always)]
-fn open_flow(ctx: &mut TcContext, end: u32, packet: &Packet) -> Result<(Reason, i32), Reason> {
-    let opening = opening::prepare(ctx, end, packet)?;
-    let bytes = u64::from(ctx.len());
-    let made = flows::create().and_then(|leaving| {
-        let segment = packet.segment()?;
-        let plan = Plan {
-            leaving,
-            ttl: opening.ttl,
-            out_end: opening.to,
-            next_hop: opening.next_hop,
-            reason: Reason::FlowCreated,
-        };
-        apply::apply(ctx, packet, segment, &plan)
-    });
-    match made {
-        Ok(action) => {
+fn open_flow(ctx: &TcContext) -> Result<Step, Reason> {
+    let opening = opening::prepare(ctx)?;
+    match flows::create() {
+        Ok(leaving) => {
             count::pair_flow_created(opening.pair);
-            count::pair_forwarded(opening.pair, Direction::Original, bytes);
-            Ok((Reason::FlowCreated, action))
+            let plan = Plan {
+                leaving,
+                ttl: opening.ttl,
+                out_end: opening.to,
+                next_hop: opening.next_hop,
+                reason: Reason::FlowCreated,
+            };
+            Ok(Step { plan, pair: opening.pair, direction: Direction::Original })
         }
         Err(reason) => {
-            count::pair_outcome(opening.pair, reason, bytes);
+            count::pair_outcome(opening.pair, reason, u64::from(ctx.len()));
             Err(reason)
         }
     }

@@ -13,31 +13,48 @@ mod asm;
 mod count;
 mod flows;
 mod forward;
+mod fragments;
+mod icmp;
 mod maps;
 mod opening;
 mod pairs;
 mod read;
 mod route;
 mod sweep;
+mod verdict;
 
-use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
+use aya_ebpf::bindings::TC_ACT_UNSPEC;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use bridgefwd_common::Verdict;
 
-/// Attached at TC ingress.
+use crate::verdict::Way;
+
+/// Attached at TC ingress: forwards packets of flows that are known, and knows what to leave alone.
 #[classifier]
 pub fn bridgefwd(mut ctx: TcContext) -> i32 {
-    if forward::already_judged(&ctx) {
+    if verdict::already_judged(&ctx) {
         return TC_ACT_UNSPEC;
     }
-    let outcome = forward::forward(&mut ctx);
-    count::packet(&ctx, outcome.reason);
-    match outcome.reason.verdict() {
-        Verdict::Redirect => outcome.action,
-        // On to other people's programs, then to the kernel.
-        Verdict::Pass => TC_ACT_UNSPEC,
-        Verdict::Drop => TC_ACT_SHOT,
+    count::seen(&ctx);
+    match forward::forward(&mut ctx) {
+        Way::Ends(outcome) => verdict::give(&ctx, outcome),
+        Way::GoesOn(place) => verdict::go_on(&ctx, place),
+    }
+}
+
+/// Opens flows. `bridgefwd` goes on to it by tail call.
+#[classifier]
+pub fn bridgefwd_open(mut ctx: TcContext) -> i32 {
+    let outcome = forward::open(&mut ctx);
+    verdict::give(&ctx, outcome)
+}
+
+/// Forwards ICMP errors. `bridgefwd` goes on to it by tail call.
+#[classifier]
+pub fn bridgefwd_icmp(ctx: TcContext) -> i32 {
+    match icmp::forward_error(&ctx) {
+        Way::Ends(outcome) => verdict::give(&ctx, outcome),
+        Way::GoesOn(place) => verdict::go_on(&ctx, place),
     }
 }
 

@@ -1,11 +1,12 @@
 //! The maps, as `bridgefwd_common::contract` has them. The loader sets the sizes and the pins.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, PerCpuArray, Queue};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, Queue};
 use bridgefwd_common::Reason;
 use bridgefwd_common::contract::{
-    Counter, DEFAULT_MAX_FLOWS, Flow, IndexEntry, Interface, MAX_INTERFACES, MAX_PAIRS,
-    PairCounters, PairKey, PairRule, Settings, SlotOwner, Tuple,
+    COLD_PROGRAMS, Counter, DEFAULT_MAX_FLOWS, Flow, FragmentKey, FragmentOwner, IndexEntry,
+    Interface, MAX_FRAGMENTS, MAX_INTERFACES, MAX_PAIRS, PairCounters, PairKey, PairRule, Settings,
+    SlotOwner, Tuple,
 };
 
 use crate::opening::Opening;
@@ -38,6 +39,11 @@ pub static RELEASING: HashMap<u32, SlotOwner> = HashMap::with_max_entries(MAX_RE
 pub static REASONS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(Reason::COUNTERS, 0);
 #[map]
 pub static SWEEP_CURSOR: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub static COLD_PATHS: ProgramArray = ProgramArray::with_max_entries(COLD_PROGRAMS.len() as u32, 0);
+#[map]
+pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentOwner> =
+    LruHashMap::with_max_entries(MAX_FRAGMENTS, 0);
 /// The flow that this CPU is making; of no use to the daemon.
 #[map]
 pub static OPENING: PerCpuArray<Opening> = PerCpuArray::with_max_entries(1, 0);

@@ -13,16 +13,17 @@ use bridgefwd_common::contract::{
 use bridgefwd_common::decide::nat::{self, PortChoice};
 use bridgefwd_common::decide::{Route, policy};
 use bridgefwd_common::packet::headers::{self, Segment};
+use bridgefwd_common::packet::quoted::Quoted;
 
 use crate::maps::{INTERFACES, OPENING, SETTINGS};
 use crate::read::Packet;
 use crate::route::{self, Query};
 use crate::{count, flows, pairs};
 
-/// What a new flow is made from.
+/// What a new flow is made from; also where the other cold phases leave what they find out.
 #[repr(C)]
 pub struct Opening {
-    /// The opening packet.
+    /// The packet that is being judged.
     pub packet: Packet,
     /// Its addresses and ports as it arrived.
     pub original: Tuple,
@@ -42,7 +43,7 @@ pub struct Opening {
     pub pair: u32,
     /// Generation of its pair.
     pub pair_generation: u32,
-    /// ifindex of the end it comes from.
+    /// ifindex of the end that the packet came in by.
     pub from: u32,
     /// ifindex of the end it goes to.
     pub to: u32,
@@ -54,6 +55,14 @@ pub struct Opening {
     pub translated: Tuple,
     /// Filled in by `flows::create`: the slot's generation that will be the flow's.
     pub generation: u32,
+    /// What a later fragment goes by.
+    pub followed: Segment,
+    /// What an ICMP error quotes, and the addresses that the error leaves with.
+    pub quoted: Quoted,
+    /// See `quoted`.
+    pub outer: Tuple,
+    /// What it shall show instead.
+    pub shown: Tuple,
     /// Kept from one opening to the next: a server for which this CPU found no port free, with the
     /// class of ports as source port.
     pub exhausted: Tuple,
@@ -69,15 +78,12 @@ pub fn current() -> Option<&'static mut Opening> {
     OPENING.get_ptr_mut(0).map(|opening| unsafe { &mut *opening })
 }
 
-/// Finds out which flow this packet, that came in by `end`, may open.
+/// Finds out which flow the packet in `OPENING` may open.
 ///
 /// # Errors
 /// The reason why it opens none; it is counted under the pair already.
 #[inline(always)]
-pub fn prepare(ctx: &TcContext, end: u32, packet: &Packet) -> Result<&'static Opening, Reason> {
-    let opening = current().ok_or(Reason::TableFull)?;
-    opening.packet = *packet;
-    opening.from = end;
+pub fn prepare(ctx: &TcContext) -> Result<&'static Opening, Reason> {
     let permitted = prepare_opening(ctx.skb.skb);
     let opening = current().ok_or(Reason::TableFull)?;
     if permitted == 0 { Err(opening.refused) } else { Ok(opening) }

@@ -69,7 +69,7 @@ pub struct Packet {
     /// rather than in a `Result`, whose unset payload the verifier would see being copied.
     segment: Segment,
     /// Why the transport header cannot be used, where it cannot.
-    flaw: Option<Reason>,
+    pub flaw: Option<Reason>,
     /// Size of the segments that it will be cut into, 0 where it will not.
     pub gso_size: u32,
 }
@@ -125,5 +125,8 @@ fn segment(ctx: &TcContext, ip: &Ipv4) -> Result<Segment, Reason> {
         Transport::Tcp => headers::tcp(header_at(ctx, L4).ok_or(cut_off)?, ip),
         Transport::Udp => headers::udp(header_at::<UdpHdr>(ctx, L4).ok_or(cut_off)?, ip),
         Transport::Echo => headers::icmp(header_at::<Icmpv4Hdr>(ctx, L4).ok_or(cut_off)?, ip),
+        Transport::UdpLike => headers::udp_like(header_at(ctx, L4).ok_or(cut_off)?, ip),
+        Transport::Sctp => headers::sctp(header_at(ctx, L4).ok_or(cut_off)?, ip),
+        Transport::Other | Transport::Fragment => Ok(headers::other(ip)),
     }
 }

@@ -100,10 +100,8 @@ impl Program {
             .load(&object())
             .unwrap_or_else(|error| panic!("the object does not load: {error:?}"));
         let mut this = Self { ebpf };
-        for name in [PROGRAM, SWEEP_PROGRAM] {
-            let loaded = this.program_mut(name).load();
-            loaded.unwrap_or_else(|error| panic!("{name} is not accepted: {error:?}"));
-        }
+        bridgefwd::datapath::load_programs(&mut this.ebpf)
+            .unwrap_or_else(|error| panic!("not accepted: {error}"));
         this.settings(|settings| {
             *settings = Settings {
                 abi: ABI_VERSION,

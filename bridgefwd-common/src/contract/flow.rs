@@ -37,6 +37,13 @@ impl Tuple {
             _zero: [0; 3],
         }
     }
+
+    /// The identifier of an ICMP echo: it stands in one of the ports, the other being zero.
+    #[inline(always)]
+    #[must_use]
+    pub const fn echo_id(&self) -> [u8; 2] {
+        [self.src_port[0] | self.dst_port[0], self.src_port[1] | self.dst_port[1]]
+    }
 }
 
 /// Which way a packet of a flow goes.
@@ -98,9 +105,9 @@ impl IndexEntry {
 pub enum FlowState {
     /// The slot is free.
     Free = 0,
-    /// UDP, no answer yet.
+    /// UDP or another protocol without connections, no answer yet.
     UdpOneWay = 1,
-    /// UDP, answered.
+    /// UDP or another protocol without connections, answered.
     UdpTwoWay = 2,
     /// ICMP echo.
     Icmp = 3,
@@ -239,6 +246,38 @@ impl Flow {
     }
 }
 
+/// Key of `FRAGMENTS`: what the pieces of one packet have in common (RFC 791, section 3.2), and the
+/// end that they come in by.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Pod, Zeroable)]
+pub struct FragmentKey {
+    /// Source address on arrival, wire order.
+    pub src: [u8; 4],
+    /// Destination address on arrival, wire order.
+    pub dst: [u8; 4],
+    /// Identification, wire order.
+    pub id: [u8; 2],
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Always zero.
+    pub _zero: u8,
+    /// ifindex of the end.
+    pub end: u32,
+}
+
+/// Value of `FRAGMENTS`: the flow that the first piece belonged to.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Pod, Zeroable)]
+pub struct FragmentOwner {
+    /// The tuple by which the first piece found its flow.
+    pub tuple: Tuple,
+    /// When the first piece was seen: `CLOCK_MONOTONIC`, ns.
+    pub seen_ns: u64,
+}
+
+/// How long the pieces of one packet may take: the kernel's `ipfrag_time`, ns.
+pub const FRAGMENT_TIMEOUT_NS: u64 = 30_000_000_000;
+
 /// Value of `RELEASING`: which flow of a slot is being released. The key is the slot.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Pod, Zeroable)]
@@ -250,3 +289,5 @@ pub struct SlotOwner {
 const _: () = assert!(size_of::<Tuple>() == 16);
 const _: () = assert!(size_of::<IndexEntry>() == 8);
 const _: () = assert!(size_of::<Flow>() == 104);
+const _: () = assert!(size_of::<FragmentKey>() == 16);
+const _: () = assert!(size_of::<FragmentOwner>() == 24);

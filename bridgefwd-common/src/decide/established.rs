@@ -55,6 +55,7 @@ pub fn recognise(
         // The pair was turned off, or its NAT changed. What can begin anew does so under the
         // pair as it is now; a connection in full course cannot.
         let begins_anew = matches!(direction, Direction::Original)
+            && !matches!(segment.transport, Transport::Fragment)
             && (!matches!(segment.transport, Transport::Tcp) || segment.tcp_flags.opens());
         return if begins_anew { Ok(Known::Over) } else { Err(Reason::FlowCut) };
     }
@@ -64,11 +65,13 @@ pub fn recognise(
     Ok(match segment.transport {
         Transport::Tcp if tcp::reopens(state, direction, segment.tcp_flags) => Known::Over,
         Transport::Tcp => Known::Continues(tcp::next_state(state, direction, segment.tcp_flags)),
-        Transport::Udp => Known::Continues(match direction {
-            Direction::Original => state,
-            Direction::Reply => FlowState::UdpTwoWay,
-        }),
-        Transport::Echo => Known::Continues(state),
+        Transport::Echo | Transport::Fragment => Known::Continues(state),
+        Transport::Udp | Transport::UdpLike | Transport::Sctp | Transport::Other => {
+            Known::Continues(match direction {
+                Direction::Original => state,
+                Direction::Reply => FlowState::UdpTwoWay,
+            })
+        }
     })
 }
 

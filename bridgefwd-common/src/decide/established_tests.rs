@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::Verdict;
 use crate::contract::{PairKey, PairPolicy, PairState, Tuple};
-use crate::packet::headers::{PROTOCOL_TCP, PROTOCOL_UDP, TcpFlags};
+use crate::packet::headers::{Fragment, PROTOCOL_TCP, PROTOCOL_UDP, TcpFlags};
 
 const FROM: u32 = 5;
 const TO: u32 = 6;
@@ -155,7 +155,8 @@ fn ip(ttl: u8, dont_fragment: bool) -> Ipv4 {
         tos: 0,
         protocol: PROTOCOL_TCP,
         dont_fragment,
-        fragment: false,
+        id: [0; 2],
+        fragment: Fragment::None,
         header_len: 20,
         payload_len: 20,
     }

@@ -58,11 +58,11 @@ impl PortChoice {
     ) -> Self {
         let (first, last) = match transport {
             // An ICMP identifier is 16 bits without classes.
-            Transport::Echo => (0, u16::MAX),
-            Transport::Tcp | Transport::Udp if inner < FIRST_UNPRIVILEGED => {
-                (1, FIRST_UNPRIVILEGED - 1)
+            Transport::Echo | Transport::Sctp | Transport::Other | Transport::Fragment => {
+                (0, u16::MAX)
             }
-            Transport::Tcp | Transport::Udp => (FIRST_UNPRIVILEGED, u16::MAX),
+            _ if inner < FIRST_UNPRIVILEGED => (1, FIRST_UNPRIVILEGED - 1),
+            Transport::Tcp | Transport::Udp | Transport::UdpLike => (FIRST_UNPRIVILEGED, u16::MAX),
         };
         let hole_first = settings.local_port_first;
         let hole_last = settings.local_port_last;
@@ -73,7 +73,8 @@ impl PortChoice {
             && u32::from(hole_last - hole_first) < u32::from(last - first);
         let hole_len = if is_hole { (hole_last - hole_first).wrapping_add(1) } else { 0 };
         let count = u32::from(last - first) + 1 - u32::from(hole_len);
-        let count = if translates { count } else { 0 };
+        let stays = matches!(transport, Transport::Sctp | Transport::Other);
+        let count = if translates && !stays { count } else { 0 };
         let start = ((u64::from(random) * u64::from(count)) >> 32) as u32;
         Self { inner, first, hole_first, hole_len, count, start }
     }
@@ -154,6 +155,8 @@ mod tests {
         assert_eq!(choice(Transport::Tcp, 40_000, false, 0).candidate(0), Some(40_000));
         assert_eq!(choice(Transport::Tcp, 40_000, false, 0).candidate(1), None);
         assert_eq!(choice(Transport::Echo, 40_000, true, 0).candidate(0), Some(40_000));
+        assert_eq!(choice(Transport::Sctp, 40_000, true, 0).candidate(0), Some(40_000));
+        assert_eq!(choice(Transport::Sctp, 40_000, true, 0).candidate(1), None);
     }
 
     proptest! {

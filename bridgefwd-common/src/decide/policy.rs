@@ -30,9 +30,12 @@ pub fn permit(policy: PairPolicy, unlisted: Unlisted) -> Result<(), Reason> {
 #[inline(always)]
 pub fn opening_state(segment: &Segment, unlisted: Unlisted) -> Result<FlowState, Reason> {
     match segment.transport {
-        Transport::Udp => Ok(FlowState::UdpOneWay),
+        Transport::Udp | Transport::UdpLike | Transport::Sctp | Transport::Other => {
+            Ok(FlowState::UdpOneWay)
+        }
         Transport::Echo if segment.is_echo_reply => Err(Reason::IcmpUnsupported),
         Transport::Echo => Ok(FlowState::Icmp),
+        Transport::Fragment => Err(Reason::FragmentUnknown),
         Transport::Tcp if segment.tcp_flags.opens() => Ok(FlowState::TcpOpening),
         Transport::Tcp => match unlisted {
             Unlisted::Kernel => Err(Reason::TcpNotOpening),

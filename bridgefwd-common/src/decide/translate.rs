@@ -44,20 +44,6 @@ impl Rewrite {
                 || arriving.dst_port != leaving.dst_port,
         }
     }
-
-    /// The identifier of an ICMP echo: it stands in one of the ports, the other being zero.
-    #[inline(always)]
-    #[must_use]
-    pub const fn echo_id(&self) -> [u8; 2] {
-        echo_id(self.ports)
-    }
-}
-
-/// The identifier of an ICMP echo whose tuple has these ports.
-#[inline(always)]
-#[must_use]
-pub const fn echo_id(ports: [[u8; 2]; 2]) -> [u8; 2] {
-    [ports[0][0] | ports[1][0], ports[0][1] | ports[1][1]]
 }
 
 /// The words of an IPv4 header that change: TTL with protocol, source, destination.

@@ -15,11 +15,18 @@ pub const PROTOCOL_ICMP: u8 = 1;
 pub const PROTOCOL_TCP: u8 = 6;
 /// IP protocol number of UDP.
 pub const PROTOCOL_UDP: u8 = 17;
+/// IP protocol number of DCCP (RFC 4340).
+pub const PROTOCOL_DCCP: u8 = 33;
+/// IP protocol number of SCTP (RFC 9260).
+pub const PROTOCOL_SCTP: u8 = 132;
+/// IP protocol number of UDP-Lite (RFC 3828).
+pub const PROTOCOL_UDPLITE: u8 = 136;
 
 const ETHERTYPE_IPV4: u16 = 0x0800_u16.to_be();
 const ETHERTYPE_IPV6: u16 = 0x86dd_u16.to_be();
-/// More-fragments flag and fragment offset, wire order.
-const FRAGMENT_MASK: [u8; 2] = [0x3f, 0xff];
+const MORE_FRAGMENTS: u8 = 0x20;
+/// The part of the fragment offset that shares a byte with the flags.
+const OFFSET_HIGH: u8 = 0x1f;
 const DONT_FRAGMENT: u8 = 0x40;
 const ICMP_ECHO_REPLY: u8 = 0;
 const ICMP_ECHO_REQUEST: u8 = 8;
@@ -39,12 +46,26 @@ pub struct Ipv4 {
     pub protocol: u8,
     /// May routers not fragment it?
     pub dont_fragment: bool,
-    /// Is it a piece of a larger packet?
-    pub fragment: bool,
+    /// Identification, wire order: what the pieces of one packet have in common.
+    pub id: [u8; 2],
+    /// Which piece of a larger packet it is, if it is one.
+    pub fragment: Fragment,
     /// Header length in bytes, 20 to 60.
     pub header_len: u8,
     /// Bytes after the header.
     pub payload_len: u32,
+}
+
+/// Which piece of a fragmented packet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub enum Fragment {
+    /// Not fragmented.
+    None,
+    /// The first piece: it has the transport header.
+    First,
+    /// Any other piece.
+    Later,
 }
 
 /// What kind of conversation a packet belongs to.
@@ -56,8 +77,17 @@ pub enum Transport {
     Tcp,
     /// UDP.
     Udp,
+    /// UDP-Lite and DCCP: ports and checksum stand where UDP has them, but the checksum is never
+    /// left out.
+    UdpLike,
     /// ICMP echo request or reply.
     Echo,
+    /// SCTP: it has ports, but its CRC covers them and not the addresses, so they stay.
+    Sctp,
+    /// Any other protocol: known by its addresses alone.
+    Other,
+    /// A later piece of a packet whose first piece is known: there is no header in it.
+    Fragment,
 }
 
 /// The transport header, by value.
@@ -138,15 +168,23 @@ pub fn ipv4(header: &Ipv4Hdr, available: u32, gso: bool) -> Result<Ipv4, Reason>
     if total_len < u32::from(header_len) || total_len > available {
         return Err(Reason::MalformedIp);
     }
-    let frags = [header.frags[0] & FRAGMENT_MASK[0], header.frags[1] & FRAGMENT_MASK[1]];
+    let [flags, offset_low] = header.frags;
+    let fragment = if flags & OFFSET_HIGH != 0 || offset_low != 0 {
+        Fragment::Later
+    } else if flags & MORE_FRAGMENTS != 0 {
+        Fragment::First
+    } else {
+        Fragment::None
+    };
     Ok(Ipv4 {
         src: header.src_addr,
         dst: header.dst_addr,
         ttl: header.ttl,
         tos: header.tos,
         protocol: header.proto,
-        dont_fragment: header.frags[0] & DONT_FRAGMENT != 0,
-        fragment: frags != [0, 0],
+        dont_fragment: flags & DONT_FRAGMENT != 0,
+        id: header.id,
+        fragment,
         header_len,
         payload_len: total_len - u32::from(header_len),
     })
@@ -171,17 +209,26 @@ pub fn verify_ipv4_checksum(header: &[u8; Ipv4Hdr::LEN]) -> Result<(), Reason> {
 /// The reason why the packet is not supported.
 #[inline(always)]
 pub fn transport(ip: &Ipv4) -> Result<Transport, Reason> {
-    if ip.fragment {
-        return Err(Reason::Fragment);
+    if matches!(ip.fragment, Fragment::Later) {
+        return Err(Reason::FragmentUnknown);
     }
     if ip.header_len as usize != Ipv4Hdr::LEN {
         return Err(Reason::IpOptions);
     }
-    match ip.protocol {
-        PROTOCOL_TCP => Ok(Transport::Tcp),
-        PROTOCOL_UDP => Ok(Transport::Udp),
-        PROTOCOL_ICMP => Ok(Transport::Echo),
-        _ => Err(Reason::ProtocolUnsupported),
+    Ok(transport_of(ip.protocol))
+}
+
+/// How the transport header of an IP protocol is read.
+#[inline(always)]
+#[must_use]
+pub const fn transport_of(protocol: u8) -> Transport {
+    match protocol {
+        PROTOCOL_TCP => Transport::Tcp,
+        PROTOCOL_UDP => Transport::Udp,
+        PROTOCOL_UDPLITE | PROTOCOL_DCCP => Transport::UdpLike,
+        PROTOCOL_ICMP => Transport::Echo,
+        PROTOCOL_SCTP => Transport::Sctp,
+        _ => Transport::Other,
     }
 }
 
@@ -218,7 +265,9 @@ pub fn tcp(header: &[u8; 20], ip: &Ipv4) -> Result<Segment, Reason> {
 #[inline(always)]
 pub fn udp(header: &UdpHdr, ip: &Ipv4) -> Result<Segment, Reason> {
     let len = u32::from(u16::from_be_bytes(header.len));
-    if len < UdpHdr::LEN as u32 || len > ip.payload_len {
+    // The length is that of the whole datagram, of which a first fragment has only a part.
+    let fits = len <= ip.payload_len || matches!(ip.fragment, Fragment::First);
+    if len < UdpHdr::LEN as u32 || ip.payload_len < UdpHdr::LEN as u32 || !fits {
         return Err(Reason::MalformedTransport);
     }
     Ok(Segment {
@@ -230,10 +279,57 @@ pub fn udp(header: &UdpHdr, ip: &Ipv4) -> Result<Segment, Reason> {
     })
 }
 
+/// Reads the ports of a UDP-Lite or DCCP header.
+///
+/// # Errors
+/// [`Reason::MalformedTransport`] where the header is cut off.
+#[inline(always)]
+pub fn udp_like(header: &[u8; 8], ip: &Ipv4) -> Result<Segment, Reason> {
+    ported(header, ip, Transport::UdpLike, 8)
+}
+
+/// Reads the ports of an SCTP header.
+///
+/// # Errors
+/// [`Reason::MalformedTransport`] where the header is cut off.
+#[inline(always)]
+pub fn sctp(header: &[u8; 8], ip: &Ipv4) -> Result<Segment, Reason> {
+    ported(header, ip, Transport::Sctp, 12)
+}
+
+#[inline(always)]
+fn ported(header: &[u8; 8], ip: &Ipv4, transport: Transport, len: u8) -> Result<Segment, Reason> {
+    if ip.payload_len < u32::from(len) {
+        return Err(Reason::MalformedTransport);
+    }
+    Ok(Segment {
+        tuple: tuple(ip, [header[0], header[1]], [header[2], header[3]]),
+        transport,
+        tcp_flags: TcpFlags(0),
+        header_len: len,
+        is_echo_reply: false,
+    })
+}
+
+/// What a packet of any other protocol is known by.
+#[inline(always)]
+#[must_use]
+pub fn other(ip: &Ipv4) -> Segment {
+    Segment {
+        tuple: tuple(ip, [0; 2], [0; 2]),
+        transport: Transport::Other,
+        tcp_flags: TcpFlags(0),
+        header_len: 0,
+        is_echo_reply: false,
+    }
+}
+
 /// Reads an ICMP header.
 ///
 /// # Errors
-/// [`Reason::IcmpUnsupported`] for all but echo, [`Reason::MalformedTransport`] where it is cut off.
+/// [`Reason::IcmpError`] for errors, which belong to the flow of the packet inside,
+/// [`Reason::IcmpUnsupported`] for the rest but echo, [`Reason::MalformedTransport`] where it is
+/// cut off.
 #[inline(always)]
 pub fn icmp(header: &Icmpv4Hdr, ip: &Ipv4) -> Result<Segment, Reason> {
     if ip.payload_len < Icmpv4Hdr::LEN as u32 {
@@ -243,6 +339,7 @@ pub fn icmp(header: &Icmpv4Hdr, ip: &Ipv4) -> Result<Segment, Reason> {
     let (is_echo_reply, tuple) = match (header.type_, header.code) {
         (ICMP_ECHO_REQUEST, 0) => (false, tuple(ip, id, [0; 2])),
         (ICMP_ECHO_REPLY, 0) => (true, tuple(ip, [0; 2], id)),
+        (type_, _) if is_icmp_error(type_) => return Err(Reason::IcmpError),
         _ => return Err(Reason::IcmpUnsupported),
     };
     Ok(Segment {
@@ -252,6 +349,15 @@ pub fn icmp(header: &Icmpv4Hdr, ip: &Ipv4) -> Result<Segment, Reason> {
         header_len: Icmpv4Hdr::LEN as u8,
         is_echo_reply,
     })
+}
+
+/// Is this the type of an ICMP error message? Redirects are not: they speak of the sender's own
+/// network and are never forwarded.
+#[inline(always)]
+#[must_use]
+pub const fn is_icmp_error(type_: u8) -> bool {
+    // Destination unreachable, source quench, time exceeded, parameter problem.
+    matches!(type_, 3 | 4 | 11 | 12)
 }
 
 /// Bytes, IP header included, of the largest packet that this one will be on the wire: itself, or

@@ -50,11 +50,14 @@ fn what_is_not_supported_has_its_own_reason() {
     check_transport(|_| (), Ok(Transport::Tcp));
     check_transport(|h| h.proto = PROTOCOL_UDP, Ok(Transport::Udp));
     check_transport(|h| h.proto = PROTOCOL_ICMP, Ok(Transport::Echo));
-    check_transport(|h| h.proto = 132, Err(Reason::ProtocolUnsupported));
+    check_transport(|h| h.proto = PROTOCOL_SCTP, Ok(Transport::Sctp));
+    check_transport(|h| h.proto = PROTOCOL_UDPLITE, Ok(Transport::UdpLike));
+    check_transport(|h| h.proto = 47, Ok(Transport::Other));
     check_transport(|h| h.vihl = 0x46, Err(Reason::IpOptions));
-    check_transport(|h| h.frags = [0x20, 0], Err(Reason::Fragment));
-    check_transport(|h| h.frags = [0, 1], Err(Reason::Fragment));
-    check_transport(|h| h.frags = [0x1f, 0xff], Err(Reason::Fragment));
+    check_transport(|h| h.frags = [0x20, 0], Ok(Transport::Tcp));
+    check_transport(|h| h.frags = [0, 1], Err(Reason::FragmentUnknown));
+    check_transport(|h| h.frags = [0x20, 1], Err(Reason::FragmentUnknown));
+    check_transport(|h| h.frags = [0x1f, 0xff], Err(Reason::FragmentUnknown));
     check_transport(|h| h.frags = [0x80, 0], Ok(Transport::Tcp)); // the reserved bit is no flag
 }
 
@@ -89,7 +92,8 @@ fn echo_reply_is_the_request_reversed() {
     let reply = icmp(&message(0, 0), &back).unwrap();
     assert_eq!(reply.tuple, request.tuple.reversed());
     assert!(reply.is_echo_reply && !request.is_echo_reply);
-    assert_eq!(icmp(&message(3, 1), &ip), Err(Reason::IcmpUnsupported));
+    assert_eq!(icmp(&message(3, 1), &ip), Err(Reason::IcmpError));
+    assert_eq!(icmp(&message(5, 1), &ip), Err(Reason::IcmpUnsupported));
     assert_eq!(icmp(&message(8, 1), &ip), Err(Reason::IcmpUnsupported));
 }
 

@@ -14,6 +14,7 @@ const NS_PER_S: u64 = 1_000_000_000;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMP: u8 = 1;
+const SCTP: u8 = 132;
 
 /// Now on the clock of [`Flow::last_seen_ns`].
 #[must_use]
@@ -87,6 +88,7 @@ pub fn protocol_name(protocol: u8) -> String {
         TCP => "tcp".into(),
         UDP => "udp".into(),
         ICMP => "icmp".into(),
+        SCTP => "sctp".into(),
         other => other.to_string(),
     }
 }

@@ -5,12 +5,12 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use aya::maps::{MapError, MapInfo, Queue};
+use aya::maps::{Map, MapError, MapInfo, ProgramArray, Queue};
 use aya::programs::{ProgramError, SchedClassifier};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use bridgefwd_common::contract::{
-    ABI_VERSION, DEFAULT_MAX_FLOWS, MAP_FLOW_INDEX, MAP_FLOWS, MAP_FREE_SLOTS, MAP_SETTINGS,
-    PINNED_MAPS, PROGRAM, SWEEP_PROGRAM, Settings, Unlisted,
+    ABI_VERSION, COLD_PROGRAMS, DEFAULT_MAX_FLOWS, MAP_COLD_PATHS, MAP_FLOW_INDEX, MAP_FLOWS,
+    MAP_FREE_SLOTS, MAP_SETTINGS, PINNED_MAPS, PROGRAM, SWEEP_PROGRAM, Settings, Unlisted,
 };
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -42,6 +42,8 @@ pub struct Loaded {
     pub ebpf: Ebpf,
     /// The settings in force.
     pub settings: Settings,
+    /// Id of the map by which these programs find those of the cold paths.
+    pub cold_paths: u32,
 }
 
 /// Fails where this process may not do what has to be done.
@@ -130,6 +132,48 @@ pub fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassi
         .ok_or_else(|| Failure::failed(format!("the eBPF object has no classifier {name}")))
 }
 
+/// Loads all programs, and has the first go on to those of the cold paths.
+///
+/// # Errors
+///
+/// Where the kernel refuses a program: with the end of the verifier's log.
+pub fn load_programs(ebpf: &mut Ebpf) -> Result<()> {
+    for name in [PROGRAM, SWEEP_PROGRAM].iter().chain(&COLD_PROGRAMS) {
+        program(ebpf, name)?.load().map_err(|error| explain_program(name, &error))?;
+    }
+    for (place, name) in (0..).zip(COLD_PROGRAMS) {
+        let fd = program(ebpf, name)?
+            .fd()
+            .map_err(|error| explain_program(name, &error))?
+            .try_clone()
+            .map_err(|error| Failure::failed(format!("cannot hold {name}: {error}")))?;
+        let map = cold_paths(ebpf)?;
+        let mut array = ProgramArray::try_from(map)
+            .map_err(|error| wire::failed(MAP_COLD_PATHS, "use", &error))?;
+        array.set(place, &fd, 0).map_err(|error| wire::failed(MAP_COLD_PATHS, "fill", &error))?;
+    }
+    Ok(())
+}
+
+fn cold_paths(ebpf: &mut Ebpf) -> Result<&mut Map> {
+    ebpf.map_mut(MAP_COLD_PATHS)
+        .ok_or_else(|| Failure::failed(format!("the eBPF object has no map {MAP_COLD_PATHS}")))
+}
+
+/// Pins the map of the cold paths, under a name of its own: programs of an earlier daemon go on by
+/// theirs until they are replaced. Unpinned, the kernel would empty it when the daemon ends.
+fn pin_cold_paths(ebpf: &mut Ebpf, pin_dir: &Path) -> Result<u32> {
+    let Map::ProgramArray(map) = cold_paths(ebpf)? else {
+        return Err(Failure::failed(format!("{MAP_COLD_PATHS} is no program array")));
+    };
+    let info = map.info().map_err(|error| wire::failed(MAP_COLD_PATHS, "inspect", &error))?;
+    let pin = pins::cold_paths(pin_dir, info.id());
+    map.pin(&pin).map_err(|error| {
+        Failure::failed(format!("cannot pin {}: {}", pin.display(), chain(&error)))
+    })?;
+    Ok(info.id())
+}
+
 fn load_pinned(object: &[u8], pin_dir: &Path, found: Found, wanted: Wanted) -> Result<Loaded> {
     for dir in [pins::maps(pin_dir), pins::links(pin_dir), pins::programs(pin_dir)] {
         make_dir(&dir)?;
@@ -155,9 +199,8 @@ fn load_pinned(object: &[u8], pin_dir: &Path, found: Found, wanted: Wanted) -> R
             .map_max_entries(MAP_FLOW_INDEX, max_flows.saturating_mul(2));
     }
     let mut ebpf = loader.load(object).map_err(explain_load)?;
-    for name in [PROGRAM, SWEEP_PROGRAM] {
-        program(&mut ebpf, name)?.load().map_err(|error| explain_program(name, &error))?;
-    }
+    load_programs(&mut ebpf)?;
+    let cold_paths = pin_cold_paths(&mut ebpf, pin_dir)?;
     let settings = match found {
         Found::Ours(settings) => settings,
         Found::Nothing => {
@@ -179,7 +222,7 @@ fn load_pinned(object: &[u8], pin_dir: &Path, found: Found, wanted: Wanted) -> R
             Failure::failed(format!("cannot pin {}: {}", pin.display(), chain(&error)))
         })?;
     }
-    Ok(Loaded { ebpf, settings })
+    Ok(Loaded { ebpf, settings, cold_paths })
 }
 
 fn fresh_settings(max_flows: u32) -> Settings {

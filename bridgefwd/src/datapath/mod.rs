@@ -25,7 +25,7 @@ use bridgefwd_common::contract::{
 
 pub use attach::AttachChoice;
 pub use interfaces::{is_end, wanted as wanted_interfaces};
-pub use load::{Wanted, check_permission};
+pub use load::{Wanted, check_permission, load_programs};
 pub use object::OBJECT;
 pub use pairs::{Change, Pairs};
 
@@ -73,6 +73,7 @@ pub struct Datapath {
     flows: Memory<Flow>,
     rules: Memory<PairRule>,
     adopted: bool,
+    cold_paths: u32,
     _lock: WriterLock,
 }
 
@@ -139,6 +140,7 @@ impl Datapath {
             flows,
             rules,
             adopted,
+            cold_paths: loaded.cold_paths,
             _lock: lock,
         })
     }
@@ -223,6 +225,13 @@ impl Datapath {
             {
                 failures.insert(ifindex, error);
             }
+        }
+        // Where one still runs an earlier daemon's program, that program's cold paths stay.
+        if renew
+            && failures.is_empty()
+            && let Err(error) = pins::retire_cold_paths(&self.pin_dir, self.cold_paths)
+        {
+            tracing::warn!("cannot remove the pins of an earlier daemon's programs: {error}");
         }
         failures
     }

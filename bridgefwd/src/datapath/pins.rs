@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use aya::maps::{MapInfo, MapType};
 use bridgefwd_common::Reason;
 use bridgefwd_common::contract::{
-    ABI_VERSION, Counter, Flow, IndexEntry, Interface, MAP_FLOW_INDEX, MAP_FLOWS, MAP_FREE_SLOTS,
-    MAP_INTERFACES, MAP_PAIR_COUNTERS, MAP_PAIR_INDEX, MAP_PAIRS, MAP_REASONS, MAP_RELEASING,
-    MAP_SETTINGS, MAP_SWEEP_CURSOR, PINNED_MAPS, PairCounters, PairKey, PairRule, Settings,
-    SlotOwner, Tuple,
+    ABI_VERSION, Counter, Flow, FragmentKey, FragmentOwner, IndexEntry, Interface, MAP_COLD_PATHS,
+    MAP_FLOW_INDEX, MAP_FLOWS, MAP_FRAGMENTS, MAP_FREE_SLOTS, MAP_INTERFACES, MAP_PAIR_COUNTERS,
+    MAP_PAIR_INDEX, MAP_PAIRS, MAP_REASONS, MAP_RELEASING, MAP_SETTINGS, MAP_SWEEP_CURSOR,
+    PINNED_MAPS, PairCounters, PairKey, PairRule, Settings, SlotOwner, Tuple,
 };
 
 use super::wire::{self, Wire, WireArray};
@@ -42,6 +42,29 @@ pub fn links(pin_dir: &Path) -> PathBuf {
 #[must_use]
 pub fn programs(pin_dir: &Path) -> PathBuf {
     pin_dir.join("programs")
+}
+
+/// The pin of the map with this id that leads to the cold paths of some load of the programs.
+#[must_use]
+pub fn cold_paths(pin_dir: &Path, id: u32) -> PathBuf {
+    programs(pin_dir).join(format!("{MAP_COLD_PATHS}-{id}"))
+}
+
+/// Removes the pins of all maps of cold paths but this one.
+///
+/// # Errors
+///
+/// The first that could not be removed.
+pub fn retire_cold_paths(pin_dir: &Path, keep: u32) -> io::Result<()> {
+    let keep = cold_paths(pin_dir, keep);
+    for entry in fs::read_dir(programs(pin_dir))? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.starts_with(MAP_COLD_PATHS) && path != keep {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// The pin of one map.
@@ -180,6 +203,7 @@ fn expected(name: &str) -> (MapType, usize, usize) {
         MAP_FREE_SLOTS => (MapType::Queue, 0, INDEX),
         MAP_RELEASING => (MapType::Hash, INDEX, size_of::<SlotOwner>()),
         MAP_REASONS => (MapType::PerCpuArray, INDEX, size_of::<Counter>()),
+        MAP_FRAGMENTS => (MapType::LruHash, size_of::<FragmentKey>(), size_of::<FragmentOwner>()),
         MAP_SWEEP_CURSOR => (MapType::PerCpuArray, INDEX, INDEX),
         _ => (MapType::Array, INDEX, size_of::<Settings>()),
     }

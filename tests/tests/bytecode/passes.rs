@@ -200,18 +200,6 @@ fn too_big_with_dont_fragment() {
 }
 
 #[test]
-fn fragments() {
-    needs_root!();
-    bench(|bench| {
-        let whole = datagram(bench, bench.b().address).with(|packet| packet.dont_fragment = false);
-        let first = whole.clone().with(|packet| packet.more_fragments = true);
-        let middle = first.clone().with(|packet| packet.fragment_offset = 100);
-        let last = whole.with(|packet| packet.fragment_offset = 200);
-        all_pass(bench, Reason::Fragment, &[first, middle, last]);
-    });
-}
-
-#[test]
 fn options() {
     needs_root!();
     bench(|bench| {
@@ -221,30 +209,6 @@ fn options() {
         let routed = syn(bench, bench.b().address).with(|packet| packet.options = source_route);
         let longest = syn(bench, bench.b().address).with(|packet| packet.options = vec![1; 40]);
         all_pass(bench, Reason::IpOptions, &[no_ops, routed, longest]);
-    });
-}
-
-#[test]
-fn protocols_that_are_not_supported() {
-    needs_root!();
-    bench(|bench| {
-        let (a, b) = (bench.a().address, bench.b().address);
-        // GRE, ESP, SCTP, UDP-Lite, and one that nobody has.
-        let packets = [47, 50, 132, 136, 253].map(|protocol| Packet::other(a, b, protocol));
-        all_pass(bench, Reason::ProtocolUnsupported, &packets);
-    });
-}
-
-#[test]
-fn icmp_other_than_echo() {
-    needs_root!();
-    bench(|bench| {
-        let (a, b) = (bench.a().address, bench.b().address);
-        let kinds = [(3, 1), (3, 4), (11, 0), (5, 1), (13, 0), (8, 1)];
-        let packets = kinds.map(|(kind, code)| Packet::icmp(a, b, kind, code, [0; 4]));
-        all_pass(bench, Reason::IcmpUnsupported, &packets);
-        // An answer that nobody asked for.
-        all_pass(bench, Reason::IcmpUnsupported, &[Packet::echo_reply(a, b, 7)]);
     });
 }
 
