@@ -152,7 +152,7 @@ fn known_plan(
 #[inline(always)]
 fn open_flow(ctx: &TcContext) -> Result<Step, Reason> {
     let opening = opening::prepare(ctx)?;
-    match flows::create() {
+    match flows::create(ctx) {
         Ok(leaving) => {
             count::pair_flow_created(opening.pair);
             let plan = Plan {

@@ -18,8 +18,10 @@ mod icmp;
 mod maps;
 mod opening;
 mod pairs;
+mod ports;
 mod read;
 mod route;
+mod sockets;
 mod sweep;
 mod verdict;
 

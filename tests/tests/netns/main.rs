@@ -10,4 +10,5 @@ mod lifecycle;
 mod policy;
 mod ports;
 mod rig;
+mod translation;
 mod untouched;
