@@ -60,7 +60,8 @@ Examples:
 
     /// Run the tests, all layers or the given ones
     #[command(after_help = "\
-Every layer but `unit` runs as root: it loads programs and makes network namespaces of its own.
+Every layer but `unit` and `docs` runs as root: it loads programs and makes network namespaces of
+its own.
 The last line is `N passed, N failed, N skipped`. The exit status is 1 if a test failed, a layer did
 not compile, or a layer had no test to run.
 
@@ -91,24 +92,31 @@ Example:
 pub enum Layer {
     /// Host tests of the crates, property tests among them
     Unit,
+    /// That what the documents say of the sources is so
+    Docs,
     /// The compiled program through BPF_PROG_TEST_RUN
     Bytecode,
     /// End to end between network namespaces
     Netns,
+    /// The same frames through the kernel's forwarding and NAT, and through ours
+    Oracle,
     /// The commands as a person types them
     Cli,
 }
 
 impl Layer {
     /// All of them, in the order in which they run.
-    pub const ALL: [Self; 4] = [Self::Unit, Self::Bytecode, Self::Netns, Self::Cli];
+    pub const ALL: [Self; 6] =
+        [Self::Unit, Self::Docs, Self::Bytecode, Self::Netns, Self::Oracle, Self::Cli];
 
     /// As typed; also the name of the test program in the `tests` crate.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Unit => "unit",
+            Self::Docs => "docs",
             Self::Bytecode => "bytecode",
             Self::Netns => "netns",
+            Self::Oracle => "oracle",
             Self::Cli => "cli",
         }
     }

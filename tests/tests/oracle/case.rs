@@ -45,10 +45,7 @@ pub struct Case {
 
 impl Case {
     /// A case.
-    pub fn new(
-        name: impl Into<String>,
-        steps: impl Fn(u16) -> Vec<Step> + 'static,
-    ) -> Self {
+    pub fn new(name: impl Into<String>, steps: impl Fn(u16) -> Vec<Step> + 'static) -> Self {
         Self { name: name.into(), steps: Box::new(steps) }
     }
 }

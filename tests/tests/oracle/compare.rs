@@ -24,8 +24,7 @@ pub struct Pair {
 impl Pair {
     /// With silent hosts.
     pub fn new(bridge_nf: bool) -> Self {
-        let pair =
-            Self { kernel: Side::kernel(bridge_nf), bridgefwd: Side::bridgefwd(bridge_nf) };
+        let pair = Self { kernel: Side::kernel(bridge_nf), bridgefwd: Side::bridgefwd(bridge_nf) };
         one_cpu();
         pair.kernel.silence_hosts();
         pair.bridgefwd.silence_hosts();

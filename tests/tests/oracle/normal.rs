@@ -48,6 +48,8 @@ impl Symbols {
 #[must_use]
 pub fn packets_of(frames: &[Vec<u8>], symbols: &mut Symbols) -> Vec<String> {
     let ipv4 = frames.iter().filter(|frame| frame.len() > 34 && frame[12..14] == [8, 0]);
+    // `igmp`: whoever sends it.
+    let ipv4 = ipv4.filter(|frame| frame[ETHERNET + 9] != 2);
     let mut pieces: Vec<Vec<u8>> = Vec::new();
     let mut lines = Vec::new();
     for frame in ipv4 {
@@ -134,7 +136,8 @@ fn packet(bytes: &[u8], symbols: &mut Symbols, inner: bool) -> String {
     if bytes[0] >> 4 != 4 || header < 20 || header > bytes.len() {
         return format!("no IPv4: {bytes:02x?}");
     }
-    let address = |at: usize| Ipv4Addr::from([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    let address =
+        |at: usize| Ipv4Addr::from([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
     let (src, dst, protocol) = (address(12), address(16), bytes[9]);
     // `padding`: what follows the packet is not looked at.
     let end = usize::from(word(bytes, 2)).clamp(header, bytes.len());
@@ -151,7 +154,12 @@ fn packet(bytes: &[u8], symbols: &mut Symbols, inner: bool) -> String {
         verdict(sum)
     );
     if header > 20 {
-        let _ = write!(text, " options {:02x?}", &bytes[20..header]);
+        let mut options = bytes[20..header].to_vec();
+        // `times`: the last four bytes of the timestamp option of our case.
+        if let [0x44, 12, .., _, _, _, _] = options[..] {
+            options[8..12].fill(0);
+        }
+        let _ = write!(text, " options {options:02x?}");
     }
     let first = word(bytes, 6) & 0x1fff == 0;
     let whole = !inner && word(bytes, 6) & 0x3fff == 0;

@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 use bridgefwd_tests::bridgefwd::Bridgefwd;
 use bridgefwd_tests::packets::Packet;
 use bridgefwd_tests::tap::Tap;
-use bridgefwd_tests::topology::{Options, Router};
+use bridgefwd_tests::topology::{Options, Router, mac_text};
 use bridgefwd_tests::view::at;
 use bridgefwd_tests::wait::{PATIENCE, poll};
 
@@ -61,6 +61,7 @@ impl Side {
             COMMIT\n\
             *filter\n\
             :FORWARD DROP\n\
+            -A FORWARD -m physdev --physdev-is-bridged -j ACCEPT\n\
             -A FORWARD -m conntrack --ctstate INVALID -j DROP\n\
             -A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT\n\
             -A FORWARD -i br-a -o br-b -m conntrack --ctstate NEW -j ACCEPT\n\
@@ -81,19 +82,12 @@ impl Side {
         Self::wired(Some(bridgefwd), router)
     }
 
-    /// With real sockets, which need addresses: see [`Side::silence_hosts`].
     fn wired(bridgefwd: Option<Bridgefwd>, router: Router) -> Self {
         for host in &router.hosts {
             assert_eq!(host.mac, mac(host.address), "the fixed MACs of the topology");
         }
         let taps = router.hosts.iter().map(|host| Tap::new(&host.ns, "eth0")).collect();
         Self { bridgefwd, router, taps }
-    }
-
-    /// The router and its hosts, for real sockets.
-    #[must_use]
-    pub fn router(&self) -> &Router {
-        &self.router
     }
 
     /// From here on hosts send only what the test sends.
@@ -159,8 +153,13 @@ fn router(bridge_nf: bool) -> Router {
     let options = Options { offloads: false, bridge_nf, ..Options::default() };
     let router = Router::new(options, &HOSTS);
     router.learn_neighbours();
-    router.ns.ip(&format!("link set p-b2 mtu {FAR_MTU}\nlink set br-b mtu {FAR_MTU}\n"));
-    router.hosts[2].ns.ip(&format!("link set eth0 mtu {FAR_MTU}\n"));
+    // Silent hosts answer no ARP, from which a bridge would learn where they are.
+    for host in &router.hosts {
+        let mac = mac_text(host.mac);
+        let entry = ["fdb", "replace", &mac, "dev", &host.port, "master", "static"];
+        router.ns.command("bridge", &entry);
+    }
+    router.ns.ip(&format!("link set br-b mtu {FAR_MTU}\n"));
     for (key, value) in [
         ("net/ipv4/conf/all/rp_filter", "1"),
         // Every error is to be seen.

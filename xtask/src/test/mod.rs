@@ -18,6 +18,9 @@ use report::Report;
 /// The crates with tests that run on the host as they are.
 const UNIT_CRATES: [&str; 3] = ["bridgefwd-common", "bridgefwd", "xtask"];
 
+/// Names the tests that show what it says; all of them must have run.
+const SCORECARD: &str = "docs/rfc.md";
+
 /// Builds, runs the layers, and ends with `N passed, N failed, N skipped`.
 pub fn run(workspace: &Workspace, layers: &[Layer], filter: &[String]) -> anyhow::Result<ExitCode> {
     let layers = if layers.is_empty() { &Layer::ALL[..] } else { layers };
@@ -33,6 +36,12 @@ pub fn run(workspace: &Workspace, layers: &[Layer], filter: &[String]) -> anyhow
             report.trouble(layer.name(), &format!("{error:#}"));
         }
         println!("== {}: {}", layer.name(), elapsed(started.elapsed()));
+    }
+    if layers.len() == Layer::ALL.len() && filter.is_empty() {
+        let scorecard = workspace.root.join(SCORECARD);
+        let text = std::fs::read_to_string(&scorecard)
+            .with_context(|| format!("reading {}", scorecard.display()))?;
+        report.check_scorecard(&text, &Layer::ALL.map(Layer::name));
     }
     report.finish();
     print!("{}", report.summary());
@@ -54,8 +63,8 @@ fn run_layer(
     exec::shown(&mut compile, "compiling the tests")?;
 
     let mut command = match layer {
-        Layer::Unit => cargo_test(workspace, layer),
-        Layer::Bytecode | Layer::Netns | Layer::Cli => as_root(workspace, layer)?,
+        Layer::Unit | Layer::Docs => cargo_test(workspace, layer),
+        Layer::Bytecode | Layer::Netns | Layer::Oracle | Layer::Cli => as_root(workspace, layer)?,
     };
     // The output of tests that pass too, for the reasons of what they skip.
     command.args(["--no-fail-fast", "--", "--show-output"]).args(filter);
@@ -115,7 +124,7 @@ fn selection(layer: Layer) -> Vec<&'static str> {
             let packages = UNIT_CRATES.iter().flat_map(|name| ["--package", name]);
             ["--lib", "--bins"].into_iter().chain(packages).collect()
         }
-        Layer::Bytecode | Layer::Netns | Layer::Cli => {
+        Layer::Docs | Layer::Bytecode | Layer::Netns | Layer::Oracle | Layer::Cli => {
             vec!["--package", "bridgefwd-tests", "--test", layer.name()]
         }
     }

@@ -1,5 +1,6 @@
 //! What the tests came to, read from what libtest prints.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// How a test says why it did not test, on a line of its own output. libtest knows no way to skip
@@ -12,6 +13,8 @@ pub struct Report {
     passed: usize,
     failures: Vec<String>,
     skips: Vec<Skip>,
+    /// `LAYER::TEST` of the tests that ended well.
+    ended_well: BTreeSet<String>,
     layer: Layer,
 }
 
@@ -64,6 +67,8 @@ impl Report {
             self.layer.in_failures = line == "failures:";
         } else if let Some(test) = parse_shown(line) {
             self.layer.shown = test.to_owned();
+        } else if let Some(test) = parse_ok(line) {
+            self.ended_well.insert(format!("{}::{test}", self.layer.name));
         } else if let Some(test) = parse_failed(line) {
             self.failures.push(format!("{}: {test}", self.layer.name));
         } else if let Some((test, reason)) = parse_ignored(line) {
@@ -89,6 +94,19 @@ impl Report {
     /// A layer could not be run to its end. Counts as one failure.
     pub fn trouble(&mut self, layer: &str, what: &str) {
         self.failures.push(format!("{layer}: {what}"));
+    }
+
+    /// All layers have run: has each test that the scorecard names ended well? One that was skipped
+    /// has its own line.
+    pub fn check_scorecard(&mut self, text: &str, layers: &[&str]) {
+        let quoted = text.split('`').skip(1).step_by(2);
+        let names: BTreeSet<&str> = quoted
+            .filter(|name| name.split_once("::").is_some_and(|(layer, _)| layers.contains(&layer)))
+            .collect();
+        let missing = names.into_iter().filter(|name| !self.ended_well.contains(*name));
+        let missing: Vec<String> =
+            missing.map(|name| format!("docs/rfc.md: {name} did not run, or failed")).collect();
+        self.failures.extend(missing);
     }
 
     /// All layers have ended.
@@ -141,6 +159,11 @@ fn parse_totals(line: &str) -> Option<Totals> {
 /// `---- NAME stdout ----`, before the output of a test.
 fn parse_shown(line: &str) -> Option<&str> {
     line.strip_prefix("---- ")?.strip_suffix(" stdout ----")
+}
+
+/// `test NAME ... ok`
+fn parse_ok(line: &str) -> Option<&str> {
+    line.strip_prefix("test ")?.strip_suffix(" ... ok")
 }
 
 /// `test NAME ... FAILED`
@@ -223,6 +246,20 @@ mod tests {
         assert!(report.good());
         report.finish();
         assert!(!report.good());
+    }
+
+    #[test]
+    fn a_test_of_the_scorecard_that_did_not_run_is_a_failure() {
+        let result = "test a::b ... ok\ntest result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; \
+                      0 filtered out; finished in 0.00s\n";
+        let mut report = Report::default();
+        read(&mut report, "cli", result, true);
+        let text = "| met | `cli::a::b` |\n| `other::thing` | `cli::a::c`, `cli::a::b` |\n";
+        report.check_scorecard(text, &["unit", "cli"]);
+        assert_eq!(
+            report.summary(),
+            "failed   docs/rfc.md: cli::a::c did not run, or failed\n1 passed, 1 failed, 0 skipped\n"
+        );
     }
 
     #[test]

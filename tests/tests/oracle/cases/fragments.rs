@@ -31,7 +31,7 @@ pub fn pieces(by: Sender, packet: Packet, cuts: &[(usize, usize)]) -> Vec<Step> 
 const IN_ORDER: &[(usize, usize)] = &[(0, 1000), (1000, 1000), (2000, 9000)];
 const LAST_FIRST: &[(usize, usize)] = &[(2000, 9000), (1000, 1000), (0, 1000)];
 const MIDDLE_LAST: &[(usize, usize)] = &[(0, 1000), (2000, 9000), (1000, 1000)];
-const TINY: &[(usize, usize)] = &[(0, 8), (8, 8), (16, 9000)];
+const TINY: &[(usize, usize)] = &[(0, 8), (8, 8), (16, 984), (1000, 1000), (2000, 9000)];
 const TWICE: &[(usize, usize)] = &[(0, 1000), (0, 1000), (1000, 1000), (2000, 9000)];
 const OVERLAPPING: &[(usize, usize)] = &[(0, 1000), (992, 1008), (2000, 9000)];
 const WITH_A_HOLE: &[(usize, usize)] = &[(0, 1000), (2000, 9000)];

@@ -14,8 +14,13 @@ const BEYOND: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 99);
 /// An error about `quoted`, cut after `length` bytes of it.
 fn error(src: Ipv4Addr, dst: Ipv4Addr, kind: (u8, u8), quoted: &Packet, length: usize) -> Packet {
     let inner = quoted.build()[ETHERNET..].to_vec();
-    let rest = if kind == (3, 4) { [0, 0, 1300u16.to_be_bytes()[0], 1300u16.to_be_bytes()[1]] } else { [0; 4] };
-    Packet::icmp(src, dst, kind.0, kind.1, rest).payload(&inner[..length.min(inner.len())])
+    let rest = if kind == (3, 4) {
+        [0, 0, 1300u16.to_be_bytes()[0], 1300u16.to_be_bytes()[1]]
+    } else {
+        [0; 4]
+    };
+    Packet::icmp(src, dst, kind.0, kind.1, rest)
+        .payload(&inner[..length.min(inner.len())])
         .with(|packet| packet.dont_fragment = false)
 }
 
@@ -62,7 +67,13 @@ pub fn cases() -> Vec<Case> {
         }));
         cases.push(Case::new(format!("icmp error/{name} from the client"), move |port| {
             let quoted = udp_at_client(port);
-            vec![there(port), back(port), a(error(A, B, kind, &quoted, 576)), there(port), back(port)]
+            vec![
+                there(port),
+                back(port),
+                a(error(A, B, kind, &quoted, 576)),
+                there(port),
+                back(port),
+            ]
         }));
     }
     type Make = fn(u16) -> Vec<Step>;

@@ -152,8 +152,7 @@ pub fn cases() -> Vec<Case> {
             c.and(a(stray)).data()
         }),
         case("data outside the window", |c| {
-            let stray =
-                segment(c.of_server(PSH | ACK, b"stray"), c.server + 900_000_000, c.client);
+            let stray = segment(c.of_server(PSH | ACK, b"stray"), c.server + 900_000_000, c.client);
             c.and(b(stray)).data()
         }),
         fresh("the SYN again", |c| {
@@ -210,9 +209,12 @@ pub fn cases() -> Vec<Case> {
             vec![a(Connection::new(port).of_client(flags, b""))]
         }));
     }
-    for (name, flags) in
-        [("no flag", 0), ("SYN and FIN", SYN | FIN), ("SYN and RST", SYN | RST), ("all flags", 0x3f)]
-    {
+    for (name, flags) in [
+        ("no flag", 0),
+        ("SYN and FIN", SYN | FIN),
+        ("SYN and RST", SYN | RST),
+        ("all flags", 0x3f),
+    ] {
         cases.push(Case::new(format!("tcp/inside with {name}"), move |port| {
             let open = Connection::open(port);
             let odd = open.of_client(flags, b"");

@@ -49,10 +49,14 @@ const SHAPES: &[Shape] = &[
     ("ecn ce", |p| p.with(|p| p.tos = 0x03), as_it_is),
     ("id 0 without df", |p| p.with(|p| (p.id, p.dont_fragment) = (0, false)), as_it_is),
     ("id ffff with df", |p| p.with(|p| p.id = 0xffff), as_it_is),
-    ("reserved flag", |p| p, |frame| {
-        frame[ETHERNET + 6] |= 0x80;
-        header_sum(frame);
-    }),
+    (
+        "reserved flag",
+        |p| p,
+        |frame| {
+            frame[ETHERNET + 6] |= 0x80;
+            header_sum(frame);
+        },
+    ),
     ("padding", |p| p.payload(b"").with(|p| p.padding = 18), as_it_is),
     ("odd length", |p| p.payload(b"seven b"), as_it_is),
     ("no payload", |p| p.payload(b""), as_it_is),
@@ -71,50 +75,82 @@ const SHAPES: &[Shape] = &[
     ("option beyond the header", |p| options(p, &[7, 40, 4, 0]), as_it_is),
     ("bad header checksum", |p| p, |frame| frame[ETHERNET + 11] ^= 1),
     ("bad transport checksum", |p| p, |frame| *frame.last_mut().unwrap() ^= 1),
-    ("version 5", |p| p, |frame| {
-        frame[ETHERNET] = 0x55;
-        header_sum(frame);
-    }),
+    (
+        "version 5",
+        |p| p,
+        |frame| {
+            frame[ETHERNET] = 0x55;
+            header_sum(frame);
+        },
+    ),
     ("header length 4", |p| p, |frame| frame[ETHERNET] = 0x44),
-    ("longer than the frame", |p| p, |frame| {
-        let total = frame.len() as u16 - ETHERNET as u16 + 1;
-        frame[ETHERNET + 2..ETHERNET + 4].copy_from_slice(&total.to_be_bytes());
-        header_sum(frame);
-    }),
-    ("shorter than its header", |p| p, |frame| {
-        frame[ETHERNET + 2..ETHERNET + 4].copy_from_slice(&19u16.to_be_bytes());
-        header_sum(frame);
-    }),
-    ("cut in the transport header", |p| p, |frame| {
-        frame.truncate(ETHERNET + 24);
-        frame[ETHERNET + 2..ETHERNET + 4].copy_from_slice(&24u16.to_be_bytes());
-        header_sum(frame);
-    }),
+    (
+        "longer than the frame",
+        |p| p,
+        |frame| {
+            let total = frame.len() as u16 - ETHERNET as u16 + 1;
+            frame[ETHERNET + 2..ETHERNET + 4].copy_from_slice(&total.to_be_bytes());
+            header_sum(frame);
+        },
+    ),
+    (
+        "shorter than its header",
+        |p| p,
+        |frame| {
+            frame[ETHERNET + 2..ETHERNET + 4].copy_from_slice(&19u16.to_be_bytes());
+            header_sum(frame);
+        },
+    ),
+    (
+        "cut in the transport header",
+        |p| p,
+        |frame| {
+            frame.truncate(ETHERNET + 24);
+            frame[ETHERNET + 2..ETHERNET + 4].copy_from_slice(&24u16.to_be_bytes());
+            header_sum(frame);
+        },
+    ),
 ];
 
 /// Shapes of UDP alone; `0` is where the header begins in the frame.
 const UDP_SHAPES: &[Shape] = &[
-    ("no checksum", |p| p.with(|p| if let Transport::Udp { checksum, .. } = &mut p.transport {
-        *checksum = false;
-    }), as_it_is),
+    (
+        "no checksum",
+        |p| {
+            p.with(|p| {
+                if let Transport::Udp { checksum, .. } = &mut p.transport {
+                    *checksum = false;
+                }
+            })
+        },
+        as_it_is,
+    ),
     ("length beyond the packet", |p| p, |frame| frame[ETHERNET + 24..ETHERNET + 26].fill(0x02)),
     ("length 7", |p| p, |frame| frame[ETHERNET + 24..ETHERNET + 26].copy_from_slice(&[0, 7])),
     ("length 0", |p| p, |frame| frame[ETHERNET + 24..ETHERNET + 26].fill(0)),
-    ("length shorter than the packet", |p| p.payload(b"four and more"), |frame| {
-        frame[ETHERNET + 24..ETHERNET + 26].copy_from_slice(&[0, 12]);
-        fill_checksums(&mut frame[ETHERNET..]);
-    }),
+    (
+        "length shorter than the packet",
+        |p| p.payload(b"four and more"),
+        |frame| {
+            frame[ETHERNET + 24..ETHERNET + 26].copy_from_slice(&[0, 12]);
+            fill_checksums(&mut frame[ETHERNET..]);
+        },
+    ),
 ];
 
 /// Shapes of TCP alone.
 const TCP_SHAPES: &[Shape] = &[
-    ("header length 4", |p| p, |frame| frame[ETHERNET + 32] = 0x40),
-    ("header longer than the packet", |p| p.payload(b""), |frame| frame[ETHERNET + 32] = 0xf0),
-    ("urgent", |p| p, |frame| {
-        frame[ETHERNET + 33] |= 0x20;
-        frame[ETHERNET + 39] = 1;
-        fill_checksums(&mut frame[ETHERNET..]);
-    }),
+    ("tcp header of 16 bytes", |p| p, |frame| frame[ETHERNET + 32] = 0x40),
+    ("tcp header longer than the packet", |p| p.payload(b""), |frame| frame[ETHERNET + 32] = 0xf0),
+    (
+        "urgent",
+        |p| p,
+        |frame| {
+            frame[ETHERNET + 33] |= 0x20;
+            frame[ETHERNET + 39] = 1;
+            fill_checksums(&mut frame[ETHERNET..]);
+        },
+    ),
 ];
 
 #[derive(Clone, Copy)]
@@ -170,8 +206,7 @@ fn steps(kind: Kind, place: Place, shape: Shape, port: u16) -> Vec<Step> {
     let (by, packet) = ordinary(kind, place, port);
     let mut frame = addressed(by, edit(packet.clone())).build();
     break_it(&mut frame);
-    let mut steps =
-        if matches!(place, Place::First) { Vec::new() } else { before(kind, port) };
+    let mut steps = if matches!(place, Place::First) { Vec::new() } else { before(kind, port) };
     steps.push(raw(by, frame));
     // Whatever became of it, the flow goes on.
     if !matches!((kind, place), (Kind::Tcp, Place::First)) {
