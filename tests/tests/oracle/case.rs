@@ -57,12 +57,13 @@ impl Step {
         match &self.what {
             What::Frame(bytes) => bytes.clone(),
             What::ToChosenPort(packet) => {
-                let to = |packet: &mut Packet| match (&mut packet.transport, chosen) {
-                    (
-                        Transport::Tcp { dst_port, .. } | Transport::Udp { dst_port, .. },
-                        Some(chosen),
-                    ) => *dst_port = chosen,
-                    _ => {}
+                let to = |packet: &mut Packet| {
+                    if let Transport::Tcp { dst_port, .. } | Transport::Udp { dst_port, .. } =
+                        &mut packet.transport
+                        && let Some(chosen) = chosen
+                    {
+                        *dst_port = chosen;
+                    }
                 };
                 packet.clone().with(to).build()
             }
