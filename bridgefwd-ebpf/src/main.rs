@@ -11,6 +11,7 @@
 mod apply;
 mod asm;
 mod count;
+mod create;
 mod flows;
 mod forward;
 mod fragments;
@@ -21,6 +22,7 @@ mod pairs;
 mod ports;
 mod read;
 mod route;
+mod scratch;
 mod sockets;
 mod sweep;
 mod verdict;

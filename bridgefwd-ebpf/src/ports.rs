@@ -6,7 +6,7 @@ use bridgefwd_common::contract::{Direction, FlowState, IndexEntry};
 use bridgefwd_common::decide::{established, nat, tcp};
 
 use crate::maps::{FLOW_INDEX, FLOWS, SETTINGS};
-use crate::{flows, opening, sockets};
+use crate::{flows, scratch, sockets};
 
 /// Source ports are searched in blocks, so that the verifier checks one block once.
 const PORTS_PER_BLOCK: u32 = 256;
@@ -19,7 +19,7 @@ const EXHAUSTED_NS: u64 = 10_000_000;
 /// Finds a source port whose reply tuple nobody has, and takes it.
 #[inline(always)]
 pub fn claim_tuple(skb: *mut __sk_buff, slot: u32) -> bool {
-    let (Some(opening), Some(flow)) = (opening::current(), FLOWS.get_ptr(slot)) else {
+    let (Some(opening), Some(flow)) = (scratch::current(), FLOWS.get_ptr(slot)) else {
         return false;
     };
     // SAFETY: the slot is in our hands alone.
@@ -75,7 +75,7 @@ pub extern "C" fn search_ports(skb: *mut __sk_buff, slot: u32, first: u32) -> u6
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn try_port(skb: *mut __sk_buff, slot: u32, attempt: u32) -> u64 {
-    let (Some(opening), Some(settings)) = (opening::current(), SETTINGS.get(0)) else {
+    let (Some(opening), Some(settings)) = (scratch::current(), SETTINGS.get(0)) else {
         return NOTHING;
     };
     let Some(port) = opening.ports.candidate(attempt) else { return NOTHING };
