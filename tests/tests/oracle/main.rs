@@ -10,4 +10,5 @@ mod compare;
 mod differences;
 mod normal;
 mod seeded;
+mod sockets;
 mod world;

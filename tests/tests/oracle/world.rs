@@ -90,6 +90,12 @@ impl Side {
         Self { bridgefwd, router, taps }
     }
 
+    /// The router and its hosts, for real sockets: before [`Side::silence_hosts`].
+    #[must_use]
+    pub fn router(&self) -> &Router {
+        &self.router
+    }
+
     /// From here on hosts send only what the test sends.
     pub fn silence_hosts(&self) {
         for host in &self.router.hosts {
