@@ -10,4 +10,6 @@ mod lifecycle;
 mod policy;
 mod ports;
 mod rig;
+mod settings;
 mod untouched;
+mod uplink;
