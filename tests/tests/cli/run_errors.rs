@@ -70,7 +70,7 @@ fn an_interface_that_is_no_bridge() {
 fn an_uplink_that_cannot_be_one() {
     needs_root!();
     let router = Router::new(Options::default(), &["br-a"]);
-    router.ns.ip("link add bare type dummy\n");
+    router.ns.ip("link add bare type veth peer name bare-far\n");
     let port = router.hosts[0].port.as_str();
     for (name, status, says) in [
         ("br-b", USAGE, "--bridge br-b"),
