@@ -12,7 +12,7 @@ use crate::maps::{INTERFACES, SETTINGS};
 use crate::read::{self, Packet};
 use crate::route::{self, Query};
 use crate::verdict::{Outcome, Way};
-use crate::{apply, count, fragments, opening, pairs};
+use crate::{apply, count, create, fragments, opening, pairs, scratch};
 
 /// From arrival to verdict, for packets of flows that are known and for what is not ours; the rest
 /// goes on.
@@ -35,10 +35,10 @@ fn judge(ctx: &mut TcContext) -> Result<Option<(Reason, i32)>, Reason> {
     let interface = unsafe { INTERFACES.get(ifindex) }.ok_or(Reason::NotManaged)?;
     let end = interface.end;
     // What is read goes to this CPU's scratch memory, where the programs of the cold path find it.
-    let scratch = opening::current().ok_or(Reason::NotManaged)?;
+    let scratch = scratch::current().ok_or(Reason::NotManaged)?;
     scratch.from = end;
     scratch.packet = read::packet(ctx, interface.router_mac)?;
-    let packet = &opening::current().ok_or(Reason::NotManaged)?.packet;
+    let packet = &scratch::current().ok_or(Reason::NotManaged)?.packet;
     let settings = SETTINGS.get(0).ok_or(Reason::NotManaged)?;
     let segment = match packet.flaw {
         None => packet.segment()?,
@@ -53,11 +53,11 @@ fn judge(ctx: &mut TcContext) -> Result<Option<(Reason, i32)>, Reason> {
     send(ctx, packet, segment, &step).map(Some)
 }
 
-/// The packet in `OPENING` opens a flow, if it may.
+/// The packet in `SCRATCH` opens a flow, if it may.
 #[inline(always)]
 pub fn open(ctx: &mut TcContext) -> Outcome {
     let step = open_flow(ctx)?;
-    let packet = &opening::current().ok_or(Reason::NotManaged)?.packet;
+    let packet = &scratch::current().ok_or(Reason::NotManaged)?.packet;
     send(ctx, packet, packet.segment()?, &step)
 }
 
@@ -152,7 +152,7 @@ fn known_plan(
 #[inline(always)]
 fn open_flow(ctx: &TcContext) -> Result<Step, Reason> {
     let opening = opening::prepare(ctx)?;
-    match flows::create() {
+    match create::create(ctx) {
         Ok(leaving) => {
             count::pair_flow_created(opening.pair);
             let plan = Plan {

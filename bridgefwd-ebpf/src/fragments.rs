@@ -6,7 +6,7 @@ use bridgefwd_common::packet::headers::{Ipv4, Segment, Transport};
 
 use crate::flows::now_ns;
 use crate::maps::FRAGMENTS;
-use crate::opening;
+use crate::scratch;
 
 #[inline(always)]
 fn key(ip: &Ipv4, end: u32) -> FragmentKey {
@@ -16,15 +16,15 @@ fn key(ip: &Ipv4, end: u32) -> FragmentKey {
 /// What a later piece goes by: the tuple of its first piece, if that has been forwarded.
 #[inline(always)]
 pub fn follow() -> Option<&'static Segment> {
-    if follow_fragment() == 0 { None } else { opening::current().map(|opening| &opening.followed) }
+    if follow_fragment() == 0 { None } else { scratch::current().map(|opening| &opening.followed) }
 }
 
-/// The same for the packet in `OPENING`; 1 if its first piece is known. Global to the verifier: out
+/// The same for the packet in `SCRATCH`; 1 if its first piece is known. Global to the verifier: out
 /// of the hot path's way.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn follow_fragment() -> u32 {
-    let Some(opening) = opening::current() else { return 0 };
+    let Some(opening) = scratch::current() else { return 0 };
     let key = key(&opening.packet.ip, opening.from);
     // SAFETY: copied out at once.
     let Some(owner) = (unsafe { FRAGMENTS.get(key) }).copied() else { return 0 };
@@ -39,17 +39,17 @@ pub extern "C" fn follow_fragment() -> u32 {
 /// Notes that the first piece of a packet was forwarded by this tuple.
 #[inline(always)]
 pub fn note_first(tuple: &Tuple) {
-    if let Some(opening) = opening::current() {
+    if let Some(opening) = scratch::current() {
         opening.original = *tuple;
         note_first_fragment();
     }
 }
 
-/// The same for the packet in `OPENING`. Global to the verifier: out of the hot path's way.
+/// The same for the packet in `SCRATCH`. Global to the verifier: out of the hot path's way.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn note_first_fragment() -> u32 {
-    let Some(opening) = opening::current() else { return 0 };
+    let Some(opening) = scratch::current() else { return 0 };
     let owner = FragmentOwner { tuple: opening.original, seen_ns: now_ns() };
     u32::from(FRAGMENTS.insert(key(&opening.packet.ip, opening.from), owner, 0).is_ok())
 }

@@ -13,9 +13,9 @@ use network_types::icmp::Icmpv4Hdr;
 use network_types::ip::Ipv4Hdr;
 
 use crate::maps::SETTINGS;
-use crate::opening::{self, Opening};
 use crate::read::{IP, L4, Packet};
 use crate::route::{self, Query};
+use crate::scratch::{self, Scratch};
 use crate::verdict::Way;
 use crate::{apply, asm, count, flows, pairs};
 
@@ -31,7 +31,7 @@ const NOT_OURS: u32 = 0;
 const REFUSED: u32 = 1;
 const TRANSLATED: u32 = 2;
 
-/// Forwards the ICMP error in `OPENING`. One that quotes no packet of a flow goes on to be judged
+/// Forwards the ICMP error in `SCRATCH`. One that quotes no packet of a flow goes on to be judged
 /// like any other packet.
 #[inline(always)]
 pub fn forward_error(ctx: &TcContext) -> Way {
@@ -39,7 +39,7 @@ pub fn forward_error(ctx: &TcContext) -> Way {
     if outcome == TRANSLATED {
         outcome = rewrite_error(ctx.skb.skb);
     }
-    let Some(opening) = opening::current() else { return Way::Ends(Err(Reason::IcmpError)) };
+    let Some(opening) = scratch::current() else { return Way::Ends(Err(Reason::IcmpError)) };
     match outcome {
         TRANSLATED => Way::Ends(
             apply::redirect(opening.to, opening.next_hop)
@@ -54,7 +54,7 @@ pub fn forward_error(ctx: &TcContext) -> Way {
 }
 
 #[inline(always)]
-fn outcome(opening: &mut Opening, result: Result<Option<()>, Reason>) -> u32 {
+fn outcome(opening: &mut Scratch, result: Result<Option<()>, Reason>) -> u32 {
     match result {
         Ok(Some(())) => TRANSLATED,
         Ok(None) => NOT_OURS,
@@ -65,12 +65,12 @@ fn outcome(opening: &mut Opening, result: Result<Option<()>, Reason>) -> u32 {
     }
 }
 
-/// Finds the flow that the ICMP error in `OPENING` belongs to, and how it leaves. Global to the
+/// Finds the flow that the ICMP error in `SCRATCH` belongs to, and how it leaves. Global to the
 /// verifier, as is the next step.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn examine_error(skb: *mut __sk_buff) -> u32 {
-    let Some(opening) = opening::current() else { return NOT_OURS };
+    let Some(opening) = scratch::current() else { return NOT_OURS };
     let result = examine(&TcContext::new(skb), opening);
     outcome(opening, result)
 }
@@ -79,13 +79,13 @@ pub extern "C" fn examine_error(skb: *mut __sk_buff) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn rewrite_error(skb: *mut __sk_buff) -> u32 {
-    let Some(opening) = opening::current() else { return NOT_OURS };
+    let Some(opening) = scratch::current() else { return NOT_OURS };
     let result = rewrite(&TcContext::new(skb), opening).map(Some);
     outcome(opening, result)
 }
 
 #[inline(always)]
-fn examine(ctx: &TcContext, opening: &mut Opening) -> Result<Option<()>, Reason> {
+fn examine(ctx: &TcContext, opening: &mut Scratch) -> Result<Option<()>, Reason> {
     if read_quote(ctx.skb.skb) == 0 {
         return Ok(None);
     }
@@ -113,12 +113,12 @@ fn examine(ctx: &TcContext, opening: &mut Opening) -> Result<Option<()>, Reason>
     }
 }
 
-/// Reads what the error in `OPENING` quotes; 1 if there is something to find a flow by. Global to
+/// Reads what the error in `SCRATCH` quotes; 1 if there is something to find a flow by. Global to
 /// the verifier.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn read_quote(skb: *mut __sk_buff) -> u32 {
-    let Some(opening) = opening::current() else { return 0 };
+    let Some(opening) = scratch::current() else { return 0 };
     let ctx = TcContext::new(skb);
     let ip = &opening.packet.ip;
     let minimum = (Icmpv4Hdr::LEN + Ipv4Hdr::LEN + QUOTED_LEN) as u32;
@@ -142,7 +142,7 @@ pub extern "C" fn read_quote(skb: *mut __sk_buff) -> u32 {
 }
 
 #[inline(always)]
-fn rewrite(ctx: &TcContext, opening: &Opening) -> Result<(), Reason> {
+fn rewrite(ctx: &TcContext, opening: &Scratch) -> Result<(), Reason> {
     let (quote, shown) = (&opening.quoted, &opening.shown);
     let payload_len = opening.packet.ip.payload_len;
     let header_len = usize::from(quote.header_len & 0x3c);
@@ -170,7 +170,7 @@ fn rewrite(ctx: &TcContext, opening: &Opening) -> Result<(), Reason> {
 /// source. One of the opening side is sent from the address that its flow has, whoever it comes
 /// from: beyond us nobody knows another (RFC 5508, REQ-5).
 #[inline(always)]
-fn decide_outer(opening: &mut Opening, flow: &Flow, direction: Direction) -> Result<(), Reason> {
+fn decide_outer(opening: &mut Scratch, flow: &Flow, direction: Direction) -> Result<(), Reason> {
     let settings = SETTINGS.get(0).ok_or(Reason::IcmpError)?;
     if established::is_over(flow.state, flow.last_seen_ns, flows::now_ns(), settings) {
         return Err(Reason::IcmpError);

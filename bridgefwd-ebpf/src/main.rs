@@ -11,6 +11,7 @@
 mod apply;
 mod asm;
 mod count;
+mod create;
 mod flows;
 mod forward;
 mod fragments;
@@ -18,8 +19,11 @@ mod icmp;
 mod maps;
 mod opening;
 mod pairs;
+mod ports;
 mod read;
 mod route;
+mod scratch;
+mod sockets;
 mod sweep;
 mod verdict;
 

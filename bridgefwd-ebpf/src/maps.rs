@@ -9,8 +9,6 @@ use bridgefwd_common::contract::{
     SlotOwner, Tuple,
 };
 
-use crate::opening::Opening;
-
 /// The daemon maps these arrays into its memory.
 const MMAPABLE: u32 = aya_ebpf::bindings::BPF_F_MMAPABLE;
 /// Releases under way at one time: at most one a CPU.
@@ -44,6 +42,3 @@ pub static COLD_PATHS: ProgramArray = ProgramArray::with_max_entries(COLD_PROGRA
 #[map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentOwner> =
     LruHashMap::with_max_entries(MAX_FRAGMENTS, 0);
-/// The flow that this CPU is making; of no use to the daemon.
-#[map]
-pub static OPENING: PerCpuArray<Opening> = PerCpuArray::with_max_entries(1, 0);

@@ -2,5 +2,4 @@
 //! prints what it answers.
 
 pub mod client;
-pub mod server;
 pub mod types;

@@ -7,6 +7,7 @@
 mod reconcile;
 pub mod state;
 
+mod server;
 mod socket;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -24,7 +25,6 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tracing_subscriber::EnvFilter;
 
-use crate::api::server;
 use crate::api::types::{Pair, PairChange, Status};
 pub use crate::datapath::AttachChoice;
 use crate::datapath::offline::Reader;

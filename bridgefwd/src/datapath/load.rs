@@ -16,7 +16,8 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
-use super::pins::{self, Found};
+use super::layout::Found;
+use super::pins;
 use super::wire::{self, Wire, WireArray, chain};
 use crate::failure::{Failure, Result};
 use crate::host::{bpffs, sysctl};

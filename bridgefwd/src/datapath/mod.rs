@@ -5,6 +5,7 @@ pub mod attach;
 mod counters;
 mod flows;
 mod interfaces;
+mod layout;
 mod load;
 mod memory;
 mod object;
@@ -31,8 +32,8 @@ pub use pairs::{Change, Pairs};
 
 use self::attach::Attacher;
 use self::interfaces::Interfaces;
+use self::layout::Found;
 use self::memory::Memory;
-use self::pins::Found;
 use crate::failure::{Failure, Result};
 use crate::host::bpffs::{self, WriterLock};
 use crate::host::netlink::Changes;
@@ -53,9 +54,9 @@ impl Plan {
     /// Says what is in the way and what to do.
     pub fn make(pin_dir: &Path, wanted: Wanted) -> Result<Self> {
         check_permission()?;
-        let found = pins::inspect(pin_dir)?;
+        let found = layout::inspect(pin_dir)?;
         if found != Found::Nothing {
-            pins::check_reasons(pin_dir)?;
+            layout::check_reasons(pin_dir)?;
         }
         load::check_wanted(pin_dir, found, wanted)?;
         Ok(Self { pin_dir: pin_dir.into(), found, wanted })
@@ -98,7 +99,7 @@ impl Datapath {
             )));
         };
         // Now that nobody else changes it: is it still what it was?
-        let started = match pins::inspect(pin_dir) {
+        let started = match layout::inspect(pin_dir) {
             Ok(found) if found == plan.found => Self::load(plan, attach, lock),
             Ok(_) => Err(Failure::failed(format!(
                 "the pin folder {} changed just now: try again",

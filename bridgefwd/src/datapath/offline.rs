@@ -10,8 +10,8 @@ use bridgefwd_common::contract::{
     Role, Settings, Unlisted,
 };
 
+use super::layout::{self, Found};
 use super::memory::Memory;
-use super::pins::Found;
 use super::wire::{self, Wire, WireArray, WireHashMap, WirePerCpuArray};
 use super::{attach, counters, flows, interfaces, load, pairs, pins};
 use crate::api::types::{
@@ -42,7 +42,7 @@ impl Reader {
     ///
     /// Where the pins are another version's or not complete, or may not be read.
     pub fn open(pin_dir: &Path) -> Result<Option<Self>> {
-        if pins::inspect(pin_dir)? == Found::Nothing {
+        if layout::inspect(pin_dir)? == Found::Nothing {
             return Ok(None);
         }
         Ok(Some(Self {

@@ -11,5 +11,6 @@ mod policy;
 mod ports;
 mod rig;
 mod settings;
+mod translation;
 mod untouched;
 mod uplink;

@@ -1,5 +1,5 @@
 //! The API's server side: each request to the daemon's state or the reader, each answer a document
-//! of [`types`](super::types), also where something is wrong.
+//! of [`types`](crate::api::types), also where something is wrong.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 
-use super::types::{FlowFilter, PairChange, Problem, ProblemKind};
-use crate::daemon::Shared;
+use super::Shared;
+use crate::api::types::{FlowFilter, PairChange, Problem, ProblemKind};
 use crate::failure::{Failure, Result};
 
 type Daemon = State<Arc<Shared>>;

@@ -1,0 +1,91 @@
+//! Makes flows.
+
+use aya_ebpf::bindings::{__sk_buff, BPF_NOEXIST};
+use aya_ebpf::programs::TcContext;
+use bridgefwd_common::Reason;
+use bridgefwd_common::contract::{Direction, FlowSide, FlowState, IndexEntry, Tuple};
+
+use crate::flows::now_ns;
+use crate::maps::{FLOW_INDEX, FLOWS, FREE_SLOTS};
+use crate::{ports, scratch, sweep};
+
+/// Makes the flow that this CPU's [`scratch::Scratch`] describes; the tuple that its packets leave with.
+///
+/// # Errors
+/// [`Reason::TableFull`], [`Reason::NoPortLeft`]; [`Reason::FlowContended`] where another CPU was
+/// first with the same flow.
+#[inline(always)]
+pub fn create(ctx: &TcContext) -> Result<Tuple, Reason> {
+    match make_flow(ctx.skb.skb) {
+        MADE => scratch::current().map(|opening| opening.translated).ok_or(Reason::FlowContended),
+        TABLE_FULL => Err(Reason::TableFull),
+        NO_PORT_LEFT => Err(Reason::NoPortLeft),
+        _ => Err(Reason::FlowContended),
+    }
+}
+
+const MADE: u32 = 0;
+const TABLE_FULL: u32 = 1;
+const NO_PORT_LEFT: u32 = 2;
+const CONTENDED: u32 = 3;
+
+/// Makes the flow in `SCRATCH`. Global to the verifier, and out of the hot path's way.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn make_flow(skb: *mut __sk_buff) -> u32 {
+    let Some(slot) = allocate() else { return TABLE_FULL };
+    let outcome = match ports::claim_tuple(skb, slot) {
+        true => publish(slot),
+        false => NO_PORT_LEFT,
+    };
+    if outcome != MADE {
+        // Never published: it goes back as it came.
+        let _ = FREE_SLOTS.push(slot, 0);
+    }
+    outcome
+}
+
+/// Fills the slot and lets the original direction find it.
+#[inline(always)]
+fn publish(slot: u32) -> u32 {
+    let (Some(opening), Some(flow)) = (scratch::current(), FLOWS.get_ptr_mut(slot)) else {
+        return CONTENDED;
+    };
+    let now = now_ns();
+    // SAFETY: the slot is in our hands alone until the index entry below publishes it. An entry of
+    // the reply direction exists already, but no packet can have been answered yet.
+    let flow = unsafe { &mut *flow };
+    flow.pair = opening.pair;
+    flow.pair_generation = opening.pair_generation;
+    flow.state = opening.state as u8;
+    flow.nat = opening.nat;
+    flow.original = opening.original;
+    flow.translated = opening.translated;
+    flow.from = opening.from;
+    flow.to = opening.to;
+    flow.created_ns = now;
+    flow.last_seen_ns = now;
+    flow.sides = [FlowSide { packets: 1, bytes: opening.bytes }, FlowSide::default()];
+    // Last: until then the index entry of the reply direction finds another generation here.
+    // SAFETY: a plain word of the slot.
+    unsafe { (&raw mut flow.generation).write_volatile(opening.generation) };
+    let entry = IndexEntry::new(slot, Direction::Original, opening.generation);
+    if FLOW_INDEX.insert(opening.original, entry, u64::from(BPF_NOEXIST)).is_err() {
+        // Still ours: it was not published.
+        flow.state = FlowState::Free as u8;
+        let _ = FLOW_INDEX.remove(opening.translated.reversed());
+        return CONTENDED;
+    }
+    MADE
+}
+
+#[inline(always)]
+fn allocate() -> Option<u32> {
+    match FREE_SLOTS.pop() {
+        Ok(Some(slot)) => Some(slot),
+        _ => {
+            sweep::under_pressure();
+            FREE_SLOTS.pop().ok().flatten()
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The source port of a new flow: found, and taken.
+
+use aya_ebpf::bindings::{__sk_buff, BPF_NOEXIST};
+use aya_ebpf::programs::TcContext;
+use bridgefwd_common::contract::{Direction, FlowState, IndexEntry};
+use bridgefwd_common::decide::{established, nat, tcp};
+
+use crate::maps::{FLOW_INDEX, FLOWS, SETTINGS};
+use crate::{flows, scratch, sockets};
+
+/// Source ports are searched in blocks, so that the verifier checks one block once.
+const PORTS_PER_BLOCK: u32 = 256;
+/// Enough blocks for all of the 65,537 attempts that there can be.
+const PORT_BLOCKS: u32 = 257;
+/// How long a server without a free port is not searched again. A full search takes about a
+/// millisecond, and whoever has used up all ports must not have one for each of its packets.
+const EXHAUSTED_NS: u64 = 10_000_000;
+
+/// Finds a source port whose reply tuple nobody has, and takes it.
+#[inline(always)]
+pub fn claim_tuple(skb: *mut __sk_buff, slot: u32) -> bool {
+    let (Some(opening), Some(flow)) = (scratch::current(), FLOWS.get_ptr(slot)) else {
+        return false;
+    };
+    // SAFETY: the slot is in our hands alone.
+    let generation = unsafe { (*flow).generation }.wrapping_add(1);
+    // 0 stands for "no flow".
+    opening.generation = if generation == 0 { 1 } else { generation };
+    let class = opening.ports.class();
+    let server = nat::translated(opening.original, opening.source, class);
+    let now = flows::now_ns();
+    if now < opening.exhausted_until_ns && opening.exhausted == server {
+        return false;
+    }
+    let attempts = opening.ports.attempts();
+    for block in 0..PORT_BLOCKS {
+        let first = block * PORTS_PER_BLOCK;
+        if first >= attempts {
+            break;
+        }
+        let mut found = search_ports(skb, slot, first);
+        if found != TAKEN && found != NOTHING {
+            flows::release((found >> 32) as u32, found as u32);
+            found = search_ports(skb, slot, first);
+        }
+        if found == TAKEN {
+            return true;
+        }
+    }
+    opening.exhausted = server;
+    opening.exhausted_until_ns = now + EXHAUSTED_NS;
+    false
+}
+
+/// Answer of [`search_ports`] and [`try_port`]: the tuple is ours now.
+const TAKEN: u64 = u64::MAX;
+/// Neither taken nor to be had. Anything else is the slot (upper half) and the generation of a flow
+/// that is over and has the port; no flow's generation is 0.
+const NOTHING: u64 = 0;
+
+/// Tries a block of source ports for the flow being made, from the `first` attempt on.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn search_ports(skb: *mut __sk_buff, slot: u32, first: u32) -> u64 {
+    for attempt in 0..PORTS_PER_BLOCK {
+        let found = try_port(skb, slot, first.wrapping_add(attempt));
+        if found != NOTHING {
+            return found;
+        }
+    }
+    NOTHING
+}
+
+/// Tries the `attempt`th source port for the flow being made.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn try_port(skb: *mut __sk_buff, slot: u32, attempt: u32) -> u64 {
+    let (Some(opening), Some(settings)) = (scratch::current(), SETTINGS.get(0)) else {
+        return NOTHING;
+    };
+    let Some(port) = opening.ports.candidate(attempt) else { return NOTHING };
+    let translated = nat::translated(opening.original, opening.source, port);
+    let reply = translated.reversed();
+    // Looked for before it is claimed: a look-up takes no lock.
+    let Some(blocking) = flows::find(&reply) else {
+        if sockets::host_has(&TcContext::new(skb), &reply) {
+            return NOTHING;
+        }
+        let entry = IndexEntry::new(slot, Direction::Reply, opening.generation);
+        if FLOW_INDEX.insert(reply, entry, u64::from(BPF_NOEXIST)).is_err() {
+            return NOTHING;
+        }
+        opening.translated = translated;
+        return TAKEN;
+    };
+    // SAFETY: array elements never move or go.
+    let flow = unsafe { &*blocking.flow };
+    let recyclable = tcp::is_recyclable(FlowState::from_byte(flow.state));
+    if recyclable || established::is_over(flow.state, flow.last_seen_ns, flows::now_ns(), settings)
+    {
+        u64::from(blocking.slot) << 32 | u64::from(flow.generation)
+    } else {
+        NOTHING
+    }
+}

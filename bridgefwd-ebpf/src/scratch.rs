@@ -1,0 +1,77 @@
+//! What is found out about a packet waits here for the next step: one element a CPU.
+//!
+//! So the steps can be programs, or functions, of their own, which the verifier checks once each and
+//! whose stacks do not add up to more than it allows; such functions take the context and numbers
+//! only. And what is held here is not spilled to a stack that has no room for it.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::PerCpuArray;
+use bridgefwd_common::Reason;
+use bridgefwd_common::contract::{FlowState, Tuple};
+use bridgefwd_common::decide::nat::PortChoice;
+use bridgefwd_common::packet::headers::Segment;
+use bridgefwd_common::packet::quoted::Quoted;
+
+use crate::read::Packet;
+
+/// Of no use to the daemon, so not among the maps of the contract.
+#[map]
+static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// What one packet's way through the program leaves for its next step.
+#[repr(C)]
+pub struct Scratch {
+    /// The packet that is being judged.
+    pub packet: Packet,
+    /// Its addresses and ports as it arrived.
+    pub original: Tuple,
+    /// The source address it leaves with, wire order.
+    pub source: [u8; 4],
+    /// The NAT mode of its pair, as it stands in the map.
+    pub nat: u8,
+    /// The source ports it may leave with.
+    pub ports: PortChoice,
+    /// The state it begins in.
+    pub state: FlowState,
+    /// The TTL that the opening packet leaves with.
+    pub ttl: u8,
+    /// Why no flow can be opened, where none can.
+    pub refused: Reason,
+    /// Index of its pair.
+    pub pair: u32,
+    /// Generation of its pair.
+    pub pair_generation: u32,
+    /// ifindex of the end that the packet came in by.
+    pub from: u32,
+    /// ifindex of the end it goes to.
+    pub to: u32,
+    /// The neighbour that it goes to, wire order.
+    pub next_hop: [u8; 4],
+    /// Bytes of the opening packet.
+    pub bytes: u64,
+    /// Filled in by `flows::create`: the tuple that its packets leave with.
+    pub translated: Tuple,
+    /// Filled in by `flows::create`: the slot's generation that will be the flow's.
+    pub generation: u32,
+    /// What a later fragment goes by.
+    pub followed: Segment,
+    /// What an ICMP error quotes, and the addresses that the error leaves with.
+    pub quoted: Quoted,
+    /// See `quoted`.
+    pub outer: Tuple,
+    /// What it shall show instead.
+    pub shown: Tuple,
+    /// Kept from one opening to the next: a server for which this CPU found no port free, with the
+    /// class of ports as source port.
+    pub exhausted: Tuple,
+    /// Until when it is not searched again: `CLOCK_MONOTONIC`, ns.
+    pub exhausted_until_ns: u64,
+}
+
+/// This CPU's scratch memory.
+#[inline(always)]
+pub fn current() -> Option<&'static mut Scratch> {
+    // SAFETY: this CPU's element of a preallocated array; nobody else has it while we run, and
+    // each function holds one reference at a time.
+    SCRATCH.get_ptr_mut(0).map(|scratch| unsafe { &mut *scratch })
+}

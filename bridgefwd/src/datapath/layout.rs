@@ -1,0 +1,164 @@
+//! Whether what is pinned is ours, complete, and of this version's layout.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use aya::maps::{MapInfo, MapType};
+use bridgefwd_common::Reason;
+use bridgefwd_common::contract::{
+    ABI_VERSION, Counter, Flow, FragmentKey, FragmentOwner, IndexEntry, Interface, MAP_FLOW_INDEX,
+    MAP_FLOWS, MAP_FRAGMENTS, MAP_FREE_SLOTS, MAP_INTERFACES, MAP_PAIR_COUNTERS, MAP_PAIR_INDEX,
+    MAP_PAIRS, MAP_REASONS, MAP_RELEASING, MAP_SETTINGS, MAP_SWEEP_CURSOR, PINNED_MAPS,
+    PairCounters, PairKey, PairRule, Settings, SlotOwner, Tuple,
+};
+
+use super::pins;
+use super::wire::{self, Wire, WireArray};
+use crate::failure::{Failure, Result};
+
+/// What a pin folder holds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Found {
+    /// Nothing.
+    Nothing,
+    /// All our maps, in this layout.
+    Ours(Settings),
+}
+
+/// Looks what is there, and changes nothing.
+///
+/// # Errors
+///
+/// Where something is pinned that is not ours, not complete, or of another layout: with what it is
+/// and how to get rid of it.
+pub fn inspect(pin_dir: &Path) -> Result<Found> {
+    let entries = match fs::read_dir(pin_dir) {
+        Ok(entries) => entries.filter_map(|entry| entry.ok().map(|entry| entry.file_name())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) => {
+            return Err(Failure::failed(format!(
+                "cannot read the pin folder {}: {error}",
+                pin_dir.display()
+            )));
+        }
+    };
+    let mut empty = true;
+    for name in entries {
+        empty = false;
+        if !["maps", "links", "programs"].iter().any(|ours| name == *ours) {
+            return Err(Failure::failed(format!(
+                "the pin folder {} holds {}, which is not bridgefwd's: choose another --pin-dir",
+                pin_dir.display(),
+                name.display()
+            )));
+        }
+    }
+    if empty {
+        return Ok(Found::Nothing);
+    }
+    check_layout(pin_dir)
+}
+
+/// Fails as [`inspect`] does where `pin_dir` does not hold the state of this version.
+fn check_layout(pin_dir: &Path) -> Result<Found> {
+    // The version first: another version's maps may well differ in other ways, too.
+    let abi = match MapInfo::from_pin(pins::map(pin_dir, MAP_SETTINGS)) {
+        Ok(info) if info.value_size() as usize == size_of::<Settings>() => {
+            let array: WireArray<Settings> = wire::open(pin_dir, MAP_SETTINGS)?;
+            let Wire(settings) =
+                array.get(&0, 0).map_err(|error| wire::failed(MAP_SETTINGS, "read", &error))?;
+            settings
+        }
+        Ok(info) => {
+            return Err(stale(
+                pin_dir,
+                &format!(
+                    "state of another version (its settings have {} bytes; those of layout \
+                     version {ABI_VERSION} have {})",
+                    info.value_size(),
+                    size_of::<Settings>()
+                ),
+            ));
+        }
+        Err(_) => return Err(stale(pin_dir, "state that is not complete (no settings)")),
+    };
+    match abi.abi {
+        ABI_VERSION => {}
+        0 => return Err(stale(pin_dir, "state whose making was interrupted")),
+        other => {
+            return Err(stale(
+                pin_dir,
+                &format!(
+                    "state of layout version {other}, and this is bridgefwd {} with layout \
+                     version {ABI_VERSION}",
+                    env!("CARGO_PKG_VERSION")
+                ),
+            ));
+        }
+    }
+    for name in PINNED_MAPS {
+        let Ok(info) = MapInfo::from_pin(pins::map(pin_dir, name)) else {
+            return Err(stale(pin_dir, &format!("state that is not complete (no map {name})")));
+        };
+        let found = (info.map_type().ok(), info.key_size() as usize, info.value_size() as usize);
+        let (map_type, key, value) = expected(name);
+        if found != (Some(map_type), key, value) {
+            return Err(stale(
+                pin_dir,
+                &format!(
+                    "a map {name} that is not of layout version {ABI_VERSION} (type {:?}, key {} \
+                     bytes, value {} bytes; expected {map_type:?}, {key}, {value})",
+                    found.0, found.1, found.2
+                ),
+            ));
+        }
+    }
+    Ok(Found::Ours(abi))
+}
+
+/// Type of a pinned map, and the sizes of its key and value in bytes.
+fn expected(name: &str) -> (MapType, usize, usize) {
+    const INDEX: usize = size_of::<u32>();
+    match name {
+        MAP_INTERFACES => (MapType::Hash, INDEX, size_of::<Interface>()),
+        MAP_PAIR_INDEX => (MapType::Hash, size_of::<PairKey>(), INDEX),
+        MAP_PAIRS => (MapType::Array, INDEX, size_of::<PairRule>()),
+        MAP_PAIR_COUNTERS => (MapType::PerCpuArray, INDEX, size_of::<PairCounters>()),
+        MAP_FLOW_INDEX => (MapType::Hash, size_of::<Tuple>(), size_of::<IndexEntry>()),
+        MAP_FLOWS => (MapType::Array, INDEX, size_of::<Flow>()),
+        MAP_FREE_SLOTS => (MapType::Queue, 0, INDEX),
+        MAP_RELEASING => (MapType::Hash, INDEX, size_of::<SlotOwner>()),
+        MAP_REASONS => (MapType::PerCpuArray, INDEX, size_of::<Counter>()),
+        MAP_FRAGMENTS => (MapType::LruHash, size_of::<FragmentKey>(), size_of::<FragmentOwner>()),
+        MAP_SWEEP_CURSOR => (MapType::PerCpuArray, INDEX, INDEX),
+        _ => (MapType::Array, INDEX, size_of::<Settings>()),
+    }
+}
+
+/// Reasons are only ever appended: pinned counters that are too few are another version's.
+///
+/// # Errors
+///
+/// As [`inspect`].
+pub fn check_reasons(pin_dir: &Path) -> Result<()> {
+    match MapInfo::from_pin(pins::map(pin_dir, MAP_REASONS)) {
+        Ok(info) if info.max_entries() < Reason::COUNTERS => Err(stale(
+            pin_dir,
+            &format!(
+                "counters of {} reasons, and this version has {}",
+                info.max_entries(),
+                Reason::COUNTERS
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn stale(pin_dir: &Path, what: &str) -> Failure {
+    Failure::failed(format!(
+        "the pin folder {} holds {what}. It was left alone; `bridgefwd down` (with the same \
+         --pin-dir, --netns) removes it, and its flows with it",
+        pin_dir.display()
+    ))
+}
