@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::commands::lab::LabCommand;
 use crate::daemon::AttachChoice;
 use crate::instance::Instance;
+use crate::policy::timers::TimerChanges;
 
 /// A fast path between Linux bridges, for the pairs that you allow.
 #[derive(Debug, Parser)]
@@ -101,13 +102,14 @@ more.
 Examples:
   bridgefwd run --bridge shop_front --bridge shop_db
   bridgefwd run --bridge shop_front shop_db backoffice --unlisted deny
+  bridgefwd run --bridge shop_front --uplink eth0 --timer established=4h
   bridgefwd --netns lab run --config /etc/bridgefwd.toml")]
 pub struct RunOptions {
     /// Bridge to manage; several after one --bridge, or one after each
     #[arg(long = "bridge", value_name = "NAME", num_args = 1..)]
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub bridges: Vec<String>,
-    /// Ordinary interface to manage; several as with --bridge
+    /// Ordinary interface to manage, as an end of pairs; several as with --bridge
     #[arg(long = "uplink", value_name = "NAME", num_args = 1..)]
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub uplinks: Vec<String>,
@@ -121,6 +123,10 @@ pub struct RunOptions {
     #[arg(long, value_name = "auto|tcx|clsact", default_value = "auto")]
     #[arg(hide_possible_values = true)]
     pub attach: AttachOption,
+    /// Seconds without a packet after which a flow is over, or as 2h4m; NAME is opening,
+    /// established, closing, udp_one_way, udp_two_way or icmp; may be repeated
+    #[arg(long = "timer", value_name = "NAME=SECONDS", value_parser = timer)]
+    pub timers: Vec<String>,
     /// How many flows there can be at one time [default: 65536]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_flows: Option<u32>,
@@ -332,6 +338,12 @@ fn nat(text: &str) -> Result<String, String> {
             .map(|address| address.to_string())
             .map_err(|_| "neither masquerade, none, nor an IPv4 address".into()),
     }
+}
+
+/// A timer as it was given, once it is known to be one.
+fn timer(text: &str) -> Result<String, String> {
+    let checked = TimerChanges::default().add(text);
+    checked.map(|()| text.into()).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

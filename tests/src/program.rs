@@ -342,6 +342,15 @@ pub fn port_of(host: &Host, bridge: &Interface) -> Interface {
     }
 }
 
+/// Reads the settings of a daemon, by their pin.
+#[must_use]
+#[track_caller]
+pub fn pinned_settings(pin_dir: &Path) -> Settings {
+    let data = MapData::from_pin(pin_dir.join("maps").join(MAP_SETTINGS)).expect("pinned settings");
+    let array = Array::<_, Plain<Settings>>::try_from(Map::Array(data)).expect(MAP_SETTINGS);
+    array.get(&0, 0).expect("settings").0
+}
+
 /// Reads and changes the settings in a pinned map, as somebody else's program might have left them.
 /// Returns what they are afterwards.
 #[track_caller]

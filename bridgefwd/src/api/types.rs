@@ -85,6 +85,13 @@ pub struct Pair {
     /// Its flows drain when it is turned off or its NAT changes.
     #[serde(default)]
     pub drain: bool,
+    /// Both ends exist; where not, it holds again when they do.
+    #[serde(default = "yes")]
+    pub present: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// State of a listed pair.
@@ -208,6 +215,23 @@ pub struct Bridge {
     pub kind: String,
 }
 
+/// Seconds without a packet after which flows are over.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Timers {
+    /// TCP, handshake not complete.
+    pub opening: u64,
+    /// TCP, open in one direction at least.
+    pub established: u64,
+    /// TCP, closed or reset.
+    pub closing: u64,
+    /// UDP and protocols without connections, no answer yet.
+    pub udp_one_way: u64,
+    /// UDP and protocols without connections, answered.
+    pub udp_two_way: u64,
+    /// ICMP echo.
+    pub icmp: u64,
+}
+
 /// Answer of `GET /v1/status`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Status {
@@ -229,8 +253,14 @@ pub struct Status {
     pub socket: String,
     /// The network namespace, as the user named it.
     pub netns: Option<String>,
-    /// Names of the managed ends.
+    /// Names of the managed bridges.
     pub bridges: Vec<String>,
+    /// Names of the managed uplinks.
+    #[serde(default)]
+    pub uplinks: Vec<String>,
+    /// The timers in force.
+    #[serde(default)]
+    pub timers: Timers,
     /// How many ports are attached.
     pub ports: u64,
     /// How many pairs are allowed.

@@ -7,6 +7,7 @@ use crate::cli::RunOptions;
 use crate::daemon::{self, Options};
 use crate::failure::{Failure, Result};
 use crate::instance::Instance;
+use crate::policy::timers::TimerChanges;
 
 pub(super) fn run(options: RunOptions, instance: Instance) -> Result<()> {
     if options.bridges.is_empty() && options.config.is_none() {
@@ -14,6 +15,10 @@ pub(super) fn run(options: RunOptions, instance: Instance) -> Result<()> {
             "run manages no bridge: name some with --bridge NAME..., or give a file that does \
              with --config FILE",
         ));
+    }
+    let mut timers = TimerChanges::default();
+    for timer in &options.timers {
+        timers.add(timer)?;
     }
     // Threads start in the namespace of the thread that makes them: enter it before the runtime.
     enter_netns(&instance)?;
@@ -30,5 +35,6 @@ pub(super) fn run(options: RunOptions, instance: Instance) -> Result<()> {
         config: options.config,
         attach: options.attach.into(),
         max_flows: options.max_flows,
+        timers,
     }))
 }

@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tracing_subscriber::EnvFilter;
 
-use crate::api::types::{PairChange, Status};
+use crate::api::types::{Pair, PairChange, Status};
 pub use crate::datapath::AttachChoice;
 use crate::datapath::offline::Reader;
 use crate::datapath::{Datapath, Plan, Wanted, is_end};
@@ -33,6 +33,7 @@ use crate::failure::{Failure, Result};
 use crate::host::netlink::{Changes, Events};
 use crate::instance::Instance;
 use crate::policy::config::Config;
+use crate::policy::timers::{self, TimerChanges};
 use state::State;
 
 /// How often expired flows are looked for, and what failed is tried again.
@@ -57,6 +58,8 @@ pub struct Options {
     pub attach: AttachChoice,
     /// How many flows there can be.
     pub max_flows: Option<u32>,
+    /// Timers to set; the configuration's where it says nothing.
+    pub timers: TimerChanges,
 }
 
 /// What the API works on.
@@ -82,14 +85,29 @@ impl Shared {
     ///
     /// The kernel's error.
     pub fn status(&self) -> Result<Status> {
-        let warnings = self.state().warnings();
+        let mut warnings = self.state().warnings();
+        let status = self.reader.status(&self.instance)?;
+        warnings.extend(status.warnings.iter().cloned());
         Ok(Status {
             state: "running".into(),
             pid: Some(std::process::id()),
             uptime_s: Some(self.ready.elapsed().as_secs()),
             warnings,
-            ..self.reader.status(&self.instance)?
+            ..status
         })
+    }
+
+    /// Every listed pair, in order of their names: also those whose ends are away.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub fn pairs(&self) -> Result<Vec<Pair>> {
+        let state = self.state();
+        let mut pairs = self.reader.pairs()?;
+        pairs.extend(state.absent_pairs());
+        pairs.sort_by(|a, b| (&a.from, &a.to).cmp(&(&b.from, &b.to)));
+        Ok(pairs)
     }
 
     /// Lets [`run`] take everything down and end.
@@ -107,13 +125,11 @@ impl Shared {
 pub async fn run(options: Options) -> Result<()> {
     init_log();
     let (options, config) = with_config(options)?;
-    if let Some(uplink) = options.uplinks.first() {
-        return Err(Failure::usage(format!("--uplink {uplink}: uplinks are not supported yet")));
-    }
-    let wanted = Wanted { unlisted: options.unlisted, max_flows: options.max_flows };
+    let wanted =
+        Wanted { unlisted: options.unlisted, max_flows: options.max_flows, timers: options.timers };
     let plan = Plan::make(&options.instance.pin_dir, wanted)?;
-    reconcile::check_bridges(&options.bridges)?;
-    check_pairs(&config, &options.bridges)?;
+    reconcile::check_ends(&options.bridges, &options.uplinks)?;
+    check_pairs(&config, &[&options.bridges[..], &options.uplinks].concat())?;
     socket::check(&options.instance.socket).await?;
 
     // Before the first look at the interfaces, so that no change falls between.
@@ -121,7 +137,7 @@ pub async fn run(options: Options) -> Result<()> {
     let mut terminate = on_signal(SignalKind::terminate())?;
     let mut interrupt = on_signal(SignalKind::interrupt())?;
     let datapath = Datapath::start(&plan, options.attach)?;
-    let mut state = State::new(datapath, options.bridges.clone());
+    let mut state = State::new(datapath, options.bridges.clone(), options.uplinks.clone());
     let (shared, server, socket, mut down) = match bring_up(&mut state, &config, &options) {
         Ok((reader, listener, socket)) => {
             let (sender, receiver) = watch::channel(false);
@@ -182,26 +198,30 @@ fn with_config(mut options: Options) -> Result<(Options, Config)> {
     let mut bridges = config.bridges.clone();
     bridges.append(&mut options.bridges);
     options.bridges = bridges;
+    let mut uplinks = config.uplinks.clone();
+    uplinks.append(&mut options.uplinks);
+    options.uplinks = uplinks;
     options.unlisted = options.unlisted.or(config.unlisted);
+    options.timers = options.timers.or(config.timers);
     Ok((options, config))
 }
 
 /// Are the configuration's pairs between bridges that will be managed?
-fn check_pairs(config: &Config, bridges: &[String]) -> Result<()> {
+fn check_pairs(config: &Config, ends: &[String]) -> Result<()> {
     for pair in &config.pairs {
         let wrong = |what: &str| {
             Failure::usage(format!("configuration, pair {} -> {}: {what}", pair.from, pair.to))
         };
         for name in [&pair.from, &pair.to] {
-            if !bridges.contains(name) {
+            if !ends.contains(name) {
                 return Err(wrong(&format!(
                     "{name} is not managed; managed are: {}",
-                    bridges.join(", ")
+                    ends.join(", ")
                 )));
             }
         }
         if pair.from == pair.to {
-            return Err(wrong("a pair leads from one bridge to another"));
+            return Err(wrong("a pair leads from one end to another"));
         }
         reconcile::check_nat_address(pair.nat, &pair.to)
             .map_err(|error| wrong(&error.to_string()))?;
@@ -283,14 +303,15 @@ fn print_ready(shared: &Shared, instance: &Instance) {
     let by_tcx = interfaces.values().all(|interface| interface.attached == AttachKind::Tcx as u8);
     println!(
         "ready: {} with {ports} port{}, by {}, control socket {}",
-        state.bridges.join(", "),
+        state.names_of_ends().map(String::as_str).collect::<Vec<_>>().join(", "),
         if ports == 1 { "" } else { "s" },
         if by_tcx { "tcx" } else { "clsact" },
         instance.socket.display()
     );
     // Whoever waits for the line through a pipe gets it now; a closed pipe is no reason to stop.
     let _ = std::io::stdout().flush();
-    for warning in state.warnings() {
+    let timers = timers::warnings(&state.datapath.settings().timeouts_s);
+    for warning in state.warnings().into_iter().chain(timers) {
         tracing::warn!("{warning}");
     }
 }

@@ -20,7 +20,7 @@ use crate::policy::Nat;
 pub fn reconcile(state: &mut State, changes: &Changes, renew: bool) -> Result<()> {
     let snapshot = snapshot()?;
     let before = ends(state.datapath.interfaces());
-    let wanted = wanted_interfaces(&snapshot, &state.bridges);
+    let wanted = wanted_interfaces(&snapshot, &state.bridges, &state.uplinks);
     let renew = renew || changes.lost;
     let mut failures = state.datapath.manage(wanted, changes, renew);
     if !failures.is_empty() {
@@ -35,8 +35,7 @@ pub fn reconcile(state: &mut State, changes: &Changes, renew: bool) -> Result<()
     }
     state.failures = failures;
     state.crowded = state
-        .bridges
-        .iter()
+        .names_of_ends()
         .filter(|name| {
             snapshot.by_name(name).is_some_and(|bridge| bridge.addresses.len() > MAX_ADDRESSES)
         })
@@ -45,10 +44,10 @@ pub fn reconcile(state: &mut State, changes: &Changes, renew: bool) -> Result<()
     let after = ends(state.datapath.interfaces());
     if before != after || renew {
         for name in before.values().filter(|name| !after.values().any(|other| other == *name)) {
-            tracing::warn!("the bridge {name} is gone");
+            tracing::warn!("the {} {name} is gone", state.kind(name));
         }
         for name in after.values().filter(|name| !before.values().any(|other| other == *name)) {
-            tracing::info!("managing the bridge {name}");
+            tracing::info!("managing the {} {name}", state.kind(name));
         }
         state.rekey_pairs()?;
     }
@@ -60,7 +59,7 @@ pub fn reconcile(state: &mut State, changes: &Changes, renew: bool) -> Result<()
 /// # Errors
 ///
 /// Names the bridge, what is wrong with it, and what to do.
-pub fn check_bridges(bridges: &[String]) -> Result<()> {
+pub fn check_ends(bridges: &[String], uplinks: &[String]) -> Result<()> {
     if bridges.is_empty() {
         return Err(Failure::usage(
             "no bridge to manage: name some with --bridge, or in the configuration",
@@ -73,6 +72,12 @@ pub fn check_bridges(bridges: &[String]) -> Result<()> {
         }
         check_bridge(&snapshot, name)?;
     }
+    for (index, name) in uplinks.iter().enumerate() {
+        if uplinks.iter().take(index).any(|earlier| earlier == name) {
+            return Err(Failure::usage(format!("the uplink {name} is named twice")));
+        }
+        check_uplink(&snapshot, name)?;
+    }
     Ok(())
 }
 
@@ -82,7 +87,7 @@ pub fn check_bridges(bridges: &[String]) -> Result<()> {
 ///
 /// Names the address, and those that the bridge has.
 pub fn check_nat_address(nat: Nat, bridge: &str) -> Result<()> {
-    let entries = wanted_interfaces(&snapshot()?, &[bridge.to_owned()]);
+    let entries = wanted_interfaces(&snapshot()?, &[bridge.to_owned()], &[bridge.to_owned()]);
     match entries.values().find(|interface| is_end(interface)) {
         Some(target) => check_nat(nat, bridge, target),
         None => Ok(()),
@@ -106,6 +111,40 @@ fn check_bridge(snapshot: &Snapshot, name: &str) -> Result<()> {
     if link.addresses.is_empty() {
         return Err(Failure::failed(format!(
             "the bridge {name} has no IPv4 address, so nothing is routed to it: add one first \
+             (ip address add ADDRESS/PREFIX dev {name})"
+        )));
+    }
+    Ok(())
+}
+
+fn check_uplink(snapshot: &Snapshot, name: &str) -> Result<()> {
+    let Some(link) = snapshot.by_name(name) else {
+        return Err(Failure::usage(format!(
+            "there is no interface {name} in this network namespace to be an uplink"
+        )));
+    };
+    if link.is_bridge {
+        return Err(Failure::usage(format!(
+            "{name} is a bridge, not an uplink: manage it with --bridge {name}"
+        )));
+    }
+    let master = link.master.and_then(|master| snapshot.links.get(&master));
+    if let Some(bridge) = master.filter(|master| master.is_bridge) {
+        return Err(Failure::usage(format!(
+            "{name} is a port of the bridge {0}, so it cannot be an uplink: manage {0} instead, or \
+             take {name} out of it",
+            bridge.name
+        )));
+    }
+    if link.mac == [0; 6] {
+        return Err(Failure::usage(format!(
+            "{name} has no Ethernet address, and bridgefwd works on Ethernet frames: it cannot be \
+             an uplink"
+        )));
+    }
+    if link.addresses.is_empty() {
+        return Err(Failure::failed(format!(
+            "the uplink {name} has no IPv4 address to translate to: add one first \
              (ip address add ADDRESS/PREFIX dev {name})"
         )));
     }
@@ -156,5 +195,37 @@ mod tests {
         refused("typo", &["typo", "bare, good"]);
         refused("lo", &["lo is not a bridge", "bare, good"]);
         refused("bare", &["bare has no IPv4 address", "ip address add"]);
+    }
+
+    #[test]
+    fn uplinks_are_checked() {
+        let address = Address { address: [10, 0, 0, 1].into(), prefix_len: 24 };
+        let link = |ifindex, name: &str| Link {
+            ifindex,
+            name: name.into(),
+            mac: [2, 0, 0, 0, 0, 1],
+            addresses: vec![address],
+            ..Link::default()
+        };
+        let links = [
+            Link { mac: [0; 6], ..link(1, "lo") },
+            Link { is_bridge: true, ..link(2, "br") },
+            Link { master: Some(2), ..link(3, "port") },
+            Link { addresses: Vec::new(), ..link(4, "bare") },
+            link(5, "good"),
+        ];
+        let links = links.into_iter().map(|link| (link.ifindex, link)).collect();
+        let snapshot = Snapshot { links };
+        for (name, part) in [
+            ("lo", "no Ethernet address"),
+            ("br", "--bridge br"),
+            ("port", "port of the bridge br"),
+            ("bare", "no IPv4 address"),
+            ("typo", "no interface typo"),
+        ] {
+            let why = check_uplink(&snapshot, name).unwrap_err().to_string();
+            assert!(why.contains(part), "{why}");
+        }
+        check_uplink(&snapshot, "good").unwrap();
     }
 }

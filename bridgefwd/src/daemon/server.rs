@@ -54,7 +54,7 @@ async fn bridges(State(shared): Daemon) -> Answer {
 }
 
 async fn pairs(State(shared): Daemon) -> Answer {
-    read(shared, |shared| shared.reader.pairs()).await
+    read(shared, Shared::pairs).await
 }
 
 async fn stats(State(shared): Daemon) -> Answer {

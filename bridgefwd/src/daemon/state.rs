@@ -22,6 +22,8 @@ pub struct State {
     pub(super) datapath: Datapath,
     /// Names of the bridges to manage, whether they exist or not.
     pub(super) bridges: Vec<String>,
+    /// Names of the uplinks, likewise.
+    pub(super) uplinks: Vec<String>,
     pairs: BTreeMap<Ends, Change>,
     /// What could not be done for an interface, by ifindex; tried again each second.
     pub(super) failures: BTreeMap<u32, Failure>,
@@ -32,18 +34,19 @@ pub struct State {
 impl State {
     /// With the pairs of an earlier daemon, as far as their ends are known by name.
     #[must_use]
-    pub fn new(datapath: Datapath, bridges: Vec<String>) -> Self {
+    pub fn new(datapath: Datapath, bridges: Vec<String>, uplinks: Vec<String>) -> Self {
         let mut state = Self {
             datapath,
             bridges,
+            uplinks,
             pairs: BTreeMap::new(),
             failures: BTreeMap::new(),
             crowded: BTreeSet::new(),
         };
         for key in state.datapath.pairs().keys() {
             if let (Some(ends), Some(policy)) = (state.names(key), state.datapath.pairs().get(key))
-                && state.bridges.contains(&ends.0)
-                && state.bridges.contains(&ends.1)
+                && state.is_asked_for(&ends.0)
+                && state.is_asked_for(&ends.1)
             {
                 state.pairs.insert(ends, change_of(policy));
             }
@@ -110,6 +113,22 @@ impl State {
         Ok(())
     }
 
+    /// The pairs of which an end is away: listed, and in no map.
+    pub(super) fn absent_pairs(&self) -> impl Iterator<Item = Pair> {
+        let interfaces = self.datapath.interfaces();
+        let away = |name: &str| end_by_name(interfaces, name).is_err();
+        self.pairs.iter().filter(move |((from, to), _)| away(from) || away(to)).map(
+            |((from, to), change)| Pair {
+                from: from.clone(),
+                to: to.clone(),
+                state: if change.allow { PairState::Allowed } else { PairState::Denied },
+                nat: change.nat.to_string(),
+                drain: change.drain,
+                present: false,
+            },
+        )
+    }
+
     /// What an operator should know.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
@@ -121,21 +140,23 @@ impl State {
                     .into(),
             );
         }
-        for bridge in &self.bridges {
-            match end_by_name(self.datapath.interfaces(), bridge) {
+        for name in self.names_of_ends() {
+            let kind = self.kind(name);
+            match end_by_name(self.datapath.interfaces(), name) {
                 Err(_) => warnings.push(format!(
-                    "the bridge {bridge} is gone; it is managed again, with its pairs, when it \
+                    "the {kind} {name} is gone; it is managed again, with its pairs, when it \
                      comes back"
                 )),
                 Ok((_, end)) if end.address_count == 0 => {
-                    warnings.push(format!("the bridge {bridge} has no IPv4 address any more"));
+                    warnings.push(format!("the {kind} {name} has no IPv4 address any more"));
                 }
                 Ok(_) => {}
             }
         }
-        for bridge in &self.crowded {
+        for name in &self.crowded {
             warnings.push(format!(
-                "the bridge {bridge} has more IPv4 addresses than are used for NAT; the first {} are",
+                "the {} {name} has more IPv4 addresses than are used for NAT; the first {} are",
+                self.kind(name),
                 bridgefwd_common::contract::MAX_ADDRESSES
             ));
         }
@@ -158,11 +179,10 @@ impl State {
     fn key(&self, from: &str, to: &str) -> Result<(PairKey, Interface)> {
         let interfaces = self.datapath.interfaces();
         for name in [from, to] {
-            if self.bridges.iter().any(|bridge| bridge == name)
-                && end_by_name(interfaces, name).is_err()
-            {
+            if self.is_asked_for(name) && end_by_name(interfaces, name).is_err() {
                 return Err(Failure::failed(format!(
-                    "the bridge {name} is managed, but it does not exist at the moment"
+                    "the {} {name} is managed, but it does not exist at the moment",
+                    self.kind(name)
                 )));
             }
         }
@@ -174,6 +194,20 @@ impl State {
             )));
         }
         Ok((PairKey { from: from_index, to: to_index }, *target))
+    }
+
+    /// Names of all ends to manage, whether they exist or not: bridges, then uplinks.
+    pub(super) fn names_of_ends(&self) -> impl Iterator<Item = &String> {
+        self.bridges.iter().chain(&self.uplinks)
+    }
+
+    /// What messages call the end of that name.
+    pub(super) fn kind(&self, name: &str) -> &'static str {
+        if self.uplinks.iter().any(|uplink| uplink == name) { "uplink" } else { "bridge" }
+    }
+
+    fn is_asked_for(&self, name: &str) -> bool {
+        self.names_of_ends().any(|end| end == name)
     }
 
     fn names(&self, key: PairKey) -> Option<Ends> {

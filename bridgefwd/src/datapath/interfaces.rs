@@ -98,10 +98,14 @@ pub const fn is_end(interface: &Interface) -> bool {
     interface.role != Role::Port as u8
 }
 
-/// The entries for the bridges of these names, as far as they exist, and their ports; by ifindex,
-/// not attached.
+/// The entries for the bridges of these names, as far as they exist, and their ports, and for the
+/// uplinks; by ifindex, not attached.
 #[must_use]
-pub fn wanted(snapshot: &Snapshot, bridges: &[String]) -> BTreeMap<u32, Interface> {
+pub fn wanted(
+    snapshot: &Snapshot,
+    bridges: &[String],
+    uplinks: &[String],
+) -> BTreeMap<u32, Interface> {
     let mut entries = BTreeMap::new();
     for name in bridges {
         let Some(bridge) = snapshot.by_name(name).filter(|link| link.is_bridge) else { continue };
@@ -110,13 +114,19 @@ pub fn wanted(snapshot: &Snapshot, bridges: &[String]) -> BTreeMap<u32, Interfac
             entries.insert(port.ifindex, entry(port, bridge, Role::Port));
         }
     }
+    for name in uplinks {
+        // One that was plugged into a managed bridge is a port of it until it is taken out again.
+        if let Some(uplink) = snapshot.by_name(name).filter(|link| !link.is_bridge) {
+            entries.entry(uplink.ifindex).or_insert_with(|| entry(uplink, uplink, Role::Uplink));
+        }
+    }
     entries
 }
 
 fn entry(link: &Link, end: &Link, role: Role) -> Interface {
     let mut addresses = [InterfaceAddress::default(); MAX_ADDRESSES];
     let mut address_count = 0;
-    if role == Role::Bridge {
+    if role != Role::Port {
         for (to, from) in addresses.iter_mut().zip(&link.addresses) {
             to.address = from.address.octets();
             to.prefix_len = from.prefix_len;
@@ -161,7 +171,7 @@ mod tests {
 
     #[test]
     fn bridges_bring_their_ports() {
-        let entries = wanted(&snapshot(), &["front".into(), "gone".into()]);
+        let entries = wanted(&snapshot(), &["front".into(), "gone".into()], &[]);
         assert_eq!(entries.keys().copied().collect::<Vec<_>>(), [5, 6]);
         let (bridge, port) = (entries[&5], entries[&6]);
         assert_eq!((bridge.end, bridge.role, bridge.name()), (5, Role::Bridge as u8, "front"));
@@ -171,5 +181,30 @@ mod tests {
         assert_eq!(port.router_mac, [2, 0, 0, 0, 0, 5]);
         assert_eq!(port.address_count, 0);
         assert!(is_end(&bridge) && !is_end(&port));
+    }
+
+    #[test]
+    fn uplinks_are_ends_of_their_own() {
+        let mut snapshot = snapshot();
+        let address = Address { address: [192, 0, 2, 9].into(), prefix_len: 24 };
+        let up = Link {
+            ifindex: 9,
+            name: "up".into(),
+            mac: [2, 0, 0, 0, 0, 9],
+            mtu: 1400,
+            addresses: vec![address],
+            ..Link::default()
+        };
+        snapshot.links.insert(9, up);
+        let bridges = ["front".into()];
+        let uplinks = ["up", "p6", "other", "gone"].map(String::from);
+        let entries = wanted(&snapshot, &bridges, &uplinks);
+        assert_eq!(entries.keys().copied().collect::<Vec<_>>(), [5, 6, 9]);
+        let up = entries[&9];
+        assert_eq!((up.end, up.role, up.mtu), (9, Role::Uplink as u8, 1400));
+        assert_eq!((up.router_mac, up.address_count), ([2, 0, 0, 0, 0, 9], 1));
+        assert!(is_end(&up));
+        assert_eq!(up.masquerade_address([198, 51, 100, 1]), Some([192, 0, 2, 9]));
+        assert_eq!(entries[&6].role, Role::Port as u8, "a port of a managed bridge stays one");
     }
 }

@@ -21,6 +21,7 @@ use super::pins;
 use super::wire::{self, Wire, WireArray, chain};
 use crate::failure::{Failure, Result};
 use crate::host::{bpffs, sysctl};
+use crate::policy::timers::TimerChanges;
 
 /// Fewest flows that make sense.
 const MIN_MAX_FLOWS: u32 = 16;
@@ -34,6 +35,8 @@ pub struct Wanted {
     pub unlisted: Option<Unlisted>,
     /// How many flows there can be; where `None`, what it was, else the default.
     pub max_flows: Option<u32>,
+    /// Timers to set.
+    pub timers: TimerChanges,
 }
 
 /// Loaded programs, with their maps pinned.
@@ -242,10 +245,31 @@ fn fresh_settings(max_flows: u32) -> Settings {
 fn write_settings(pin_dir: &Path, before: Settings, wanted: Wanted) -> Result<Settings> {
     let (local_port_first, local_port_last) = sysctl::local_port_range()?;
     let unlisted = wanted.unlisted.map_or(before.unlisted, |unlisted| unlisted as u32);
-    let settings = Settings { unlisted, local_port_first, local_port_last, ..before };
+    let mut settings = Settings { unlisted, local_port_first, local_port_last, ..before };
+    wanted.timers.apply(&mut settings.timeouts_s);
     let mut map: WireArray<Settings> = wire::open(pin_dir, MAP_SETTINGS)?;
     map.set(0, Wire(settings), 0).map_err(|error| wire::failed(MAP_SETTINGS, "write", &error))?;
     Ok(settings)
+}
+
+/// Follows the host's range of ports for its own use, where that changed since `known`.
+///
+/// The settings are read anew before they are written: the generation of pairs is kept there too.
+///
+/// # Errors
+///
+/// Where the range or the map cannot be read.
+pub fn follow_port_range(pin_dir: &Path, known: &mut Settings) -> Result<bool> {
+    let (first, last) = sysctl::local_port_range()?;
+    if (first, last) == (known.local_port_first, known.local_port_last) {
+        return Ok(false);
+    }
+    let mut map: WireArray<Settings> = wire::open(pin_dir, MAP_SETTINGS)?;
+    let Wire(now) = map.get(&0, 0).map_err(|error| wire::failed(MAP_SETTINGS, "read", &error))?;
+    let settings = Settings { local_port_first: first, local_port_last: last, ..now };
+    map.set(0, Wire(settings), 0).map_err(|error| wire::failed(MAP_SETTINGS, "write", &error))?;
+    *known = settings;
+    Ok(true)
 }
 
 fn fill_free_slots(pin_dir: &Path, max_flows: u32) -> Result<()> {

@@ -163,6 +163,12 @@ impl Datapath {
         self.interfaces.entries()
     }
 
+    /// The settings in force; of the generation of pairs only [`Pairs`] knows the latest.
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// The pairs.
     #[must_use]
     pub const fn pairs(&self) -> &Pairs {
@@ -248,13 +254,17 @@ impl Datapath {
         Ok(())
     }
 
-    /// What has to be done every second: frees flows that are over, and forgets cleared pairs
+    /// What has to be done every second: follows the host's own port range, frees flows that are over, and forgets cleared pairs
     /// without flows.
     ///
     /// # Errors
     ///
     /// The kernel's error.
     pub fn tick(&mut self) -> Result<()> {
+        if load::follow_port_range(&self.pin_dir, &mut self.settings)? {
+            let Settings { local_port_first, local_port_last, .. } = self.settings;
+            tracing::info!("the host's own ports are now {local_port_first}-{local_port_last}");
+        }
         sweep::sweep(&mut self.ebpf, self.settings.max_flows)?;
         if self.pairs.is_draining() {
             let mut alive = BTreeSet::new();

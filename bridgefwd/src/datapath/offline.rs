@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use bridgefwd_common::contract::{
     Counter, Flow, Interface, MAP_FLOWS, MAP_INTERFACES, MAP_PAIR_COUNTERS, MAP_PAIR_INDEX,
     MAP_PAIRS, MAP_REASONS, MAP_SETTINGS, PairCounters, PairKey, PairPolicy, PairRule, PairState,
-    Settings, Unlisted,
+    Role, Settings, Unlisted,
 };
 
 use super::layout::{self, Found};
@@ -21,7 +21,7 @@ use crate::failure::{Failure, Result};
 use crate::host::bpffs::WriterLock;
 use crate::host::netlink::Snapshot;
 use crate::instance::Instance;
-use crate::policy::Nat;
+use crate::policy::{Nat, timers};
 
 /// Reads the pinned maps. It never writes, so it gets in nobody's way.
 pub struct Reader {
@@ -169,6 +169,10 @@ impl Reader {
         let attached = |interface: &&Interface| {
             !interfaces::is_end(interface) && interfaces::attached(interface).is_some()
         };
+        let ends = bridge_views(&entries);
+        let names_of_kind = |kind| -> Vec<String> {
+            ends.iter().filter(|end| end.kind == kind).map(|end| end.name.clone()).collect()
+        };
         Ok(Status {
             state: "daemon down".into(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -182,12 +186,14 @@ impl Reader {
             pin_dir: self.pin_dir.display().to_string(),
             socket: instance.socket.display().to_string(),
             netns: instance.netns.clone(),
-            bridges: bridge_views(&entries).into_iter().map(|bridge| bridge.name).collect(),
+            bridges: names_of_kind("bridge"),
+            uplinks: names_of_kind("uplink"),
+            timers: timers::in_force(&settings.timeouts_s),
             ports: entries.values().filter(attached).count() as u64,
             pairs_allowed: in_state(StateView::Allowed),
             pairs_denied: in_state(StateView::Denied),
             flows: self.live()?.0,
-            warnings: Vec::new(),
+            warnings: timers::warnings(&settings.timeouts_s),
         })
     }
 
@@ -225,6 +231,7 @@ pub fn pair_view(from: &str, to: &str, policy: PairPolicy) -> Pair {
         },
         nat: Nat::of_policy(&policy).to_string(),
         drain: policy.flags & (PairPolicy::DRAINING | PairPolicy::DRAIN_LATER) != 0,
+        present: true,
     }
 }
 
@@ -243,7 +250,7 @@ pub fn end_by_name<'a>(
             let mut names: Vec<_> = ends.by_ref().map(|(_, end)| end.name()).collect();
             names.sort_unstable();
             Err(Failure::usage(format!(
-                "{name} is not a managed bridge; managed are: {}",
+                "{name} is not a managed bridge or uplink; managed are: {}",
                 if names.is_empty() { "none".into() } else { names.join(", ") }
             )))
         },
@@ -374,7 +381,7 @@ fn bridge_views(entries: &BTreeMap<u32, Interface>) -> Vec<Bridge> {
                     Some(_) => "clsact".into(),
                     None => "no".into(),
                 },
-                kind: "bridge".into(),
+                kind: if interface.role == Role::Uplink as u8 { "uplink" } else { "bridge" }.into(),
             }
         })
         .collect();

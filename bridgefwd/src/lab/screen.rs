@@ -243,6 +243,7 @@ mod tests {
             state,
             nat: "masquerade".into(),
             drain: false,
+            present: true,
         };
         let pairs = [
             pair("shop_front", "shop_db", PairState::Allowed),

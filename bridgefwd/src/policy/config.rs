@@ -2,7 +2,12 @@
 //!
 //! ```toml
 //! bridges = ["shop_front", "shop_db"]
+//! uplinks = ["eth0"]
 //! unlisted = "deny"            # or "kernel"
+//!
+//! [timers]                     # seconds, or as "2h4m"; what is absent stays as it is
+//! established = "2h4m"
+//! icmp = 60
 //!
 //! [[pair]]
 //! from = "shop_front"
@@ -18,6 +23,7 @@ use bridgefwd_common::contract::Unlisted;
 use serde::Deserialize;
 
 use super::Nat;
+use super::timers::TimerChanges;
 use crate::api::types::PairState;
 use crate::failure::{Failure, Result};
 
@@ -28,9 +34,15 @@ pub struct Config {
     /// Bridges to manage.
     #[serde(default)]
     pub bridges: Vec<String>,
+    /// Ordinary interfaces to manage.
+    #[serde(default)]
+    pub uplinks: Vec<String>,
     /// What happens to pairs that are not listed.
     #[serde(default, deserialize_with = "unlisted")]
     pub unlisted: Option<Unlisted>,
+    /// Timers to set.
+    #[serde(default)]
+    pub timers: TimerChanges,
     /// Pairs to list.
     #[serde(default, rename = "pair")]
     pub pairs: Vec<ConfigPair>,
@@ -134,12 +146,18 @@ mod tests {
     #[test]
     fn everything() {
         let config = parse(
-            "bridges = ['a', 'b']\nunlisted = 'deny'\n[[pair]]\nfrom = 'a'\nto = 'b'\n\
+            "bridges = ['a', 'b']\nuplinks = ['u']\nunlisted = 'deny'\n\
+             [timers]\nicmp = 61\nestablished = '3h'\n[[pair]]\nfrom = 'a'\nto = 'b'\n\
              [[pair]]\nfrom = 'b'\nto = 'a'\nstate = 'denied'\nnat = '10.0.0.1'\n",
         )
         .unwrap();
         assert_eq!(config.bridges, ["a", "b"]);
+        assert_eq!(config.uplinks, ["u"]);
         assert_eq!(config.unlisted, Some(Unlisted::Deny));
+        let mut expected = TimerChanges::default();
+        expected.add("icmp=61").unwrap();
+        expected.add("established=10800").unwrap();
+        assert_eq!(config.timers, expected);
         assert_eq!(config.pairs[0].state, PairState::Allowed);
         assert_eq!(config.pairs[0].nat, Nat::Masquerade);
         assert_eq!(config.pairs[1].state, PairState::Denied);
@@ -154,6 +172,9 @@ mod tests {
         refused("[[pair]]\nfrom = 'a'\nto = 'b'\nnat = 'x'\n", &["line 4", "nat", "\"x\""]);
         refused("[[pair]]\nfrom = 'a'\n", &["line 1", "`to`"]);
         refused("[[pair]]\nfrom = 'a'\nto = 'b'\nstate = 'on'\n", &["line 4", "state"]);
+        refused("[timers]\nicmp = 0\n", &["icmp", "\"0\""]);
+        refused("[timers]\nidle = 9\n", &["idle", "udp_one_way"]);
+        refused("[timers]\nicmp = 1.5\n", &["icmp", "1.5"]);
         refused("bridges = [\n", &["line"]);
         refused("[[pair]]\nfrom='a'\nto='b'\n[[pair]]\nfrom='a'\nto='b'\n", &["a -> b", "twice"]);
     }

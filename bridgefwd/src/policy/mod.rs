@@ -2,5 +2,6 @@
 
 pub mod config;
 mod nat;
+pub mod timers;
 
 pub use nat::Nat;

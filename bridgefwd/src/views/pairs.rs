@@ -22,7 +22,12 @@ pub fn table(pairs: &[Pair], width: Option<u16>) -> String {
             PairState::Allowed => (pair.nat.as_str(), "flows are cut"),
             PairState::Denied => ("-", if pair.drain { "flows finish" } else { "-" }),
         };
-        [pair.from.as_str(), &pair.to, state(pair.state), nat, off]
+        let state = match (pair.state, pair.present) {
+            (state, true) => self::state(state),
+            (PairState::Allowed, false) => "allowed, end away",
+            (PairState::Denied, false) => "denied, end away",
+        };
+        [pair.from.as_str(), &pair.to, state, nat, off]
     });
     text(&sheet(&COLUMNS, rows, width))
 }
@@ -64,7 +69,7 @@ mod tests {
 
     fn pair(state: PairState, drain: bool) -> Pair {
         let (from, to) = ("shop_front".into(), "shop_db".into());
-        Pair { from, to, state, nat: "masquerade".into(), drain }
+        Pair { from, to, state, nat: "masquerade".into(), drain, present: true }
     }
 
     #[test]
@@ -95,6 +100,8 @@ shop_front  shop_db  denied   -           -
 ";
         let pairs = [pair(PairState::Allowed, false), pair(PairState::Denied, false)];
         assert_eq!(table(&pairs, None), expected);
+        let away = Pair { present: false, ..pair(PairState::Allowed, false) };
+        assert!(table(&[away], None).contains("allowed, end away"));
         assert_eq!(table(&[], None), "no pairs are listed\n");
     }
 }

@@ -1,7 +1,7 @@
 //! How the daemon is.
 
 use super::{counted, units};
-use crate::api::types::Status;
+use crate::api::types::{Status, Timers};
 
 /// One line a fact, warnings last.
 #[must_use]
@@ -20,6 +20,12 @@ pub fn report(status: &Status) -> String {
         other => other.to_owned(),
     };
     let ends = if status.bridges.is_empty() { "none".into() } else { status.bridges.join(" ") };
+    let uplinks = if status.uplinks.is_empty() { "none".into() } else { status.uplinks.join(" ") };
+    let Timers { opening, established, closing, udp_one_way, udp_two_way, icmp } = status.timers;
+    let timers = format!(
+        "opening {opening}s, established {established}s, closing {closing}s, udp_one_way \
+         {udp_one_way}s, udp_two_way {udp_two_way}s, icmp {icmp}s"
+    );
     let facts = [
         ("state", state),
         ("version", format!("{} (map layout {})", status.version, status.abi)),
@@ -27,8 +33,10 @@ pub fn report(status: &Status) -> String {
         ("socket", status.socket.clone()),
         ("pins", status.pin_dir.clone()),
         ("bridges", format!("{ends}, {}", counted(status.ports, "port", "ports"))),
+        ("uplinks", uplinks),
         ("pairs", pairs),
         ("unlisted", unlisted),
+        ("timers", timers),
         ("flows", format!("{} of {}", status.flows.live, status.flows.limit)),
     ];
     let mut report: String =
@@ -57,6 +65,15 @@ mod tests {
             socket: "/run/bridgefwd/bridgefwd-lab.sock".into(),
             netns: Some("lab".into()),
             bridges: vec!["shop_front".into(), "shop_db".into()],
+            uplinks: vec!["eth0".into()],
+            timers: Timers {
+                opening: 240,
+                established: 7440,
+                closing: 240,
+                udp_one_way: 120,
+                udp_two_way: 300,
+                icmp: 60,
+            },
             ports: 1,
             pairs_allowed: 1,
             pairs_denied: 0,
@@ -70,8 +87,10 @@ namespace  lab
 socket     /run/bridgefwd/bridgefwd-lab.sock
 pins       /sys/fs/bpf/bridgefwd-lab
 bridges    shop_front shop_db, 1 port
+uplinks    eth0
 pairs      1 allowed, 0 denied
 unlisted   deny (what is not listed is dropped)
+timers     opening 240s, established 7440s, closing 240s, udp_one_way 120s, udp_two_way 300s, icmp 60s
 flows      2 of 65536
 warning: veth3 is not attached
 ";

@@ -121,6 +121,7 @@ fn pairs() {
         assert_eq!(pairs.len(), 2);
         for pair in pairs {
             has_shape(pair, &json!({ "from": "", "to": "", "state": "", "nat": "" }));
+            assert_eq!(pair["present"], true);
         }
     });
 }
@@ -156,7 +157,12 @@ fn status() {
         assert_eq!(status["pid"], bridgefwd.pid());
         assert_eq!(status["bridges"], json!(["br-a", "br-b"]));
         assert_eq!((&status["pairs_allowed"], &status["pairs_denied"]), (&json!(1), &json!(1)));
-        assert_eq!(status["ports"], 2);
+        assert_eq!((&status["ports"], &status["uplinks"]), (&json!(2), &json!([])));
+        let timers = json!({
+            "opening": 240, "established": 7440, "closing": 240,
+            "udp_one_way": 120, "udp_two_way": 300, "icmp": 60,
+        });
+        assert_eq!(status["timers"], timers);
     });
 }
 

@@ -67,12 +67,21 @@ fn an_interface_that_is_no_bridge() {
 }
 
 #[test]
-fn an_uplink() {
+fn an_uplink_that_cannot_be_one() {
     needs_root!();
     let router = Router::new(Options::default(), &["br-a"]);
-    let output = fails(&router, &["--bridge", "br-a", "--uplink", "br-b"]);
-    assert!(matches!(output.status, COULD_NOT | USAGE), "{output:?}");
-    refused(&output, output.status, &["not supported yet"]);
+    router.ns.ip("link add bare type veth peer name bare-far\n");
+    let port = router.hosts[0].port.as_str();
+    for (name, status, says) in [
+        ("br-b", USAGE, "--bridge br-b"),
+        (port, USAGE, "br-a"),
+        ("lo", USAGE, "Ethernet"),
+        ("nowhere", USAGE, "no interface"),
+        ("bare", COULD_NOT, "IPv4"),
+    ] {
+        let output = fails(&router, &["--bridge", "br-a", "--uplink", name]);
+        refused(&output, status, &[name, says]);
+    }
 }
 
 #[test]

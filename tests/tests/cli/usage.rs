@@ -67,6 +67,9 @@ fn typing_errors() {
         &["run", "--unlisted", "maybe", "--bridge", "a"],
         &["run", "--attach", "glue", "--bridge", "a"],
         &["run", "--bridge"],
+        &["run", "--bridge", "a", "--timer", "icmp"],
+        &["run", "--bridge", "a", "--timer", "icmp=0"],
+        &["run", "--bridge", "a", "--timer", "idle=60"],
         &["down", "now"],
         &["--netns"],
     ] {

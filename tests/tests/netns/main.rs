@@ -10,5 +10,7 @@ mod lifecycle;
 mod policy;
 mod ports;
 mod rig;
+mod settings;
 mod translation;
 mod untouched;
+mod uplink;
