@@ -151,6 +151,8 @@ reasons! {
     FragmentUnknown = 40, "fragment_unknown", Drop;
     /// A part of the program is not loaded, which `run` mends.
     ProgramMissing = 41, "program_missing", Drop;
+    /// Has IPv4 options, which are not supported yet, and belongs to a flow.
+    OptionsInFlow = 42, "options_in_flow", Drop;
 }
 
 impl Reason {

@@ -12,7 +12,7 @@ use crate::maps::{INTERFACES, SETTINGS};
 use crate::read::{self, Packet};
 use crate::route::{self, Query};
 use crate::verdict::{Outcome, Way};
-use crate::{apply, count, create, fragments, opening, pairs, scratch};
+use crate::{apply, count, create, fragments, opening, options, pairs, scratch};
 
 /// From arrival to verdict, for packets of flows that are known and for what is not ours; the rest
 /// goes on.
@@ -47,6 +47,9 @@ fn judge(ctx: &mut TcContext) -> Result<Option<(Reason, i32)>, Reason> {
             None => return Ok(None),
         },
         Some(Reason::IcmpError) => return Err(Reason::IcmpError),
+        Some(Reason::IpOptions) if options::belong_to_flow(ctx.skb.skb) != 0 => {
+            return Err(Reason::OptionsInFlow);
+        }
         Some(_) => return Ok(None),
     };
     let Some(step) = continue_flow(ctx, end, packet, segment, settings)? else { return Ok(None) };

@@ -18,6 +18,7 @@ mod fragments;
 mod icmp;
 mod maps;
 mod opening;
+mod options;
 mod pairs;
 mod ports;
 mod read;

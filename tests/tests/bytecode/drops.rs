@@ -168,3 +168,19 @@ fn too_big_for_a_way_out_that_may_fragment() {
         assert_eq!(bench.program.flows(), []);
     });
 }
+
+#[test]
+fn options_within_a_flow() {
+    needs_root!();
+    bench(|bench| {
+        let (client, server) = (bench.a().at(10_000), bench.b().at(80));
+        bench.expect(A, &Packet::tcp(client, server, flags::SYN), Reason::FlowCreated);
+        let with_options = |packet: Packet| packet.with(|packet| packet.options = vec![1; 8]);
+        let more = with_options(Packet::tcp(client, server, flags::ACK));
+        bench.expect(A, &more, Reason::OptionsInFlow);
+        // The kernel would take the answer for its own, and reset the connection.
+        let out = at(bench.gateway(), 10_000);
+        let answer = with_options(Packet::tcp(server, out, flags::SYN | flags::ACK));
+        bench.expect(B, &answer, Reason::OptionsInFlow);
+    });
+}
