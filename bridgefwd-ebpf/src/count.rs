@@ -2,7 +2,6 @@
 
 use aya_ebpf::programs::TcContext;
 use bridgefwd_common::contract::{Direction, PairCounters, SEEN};
-use bridgefwd_common::decide::policy;
 use bridgefwd_common::{Reason, Verdict};
 
 use crate::maps::{PAIR_COUNTERS, REASONS};
@@ -54,7 +53,7 @@ pub fn pair_flow_created(index: u32) {
 /// Counts a packet that this pair refused, if it did.
 #[inline(always)]
 pub fn pair_outcome(index: u32, reason: Reason, bytes: u64) {
-    if matches!(reason.verdict(), Verdict::Drop) && policy::is_refusal(reason) {
+    if matches!(reason.verdict(), Verdict::Drop) {
         pair(index, |counters| counters.refused.add(bytes));
     }
 }

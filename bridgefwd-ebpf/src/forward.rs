@@ -38,7 +38,7 @@ fn judge(ctx: &mut TcContext) -> Result<Option<(Reason, i32)>, Reason> {
     let scratch = scratch::current().ok_or(Reason::NotManaged)?;
     scratch.from = end;
     scratch.packet = read::packet(ctx, interface.router_mac)?;
-    let packet = &scratch::current().ok_or(Reason::NotManaged)?.packet;
+    let packet = &scratch.packet;
     let settings = SETTINGS.get(0).ok_or(Reason::NotManaged)?;
     let segment = match packet.flaw {
         None => packet.segment()?,

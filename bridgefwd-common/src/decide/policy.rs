@@ -3,9 +3,9 @@
 //! What the kernel would answer or deliver itself is left to it; what a pair forbids is dropped
 //! before anything else is asked of the packet, so that a denied pair denies every protocol.
 
+use crate::Reason;
 use crate::contract::{FlowState, PairPolicy, PairState, Unlisted};
 use crate::packet::headers::{Segment, Transport};
-use crate::{Reason, Verdict};
 
 /// Is the pair open?
 ///
@@ -59,13 +59,6 @@ pub fn next_ttl(ttl: u8) -> Result<u8, Reason> {
 #[must_use]
 pub const fn too_big(dont_fragment: bool) -> Reason {
     if dont_fragment { Reason::TooBig } else { Reason::TooBigTranslated }
-}
-
-/// Does this reason count against the pair, as traffic that it refused?
-#[inline(always)]
-#[must_use]
-pub const fn is_refusal(reason: Reason) -> bool {
-    matches!(reason.verdict(), Verdict::Drop)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use tokio::net::UnixListener;
 use tokio::sync::watch;
 
 use super::Shared;
-use crate::api::types::{FlowFilter, PairChange, Problem, ProblemKind};
+use crate::api::types::{Cleared, FlowFilter, Leaving, PairChange, Problem, ProblemKind};
 use crate::failure::{Failure, Result};
 
 type Daemon = State<Arc<Shared>>;
@@ -83,11 +83,6 @@ struct Clearing {
     drain: bool,
 }
 
-#[derive(Serialize)]
-struct Cleared {
-    cleared: bool,
-}
-
 async fn delete_pair(
     State(shared): Daemon,
     ends: Ends,
@@ -102,14 +97,9 @@ async fn delete_pair(
     json(&Cleared { cleared })
 }
 
-#[derive(Serialize)]
-struct GoingDown {
-    pid: u32,
-}
-
 async fn down(State(shared): Daemon) -> Answer {
     shared.take_down();
-    json(&GoingDown { pid: std::process::id() })
+    json(&Leaving { pid: std::process::id() })
 }
 
 async fn not_found(uri: Uri) -> Wrong {
