@@ -9,6 +9,8 @@ pub enum Verdict {
     Pass,
     /// Gone.
     Drop,
+    /// Kept by us until it can go on; what comes of it then is counted under another reason.
+    Hold,
 }
 
 impl Verdict {
@@ -19,6 +21,7 @@ impl Verdict {
             Self::Redirect => "redirect",
             Self::Pass => "pass",
             Self::Drop => "drop",
+            Self::Hold => "hold",
         }
     }
 }
@@ -80,8 +83,8 @@ reasons! {
     VlanTagged = 5, "vlan_tagged", Pass;
     /// Neither IPv4 nor IPv6: ARP for instance.
     NotIp = 6, "not_ip", Pass;
-    /// IPv6 is not supported yet.
-    Ipv6 = 7, "ipv6", Pass;
+    /// Neighbour discovery and multicast listener messages of IPv6: between neighbours, never forwarded.
+    NeighbourDiscovery = 7, "neighbour_discovery", Pass;
     /// Not addressed to the router's MAC: switched within the bridge, broadcast or multicast.
     NotForRouter = 8, "not_for_router", Pass;
     /// Not forwarded: for the host's own addresses, broadcast, multicast, or nowhere; the kernel's.
@@ -102,7 +105,7 @@ reasons! {
     TooBig = 16, "too_big", Pass;
     /// A piece of a packet whose first piece was translated, forwarded like it.
     ForwardedFragment = 17, "forwarded_fragment", Redirect;
-    /// Has IPv4 options: not supported yet.
+    /// Has options or extension headers that cannot be read: the kernel answers.
     IpOptions = 18, "ip_options", Pass;
     /// An ICMP error about a packet of a flow, translated and forwarded.
     ForwardedIcmpError = 19, "forwarded_icmp_error", Redirect;
@@ -133,7 +136,7 @@ reasons! {
     NoPortLeft = 31, "no_port_left", Drop;
     /// The target has no address to masquerade to.
     NoNatAddress = 32, "no_nat_address", Drop;
-    /// Larger than the way out allows, and neither we nor the kernel could send it on translated.
+    /// A reply that is larger than the way out allows and has no flow any more.
     TooBigTranslated = 33, "too_big_translated", Drop;
     /// The flow's way does not lead where it led when it was opened.
     RouteChanged = 34, "route_changed", Drop;
@@ -151,8 +154,34 @@ reasons! {
     FragmentUnknown = 40, "fragment_unknown", Drop;
     /// A part of the program is not loaded, which `run` mends.
     ProgramMissing = 41, "program_missing", Drop;
-    /// Has IPv4 options, which are not supported yet, and belongs to a flow.
+    /// Belongs to a flow, but its options or extension headers cannot be read.
     OptionsInFlow = 42, "options_in_flow", Drop;
+    /// The kernel forwards it, or answers it, and we translate it on its way: options, extension headers, too big, last hop.
+    ThroughKernel = 43, "through_kernel", Pass;
+    /// Says itself by which way it wants to go: never forwarded.
+    SourceRouted = 44, "source_routed", Drop;
+    /// A piece of a packet, kept until the other pieces are there.
+    FragmentHeld = 45, "fragment_held", Hold;
+    /// A piece that overlaps another one: the whole packet is dropped.
+    FragmentOverlap = 46, "fragment_overlap", Drop;
+    /// A piece that fits into no packet: its length or place cannot be.
+    FragmentMalformed = 47, "fragment_malformed", Drop;
+    /// No room to keep a piece: too many packets wait for their other pieces.
+    FragmentsFull = 48, "fragments_full", Drop;
+    /// TCP flags that no connection has.
+    TcpFlagsInvalid = 49, "tcp_flags_invalid", Drop;
+    /// A TCP segment outside the window of its connection.
+    TcpOutOfWindow = 50, "tcp_out_of_window", Drop;
+    /// Its source has had its share of the flow table.
+    SourceOverQuota = 51, "source_over_quota", Drop;
+    /// A source or destination address that no packet on a wire may have.
+    Martian = 52, "martian", Drop;
+    /// A copy of a packet whose neighbour is not known yet, so that the kernel can say so where it is not there.
+    NeighbourAsked = 53, "neighbour_asked", Pass;
+    /// An exact repeat of a piece that is there already.
+    FragmentRepeated = 54, "fragment_repeated", Drop;
+    /// Left the host although its flow was over: it would have shown its inner source.
+    EgressUntranslated = 55, "egress_untranslated", Drop;
 }
 
 impl Reason {

@@ -2,25 +2,65 @@
 
 use bytemuck::{Pod, Zeroable};
 
-/// Addresses and ports of a packet, all in wire order: the key of `FLOW_INDEX`.
+use super::address::{Address, Family};
+
+/// Addresses and ports of a packet, all in wire order: what its flow is found by. The key of
+/// `FLOW_INDEX_V6`; see [`TupleV4`] for IPv4.
 ///
-/// An ICMP echo carries its identifier as `src_port` in a request and as `dst_port` in a reply, the
+/// An ICMP query carries its identifier as `src_port` in a request and as `dst_port` in a reply, the
 /// other being zero; so the tuple of an answer is always [`Tuple::reversed`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Pod, Zeroable)]
 pub struct Tuple {
     /// Source address.
-    pub src: [u8; 4],
+    pub src: Address,
     /// Destination address.
-    pub dst: [u8; 4],
-    /// Source port, or the identifier of an echo request.
+    pub dst: Address,
+    /// Source port, or the identifier of an ICMP request.
     pub src_port: [u8; 2],
-    /// Destination port, or the identifier of an echo reply.
+    /// Destination port, or the identifier of an ICMP reply.
     pub dst_port: [u8; 2],
     /// IP protocol number.
     pub protocol: u8,
+    /// Of an ICMP query the type of its request, else zero.
+    pub query: u8,
     /// Always zero.
-    pub _zero: [u8; 3],
+    pub _zero: [u8; 2],
+}
+
+/// A [`Tuple`] of IPv4: the key of `FLOW_INDEX_V4`, whose look-up is on every packet's way and costs by
+/// the byte.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Pod, Zeroable)]
+pub struct TupleV4 {
+    /// Source address, its bytes read natively.
+    pub src: u32,
+    /// Destination address, its bytes read natively.
+    pub dst: u32,
+    /// As in [`Tuple`].
+    pub src_port: [u8; 2],
+    /// As in [`Tuple`].
+    pub dst_port: [u8; 2],
+    /// As in [`Tuple`].
+    pub protocol: u8,
+    /// As in [`Tuple`].
+    pub query: u8,
+    /// Always zero.
+    pub _zero: [u8; 2],
+}
+
+impl From<TupleV4> for Tuple {
+    fn from(tuple: TupleV4) -> Self {
+        Self {
+            src: Address::v4_word(tuple.src),
+            dst: Address::v4_word(tuple.dst),
+            src_port: tuple.src_port,
+            dst_port: tuple.dst_port,
+            protocol: tuple.protocol,
+            query: tuple.query,
+            _zero: [0; 2],
+        }
+    }
 }
 
 impl Tuple {
@@ -34,14 +74,37 @@ impl Tuple {
             src_port: self.dst_port,
             dst_port: self.src_port,
             protocol: self.protocol,
-            _zero: [0; 3],
+            query: self.query,
+            _zero: [0; 2],
         }
     }
 
-    /// The identifier of an ICMP echo: it stands in one of the ports, the other being zero.
+    /// The family of its addresses.
     #[inline(always)]
     #[must_use]
-    pub const fn echo_id(&self) -> [u8; 2] {
+    pub const fn family(&self) -> Family {
+        self.src.family()
+    }
+
+    /// The same, as the key of `FLOW_INDEX_V4`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn to_v4(&self) -> TupleV4 {
+        TupleV4 {
+            src: self.src.last_word(),
+            dst: self.dst.last_word(),
+            src_port: self.src_port,
+            dst_port: self.dst_port,
+            protocol: self.protocol,
+            query: self.query,
+            _zero: [0; 2],
+        }
+    }
+
+    /// The identifier of an ICMP query: it stands in one of the ports, the other being zero.
+    #[inline(always)]
+    #[must_use]
+    pub const fn query_id(&self) -> [u8; 2] {
         [self.src_port[0] | self.dst_port[0], self.src_port[1] | self.dst_port[1]]
     }
 }
@@ -56,7 +119,7 @@ pub enum Direction {
     Reply = 1,
 }
 
-/// Value of `FLOW_INDEX`: which slot of `FLOWS`, and which direction of it.
+/// Value of the flow indices: which slot of `FLOWS`, and which direction of it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Pod, Zeroable)]
 pub struct IndexEntry {
@@ -109,7 +172,7 @@ pub enum FlowState {
     UdpOneWay = 1,
     /// UDP or another protocol without connections, answered.
     UdpTwoWay = 2,
-    /// ICMP echo.
+    /// An ICMP query.
     Icmp = 3,
     /// TCP, SYN seen, no answer yet.
     TcpOpening = 4,
@@ -206,8 +269,10 @@ pub struct Flow {
     pub state: u8,
     /// The [`NatMode`](super::NatMode) that it was opened with.
     pub nat: u8,
+    /// [`Flow::MAPPED`].
+    pub flags: u8,
     /// Always zero.
-    pub _zero: [u8; 2],
+    pub _zero: u8,
     /// As the opening packet arrived.
     pub original: Tuple,
     /// As it left: what the answering side sees.
@@ -216,6 +281,11 @@ pub struct Flow {
     pub from: u32,
     /// ifindex of the end by which replies arrive, and the original direction leaves.
     pub to: u32,
+    /// ifindex of the bridge port that its opening packet came by, 0 where it came by none: whose
+    /// share of the table it takes.
+    pub source_port: u32,
+    /// Always zero.
+    pub _zero2: u32,
     /// When it was made: `CLOCK_MONOTONIC`, ns.
     pub created_ns: u64,
     /// When a packet last refreshed it: `CLOCK_MONOTONIC`, ns.
@@ -225,6 +295,18 @@ pub struct Flow {
 }
 
 impl Flow {
+    /// In `flags`: it holds an endpoint-independent mapping.
+    pub const MAPPED: u8 = 1;
+    /// `from` of a conversation of the host's own that had to make way for a flow.
+    pub const FROM_HOST: u32 = 0;
+
+    /// Does it change addresses or ports?
+    #[inline(always)]
+    #[must_use]
+    pub fn translates(&self) -> bool {
+        self.original != self.translated
+    }
+
     /// The tuple that packets of `direction` have on arrival.
     #[inline(always)]
     #[must_use]
@@ -246,38 +328,6 @@ impl Flow {
     }
 }
 
-/// Key of `FRAGMENTS`: what the pieces of one packet have in common (RFC 791, section 3.2), and the
-/// end that they come in by.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Pod, Zeroable)]
-pub struct FragmentKey {
-    /// Source address on arrival, wire order.
-    pub src: [u8; 4],
-    /// Destination address on arrival, wire order.
-    pub dst: [u8; 4],
-    /// Identification, wire order.
-    pub id: [u8; 2],
-    /// IP protocol number.
-    pub protocol: u8,
-    /// Always zero.
-    pub _zero: u8,
-    /// ifindex of the end.
-    pub end: u32,
-}
-
-/// Value of `FRAGMENTS`: the flow that the first piece belonged to.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Pod, Zeroable)]
-pub struct FragmentOwner {
-    /// The tuple by which the first piece found its flow.
-    pub tuple: Tuple,
-    /// When the first piece was seen: `CLOCK_MONOTONIC`, ns.
-    pub seen_ns: u64,
-}
-
-/// How long the pieces of one packet may take: the kernel's `ipfrag_time`, ns.
-pub const FRAGMENT_TIMEOUT_NS: u64 = 30_000_000_000;
-
 /// Value of `RELEASING`: which flow of a slot is being released. The key is the slot.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Pod, Zeroable)]
@@ -286,8 +336,7 @@ pub struct SlotOwner {
     pub generation: u32,
 }
 
-const _: () = assert!(size_of::<Tuple>() == 16);
+const _: () = assert!(size_of::<Tuple>() == 40);
+const _: () = assert!(size_of::<TupleV4>() == 16);
 const _: () = assert!(size_of::<IndexEntry>() == 8);
-const _: () = assert!(size_of::<Flow>() == 104);
-const _: () = assert!(size_of::<FragmentKey>() == 16);
-const _: () = assert!(size_of::<FragmentOwner>() == 24);
+const _: () = assert!(size_of::<Flow>() == 160);

@@ -2,7 +2,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-/// How many IPv4 addresses of a bridge are kept: what masquerading can choose from.
+use super::address::{Address, Family};
+
+/// How many addresses of each family are kept of an end: what masquerading can choose from.
 pub const MAX_ADDRESSES: usize = 8;
 /// `IFNAMSIZ`, with the closing zero.
 pub const NAME_LEN: usize = 16;
@@ -31,27 +33,16 @@ pub enum AttachKind {
     OwnClsact = 3,
 }
 
-/// One IPv4 address of a bridge.
+/// One address of an end.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Pod, Zeroable)]
 pub struct InterfaceAddress {
-    /// The address, wire order.
-    pub address: [u8; 4],
-    /// Length of its subnet's prefix in bits, 0 to 32.
+    /// The address.
+    pub address: Address,
+    /// Length of its subnet's prefix in bits: 0 to 32, or to 128.
     pub prefix_len: u8,
     /// Always zero.
     pub _zero: [u8; 3],
-}
-
-impl InterfaceAddress {
-    /// Is `other` in this address's subnet?
-    #[inline(always)]
-    #[must_use]
-    pub fn subnet_contains(&self, other: [u8; 4]) -> bool {
-        let differing = u32::from_be_bytes(self.address) ^ u32::from_be_bytes(other);
-        // A shift by 32 is no shift at all: prefix 0 contains every address.
-        self.prefix_len == 0 || differing >> (32 - u32::from(self.prefix_len.min(32))) == 0
-    }
 }
 
 /// One managed interface: the value of `INTERFACES`, by ifindex.
@@ -70,14 +61,19 @@ pub struct Interface {
     pub mtu: u32,
     /// How many of `addresses` are set.
     pub address_count: u32,
+    /// How many of `addresses_v6` are set.
+    pub address_count_v6: u32,
     /// The end's IPv4 addresses, primary first; empty for ports.
     pub addresses: [InterfaceAddress; MAX_ADDRESSES],
+    /// The end's IPv6 addresses that reach beyond the link and are ready for use, those that are not
+    /// deprecated first; empty for ports.
+    pub addresses_v6: [InterfaceAddress; MAX_ADDRESSES],
     /// The interface's name, closed by zeros.
     pub name: [u8; NAME_LEN],
 }
 
-const _: () = assert!(size_of::<InterfaceAddress>() == 8);
-const _: () = assert!(size_of::<Interface>() == 100);
+const _: () = assert!(size_of::<InterfaceAddress>() == 20);
+const _: () = assert!(size_of::<Interface>() == 360);
 
 impl Interface {
     /// The interface's name as text; what is not UTF-8 is cut off.
@@ -104,23 +100,51 @@ impl Interface {
         bytes
     }
 
-    /// The address that packets leaving by this interface to `next_hop` are masqueraded to: the
-    /// first in whose subnet the next hop is, else the primary one, as the kernel's
-    /// `inet_select_addr` chooses. `None` where the interface has no address.
+    /// The address that packets leaving by this interface are masqueraded to, as the kernel chooses
+    /// it. IPv4: the first in whose subnet the next hop is, else the primary one
+    /// (`inet_select_addr`). IPv6: that which has most in common with the destination (RFC 6724,
+    /// section 5, rule 8).
     #[inline(always)]
     #[must_use]
-    pub fn masquerade_address(&self, next_hop: [u8; 4]) -> Option<[u8; 4]> {
-        // A plain value, not an Option: the verifier would see its unset payload being copied. And
-        // counted by hand, from the back so that the first match wins: no exit depends on data.
+    pub fn masquerade_address(&self, next_hop: &Address, destination: &Address) -> Option<Address> {
+        match destination.family() {
+            Family::V4 => self.masquerade_address_v4(next_hop),
+            Family::V6 => self.masquerade_address_v6(destination),
+        }
+    }
+
+    /// Counted by hand, from the back so that the first match wins: no exit depends on data.
+    #[inline(always)]
+    fn masquerade_address_v4(&self, next_hop: &Address) -> Option<Address> {
         let mut chosen = self.addresses[0].address;
         let mut at = MAX_ADDRESSES;
         while at > 0 {
             at -= 1;
-            let address = &self.addresses[at];
-            if (at as u32) < self.address_count && address.subnet_contains(next_hop) {
-                chosen = address.address;
+            let entry = &self.addresses[at];
+            if (at as u32) < self.address_count
+                && entry.address.subnet_contains(entry.prefix_len, next_hop)
+            {
+                chosen = entry.address;
             }
         }
         if self.address_count > 0 { Some(chosen) } else { None }
+    }
+
+    #[inline(always)]
+    fn masquerade_address_v6(&self, destination: &Address) -> Option<Address> {
+        let mut chosen = Address::UNSPECIFIED;
+        let mut longest = 0;
+        let mut at = 0;
+        while at < MAX_ADDRESSES {
+            let address = self.addresses_v6[at].address;
+            // One more than the prefix: the first of equals wins, and any beats none.
+            let common = address.common_prefix(destination) + 1;
+            if (at as u32) < self.address_count_v6 && common > longest {
+                longest = common;
+                chosen = address;
+            }
+            at += 1;
+        }
+        if self.address_count_v6 > 0 { Some(chosen) } else { None }
     }
 }

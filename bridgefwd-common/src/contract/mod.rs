@@ -7,37 +7,63 @@
 //! A change of anything in this module that an older program or daemon would misread takes a new
 //! [`ABI_VERSION`].
 
+mod address;
 mod counters;
 mod flow;
+mod fragment;
 mod interface;
+mod mapping;
 mod pair;
 mod settings;
+mod source;
 
+pub use address::{Address, Family};
 pub use counters::{Counter, PairCounters, SEEN};
-pub use flow::{
-    Direction, FRAGMENT_TIMEOUT_NS, Flow, FlowSide, FlowState, FragmentKey, FragmentOwner,
-    IndexEntry, SlotOwner, Tuple,
-};
+pub use flow::{Direction, Flow, FlowSide, FlowState, IndexEntry, SlotOwner, Tuple, TupleV4};
+pub use fragment::{FRAGMENT_TIMEOUT_NS, FragmentKey, FragmentOwner};
 pub use interface::{AttachKind, Interface, InterfaceAddress, MAX_ADDRESSES, NAME_LEN, Role};
-pub use pair::{NatMode, PairKey, PairPolicy, PairRule, PairState};
+pub use mapping::{Endpoint, Mapping};
+pub use pair::{MAX_POOL, NatMode, PairKey, PairPolicy, PairRule, PairState, Pool};
 pub use settings::{Settings, TIMEOUTS, Unlisted};
+pub use source::{SourceKey, SourceUse};
 
 /// Version of the pinned maps' layout. Pinned state of another version is refused, never misread.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
-/// Name of the classifier that is attached to bridges and ports.
+/// Name of the classifier that is attached at ingress of ends and ports.
 pub const PROGRAM: &str = "bridgefwd";
+/// Name of the classifier that is attached at egress of ends.
+pub const EGRESS_PROGRAM: &str = "bridgefwd_egress";
 /// Name of the classifier that frees expired flows; never attached, run by the daemon.
 pub const SWEEP_PROGRAM: &str = "bridgefwd_sweep";
 
-/// Names of the classifiers that [`PROGRAM`] goes on to for what is not everyday traffic; their
-/// places in [`MAP_COLD_PATHS`] are their places here. Each has a stack of its own, and the
-/// everyday path does not pay for what they do.
-pub const COLD_PROGRAMS: [&str; 2] = ["bridgefwd_open", "bridgefwd_icmp"];
+/// Names of the classifiers that [`PROGRAM`] and [`EGRESS_PROGRAM`] go on to for what is not everyday
+/// traffic; their places in [`MAP_COLD_PATHS`] are their places here. Each has a stack of its own, and
+/// the everyday path does not pay for what they do.
+pub const COLD_PROGRAMS: [&str; 7] = [
+    "bridgefwd_open",
+    "bridgefwd_icmp",
+    "bridgefwd_v6",
+    "bridgefwd_kernel",
+    "bridgefwd_pieces",
+    "bridgefwd_neigh",
+    "bridgefwd_quote",
+];
 /// Place of the program that opens flows.
 pub const COLD_OPEN: u32 = 0;
 /// Place of the program that forwards ICMP errors.
 pub const COLD_ICMP: u32 = 1;
+/// Place of the program for IPv6.
+pub const COLD_V6: u32 = 2;
+/// Place of the program for what the kernel forwards and we translate: options, extension headers,
+/// and what it has to answer itself.
+pub const COLD_KERNEL: u32 = 3;
+/// Place of the program that holds the pieces of fragmented packets until all are there.
+pub const COLD_PIECES: u32 = 4;
+/// Place of the program for neighbours that are not known yet.
+pub const COLD_NEIGHBOUR: u32 = 5;
+/// Place of the program that, at egress, mends what the host's own ICMP errors quote.
+pub const COLD_QUOTE: u32 = 6;
 
 /// `ProgramArray`: the [`COLD_PROGRAMS`]. Each load of the programs has one of its own, so it is not
 /// among the [`PINNED_MAPS`]; but it must be pinned, or the kernel empties it when the daemon ends.
@@ -52,8 +78,11 @@ pub const MAP_PAIR_INDEX: &str = "PAIR_INDEX";
 pub const MAP_PAIRS: &str = "PAIRS";
 /// `PerCpuArray<PairCounters>`, the same index as [`MAP_PAIRS`].
 pub const MAP_PAIR_COUNTERS: &str = "PAIR_COUNTERS";
-/// `HashMap<Tuple, IndexEntry>`: both directions of every flow, as their packets look on arrival.
-pub const MAP_FLOW_INDEX: &str = "FLOW_INDEX";
+/// `HashMap<TupleV4, IndexEntry>`: both directions of every IPv4 flow, as their packets look on
+/// arrival.
+pub const MAP_FLOW_INDEX_V4: &str = "FLOW_INDEX_V4";
+/// `HashMap<Tuple, IndexEntry>`: the same for IPv6.
+pub const MAP_FLOW_INDEX_V6: &str = "FLOW_INDEX_V6";
 /// `Array<Flow>`, mapped into the daemon's memory: one slot a flow, both directions.
 pub const MAP_FLOWS: &str = "FLOWS";
 /// `Queue<u32>`: the free slots of [`MAP_FLOWS`], longest unused first.
@@ -68,20 +97,34 @@ pub const MAP_SWEEP_CURSOR: &str = "SWEEP_CURSOR";
 /// `LruHashMap<FragmentKey, FragmentOwner>`: packets whose first piece has been forwarded.
 pub const MAP_FRAGMENTS: &str = "FRAGMENTS";
 
+/// `HashMap<u32, Pool>`: addresses to translate to, by [`PairPolicy::pool`].
+pub const MAP_POOLS: &str = "POOLS";
+/// `HashMap<SourceKey, SourceUse>`: how much of the flow table each source has.
+pub const MAP_SOURCES: &str = "SOURCES";
+/// `HashMap<Endpoint, Mapping>`: endpoint-independent mappings, by their inner endpoint.
+pub const MAP_MAPPINGS: &str = "MAPPINGS";
+/// `HashMap<Endpoint, Mapping>`: the same, by their outer endpoint.
+pub const MAP_MAPPED: &str = "MAPPED";
+
 /// Every map that is pinned, in no order that matters.
-pub const PINNED_MAPS: [&str; 12] = [
+pub const PINNED_MAPS: [&str; 17] = [
     MAP_SETTINGS,
     MAP_INTERFACES,
     MAP_PAIR_INDEX,
     MAP_PAIRS,
     MAP_PAIR_COUNTERS,
-    MAP_FLOW_INDEX,
+    MAP_FLOW_INDEX_V4,
+    MAP_FLOW_INDEX_V6,
     MAP_FLOWS,
     MAP_FREE_SLOTS,
     MAP_RELEASING,
     MAP_REASONS,
     MAP_SWEEP_CURSOR,
     MAP_FRAGMENTS,
+    MAP_POOLS,
+    MAP_SOURCES,
+    MAP_MAPPINGS,
+    MAP_MAPPED,
 ];
 
 /// How many interfaces (bridges and ports together) can be managed.
@@ -90,5 +133,9 @@ pub const MAX_INTERFACES: u32 = 16_384;
 pub const MAX_PAIRS: u32 = 16_384;
 /// How many fragmented packets are followed at one time; beyond it the longest unused are forgotten.
 pub const MAX_FRAGMENTS: u32 = 8192;
+/// How many pools there can be at one time.
+pub const MAX_POOLS: u32 = 16_384;
 /// How many flows there can be where nothing else is said.
 pub const DEFAULT_MAX_FLOWS: u32 = 65_536;
+/// Where nothing else is said, one source can have this part of all flows: one in so many.
+pub const DEFAULT_SOURCE_SHARE: u32 = 4;

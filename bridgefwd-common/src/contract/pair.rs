@@ -2,6 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::address::{Address, Family};
+
 /// Key of `PAIR_INDEX`: a directional pair of ends, by ifindex.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Pod, Zeroable)]
@@ -45,7 +47,7 @@ pub enum NatMode {
     Masquerade = 0,
     /// It stays.
     None = 1,
-    /// It becomes [`PairPolicy::address`].
+    /// It becomes an address of the [`Pool`] that [`PairPolicy::pool`] names.
     Address = 2,
 }
 
@@ -68,14 +70,14 @@ impl NatMode {
 pub struct PairPolicy {
     /// A [`PairState`].
     pub state: u8,
-    /// A [`NatMode`].
+    /// The [`NatMode`] of IPv4.
     pub nat: u8,
-    /// [`PairPolicy::DRAINING`] and [`PairPolicy::DRAIN_LATER`].
+    /// The [`NatMode`] of IPv6.
+    pub nat_v6: u8,
+    /// [`PairPolicy::DRAINING`] and others.
     pub flags: u8,
-    /// Always zero.
-    pub _zero: u8,
-    /// The source address for [`NatMode::Address`], wire order; else zero.
-    pub address: [u8; 4],
+    /// Key of its [`Pool`] in `POOLS`; 0 where it has none.
+    pub pool: u32,
 }
 
 impl PairPolicy {
@@ -83,6 +85,18 @@ impl PairPolicy {
     pub const DRAINING: u8 = 1;
     /// When this pair is turned off or its NAT changes, its flows shall drain.
     pub const DRAIN_LATER: u8 = 2;
+    /// A client's port is mapped to the same one whatever the destination (RFC 4787, section 4.1).
+    pub const ENDPOINT_INDEPENDENT: u8 = 4;
+
+    /// What happens to the source of packets of a family.
+    #[inline(always)]
+    #[must_use]
+    pub const fn nat_of(self, family: Family) -> NatMode {
+        NatMode::from_byte(match family {
+            Family::V4 => self.nat,
+            Family::V6 => self.nat_v6,
+        })
+    }
 
     /// May packets of flows that exist pass?
     #[inline(always)]
@@ -90,6 +104,45 @@ impl PairPolicy {
     pub const fn forwards_existing(self) -> bool {
         matches!(PairState::from_byte(self.state), PairState::Allowed)
             || self.flags & Self::DRAINING != 0
+    }
+}
+
+/// How many addresses of each family a pool can have.
+pub const MAX_POOL: usize = 16;
+
+/// Value of `POOLS`: the addresses that the source of a pair's packets may become. Written before the
+/// policy that names it, never changed, removed after the last policy that names it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Pod, Zeroable)]
+pub struct Pool {
+    /// How many of `addresses` are set.
+    pub count: u32,
+    /// How many of `addresses_v6` are set.
+    pub count_v6: u32,
+    /// IPv4 addresses.
+    pub addresses: [Address; MAX_POOL],
+    /// IPv6 addresses.
+    pub addresses_v6: [Address; MAX_POOL],
+}
+
+impl Pool {
+    /// The address of a family for `inner`: always the same one for the same inner address, so that
+    /// a host's flows share one (RFC 4787, REQ-2); `None` where the pool has none of that family.
+    #[inline(always)]
+    #[must_use]
+    pub fn address_for(&self, inner: &Address) -> Option<Address> {
+        let (count, addresses) = match inner.family() {
+            Family::V4 => (self.count, &self.addresses),
+            Family::V6 => (self.count_v6, &self.addresses_v6),
+        };
+        if count == 0 {
+            return None;
+        }
+        let [a, b, c, d] = inner.words();
+        let mixed = (a ^ b ^ c ^ d).wrapping_mul(0x9e37_79b1);
+        let place = (mixed >> 16) % count;
+        // Masked, so that the verifier sees that it is in bounds.
+        Some(addresses[place as usize % MAX_POOL])
     }
 }
 
@@ -111,3 +164,5 @@ pub struct PairRule {
 const _: () = assert!(size_of::<PairKey>() == 8);
 const _: () = assert!(size_of::<PairPolicy>() == 8);
 const _: () = assert!(size_of::<PairRule>() == 24);
+const _: () = assert!(size_of::<Pool>() == 520);
+const _: () = assert!(MAX_POOL.is_power_of_two());

@@ -48,9 +48,13 @@ pub struct Settings {
     pub local_port_last: u16,
     /// Highest pair generation given out so far; only the daemon reads and writes it.
     pub pair_generation: u32,
+    /// Highest key of `POOLS` given out so far; only the daemon reads and writes it.
+    pub last_pool: u32,
+    /// How many flows one source can have: see [`SourceKey`](super::SourceKey).
+    pub max_flows_per_source: u32,
 }
 
-const _: () = assert!(size_of::<Settings>() == 84);
+const _: () = assert!(size_of::<Settings>() == 92);
 
 impl Settings {
     /// The timers that are in force where nothing else is said, in seconds.

@@ -3,7 +3,8 @@
 use super::{Plan, Route, tcp};
 use crate::Reason;
 use crate::contract::{Direction, Flow, FlowState, PairRule, Settings, TIMEOUTS};
-use crate::packet::headers::{Ipv4, Segment, Transport};
+use crate::packet::ip::Ip;
+use crate::packet::transport::{Segment, Transport};
 
 /// What the flow table has for a packet.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -65,7 +66,7 @@ pub fn recognise(
     Ok(match segment.transport {
         Transport::Tcp if tcp::reopens(state, direction, segment.tcp_flags) => Known::Over,
         Transport::Tcp => Known::Continues(tcp::next_state(state, direction, segment.tcp_flags)),
-        Transport::Echo | Transport::Fragment => Known::Continues(state),
+        Transport::Query | Transport::QueryV6 | Transport::Fragment => Known::Continues(state),
         Transport::Udp | Transport::UdpLike | Transport::Sctp | Transport::Other => {
             Known::Continues(match direction {
                 Direction::Original => state,
@@ -78,37 +79,29 @@ pub fn recognise(
 /// How a packet of a known flow leaves.
 ///
 /// # Errors
-/// The reason why it does not. What the kernel answers from the right address is left to it; that
-/// is only ever a packet of the original direction, since a reply is addressed to the host itself.
+/// The reason why it does not. [`Reason::ThroughKernel`] is for what the kernel has to answer, or to
+/// cut to pieces: it gets the packet as it would without translation, so that its answer is right.
+/// Of the original direction that is the packet as it is; a reply has to be translated for it first.
 #[inline(always)]
-pub fn plan(ip: &Ipv4, flow: &Flow, direction: Direction, route: Route) -> Result<Plan, Reason> {
+pub fn plan(ip: &Ip, flow: &Flow, direction: Direction, route: Route) -> Result<Plan, Reason> {
     let (out_end, reason) = match direction {
         Direction::Original => (flow.to, Reason::Forwarded),
         Direction::Reply => (flow.from, Reason::ForwardedReply),
     };
     if ip.ttl <= 1 {
-        return Err(match direction {
-            Direction::Original => Reason::TtlExpired,
-            Direction::Reply => Reason::TtlExpiredReply,
-        });
+        return Err(Reason::ThroughKernel);
     }
     match route {
-        Route::Via { ifindex, next_hop } if ifindex == out_end => Ok(Plan {
+        Route::Via { ifindex, next_hop, neighbour_known } if ifindex == out_end => Ok(Plan {
             leaving: flow.leaving(direction),
             ttl: ip.ttl - 1,
             out_end,
             next_hop,
+            neighbour_known,
             reason,
         }),
         Route::Via { .. } => Err(Reason::RouteChanged),
-        Route::TooBig => Err(match direction {
-            Direction::Original if ip.dont_fragment => Reason::TooBig,
-            _ => Reason::TooBigTranslated,
-        }),
-        Route::No(reason) => Err(match direction {
-            Direction::Original => reason,
-            Direction::Reply => Reason::RouteChanged,
-        }),
+        Route::TooBig | Route::No(_) => Err(Reason::ThroughKernel),
     }
 }
 

@@ -4,8 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Verdict;
-use crate::contract::{PairKey, PairPolicy, PairState, Tuple};
-use crate::packet::headers::{Fragment, PROTOCOL_TCP, PROTOCOL_UDP, TcpFlags};
+use crate::contract::{Address, Family, PairKey, PairPolicy, PairState, Tuple};
+use crate::packet::ip::Fragment;
+use crate::packet::transport::{PROTOCOL_TCP, PROTOCOL_UDP, TcpFlags};
 
 const FROM: u32 = 5;
 const TO: u32 = 6;
@@ -13,12 +14,12 @@ const NOW: u64 = 1_000 * NS_PER_S;
 
 fn tuple(protocol: u8) -> Tuple {
     Tuple {
-        src: [172, 18, 0, 2],
-        dst: [172, 19, 0, 2],
+        src: Address::v4([172, 18, 0, 2]),
+        dst: Address::v4([172, 19, 0, 2]),
         src_port: [0x90, 1],
         dst_port: [0, 80],
         protocol,
-        _zero: [0; 3],
+        ..Tuple::default()
     }
 }
 
@@ -31,7 +32,7 @@ fn flow(state: FlowState) -> Flow {
         pair_generation: 7,
         state: state as u8,
         original,
-        translated: Tuple { src: [172, 19, 0, 1], src_port: [4, 1], ..original },
+        translated: Tuple { src: Address::v4([172, 19, 0, 1]), src_port: [4, 1], ..original },
         from: FROM,
         to: TO,
         created_ns: NOW,
@@ -60,6 +61,8 @@ fn settings() -> Settings {
         local_port_first: 32_768,
         local_port_last: 60_999,
         pair_generation: 7,
+        last_pool: 0,
+        max_flows_per_source: 1,
     }
 }
 
@@ -71,7 +74,7 @@ fn segment(flow: &Flow, direction: Direction, flags: u8) -> Segment {
         transport,
         tcp_flags: TcpFlags(flags),
         header_len: 20,
-        is_echo_reply: false,
+        is_query_reply: false,
     }
 }
 
@@ -147,52 +150,53 @@ fn timeouts_are_by_state() {
     }
 }
 
-fn ip(ttl: u8, dont_fragment: bool) -> Ipv4 {
-    Ipv4 {
-        src: [0; 4],
-        dst: [0; 4],
+fn ip(ttl: u8, dont_fragment: bool) -> Ip {
+    Ip {
+        src: Address::UNSPECIFIED,
+        dst: Address::UNSPECIFIED,
+        family: Family::V4,
         ttl,
         tos: 0,
         protocol: PROTOCOL_TCP,
         dont_fragment,
-        id: [0; 2],
         fragment: Fragment::None,
         header_len: 20,
+        id: [0; 4],
         payload_len: 20,
+        flow_info: 0,
     }
 }
 
+fn via(ifindex: u32) -> Route {
+    Route::Via { ifindex, next_hop: Address::v4([9; 4]), neighbour_known: true }
+}
+
 #[test]
-fn replies_are_never_left_to_the_kernel() {
+fn what_the_kernel_has_to_answer_is_translated_for_it_or_goes_as_it_is() {
     let flow = flow(ESTABLISHED);
-    let routes = [
-        Route::Via { ifindex: FROM, next_hop: [1; 4] },
-        Route::Via { ifindex: 99, next_hop: [1; 4] },
-        Route::TooBig,
-        Route::No(Reason::Unreachable),
-        Route::No(Reason::ForwardingDisabled),
-    ];
-    for route in routes {
-        for ttl in 0..3 {
-            for dont_fragment in [false, true] {
-                let verdict = match plan(&ip(ttl, dont_fragment), &flow, Direction::Reply, route) {
-                    Ok(plan) => plan.reason.verdict(),
-                    Err(reason) => reason.verdict(),
-                };
-                assert_ne!(verdict, Verdict::Pass, "{route:?} ttl {ttl}");
-            }
+    let routes = [Route::TooBig, Route::No(Reason::Unreachable), Route::No(Reason::NotForwarded)];
+    for (direction, end) in [(Direction::Original, TO), (Direction::Reply, FROM)] {
+        for route in routes {
+            let outcome = plan(&ip(9, true), &flow, direction, route);
+            assert_eq!(outcome, Err(Reason::ThroughKernel));
         }
+        for ttl in 0..2 {
+            let outcome = plan(&ip(ttl, true), &flow, direction, via(end));
+            assert_eq!(outcome, Err(Reason::ThroughKernel));
+        }
+        let elsewhere = plan(&ip(9, true), &flow, direction, via(99));
+        assert_eq!(elsewhere, Err(Reason::RouteChanged));
     }
 }
 
 proptest! {
-    /// A plan leaves by the flow's other end, with its translation, never with TTL 0.
+    /// A plan leaves by the flow's other end, with its translation, never with TTL 0; and what has no
+    /// plan is never passed on as if it were no packet of a flow.
     #[test]
     fn plans_are_complete(ttl: u8, dont_fragment: bool, reply: bool, ifindex in 4_u32..8) {
         let flow = flow(ESTABLISHED);
         let direction = if reply { Direction::Reply } else { Direction::Original };
-        let route = Route::Via { ifindex, next_hop: [9; 4] };
-        match plan(&ip(ttl, dont_fragment), &flow, direction, route) {
+        match plan(&ip(ttl, dont_fragment), &flow, direction, via(ifindex)) {
             Ok(plan) => {
                 prop_assert_eq!(plan.out_end, ifindex);
                 prop_assert_eq!(plan.ttl, ttl - 1);
@@ -200,7 +204,8 @@ proptest! {
                 prop_assert_eq!(plan.leaving, flow.leaving(direction));
                 prop_assert_eq!(plan.reason.verdict(), Verdict::Redirect);
             }
-            Err(reason) => prop_assert_ne!(reason.verdict(), Verdict::Redirect),
+            Err(Reason::ThroughKernel) => {}
+            Err(reason) => prop_assert_eq!(reason.verdict(), Verdict::Drop),
         }
     }
 }

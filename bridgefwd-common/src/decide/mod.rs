@@ -13,7 +13,7 @@ pub mod tcp;
 pub mod translate;
 
 use crate::Reason;
-use crate::contract::Tuple;
+use crate::contract::{Address, Tuple};
 
 /// How a packet leaves. Made only after every check has passed: nothing that fails later may let
 /// the packet go on to the kernel.
@@ -25,8 +25,10 @@ pub struct Plan {
     pub ttl: u8,
     /// ifindex of the end that it leaves by.
     pub out_end: u32,
-    /// Address of the neighbour that it is sent to, wire order.
-    pub next_hop: [u8; 4],
+    /// Address of the neighbour that it is sent to.
+    pub next_hop: Address,
+    /// Is it known where that neighbour is?
+    pub neighbour_known: bool,
     /// What it is counted under.
     pub reason: Reason,
 }
@@ -38,8 +40,10 @@ pub enum Route {
     Via {
         /// ifindex of the way out.
         ifindex: u32,
-        /// The neighbour, wire order.
-        next_hop: [u8; 4],
+        /// The neighbour.
+        next_hop: Address,
+        /// Is it known where that neighbour is?
+        neighbour_known: bool,
     },
     /// It would be, but is larger than the way out allows.
     TooBig,

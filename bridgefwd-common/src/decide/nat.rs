@@ -1,28 +1,34 @@
 //! Which source a flow leaves with.
 
 use crate::Reason;
-use crate::contract::{Interface, NatMode, PairPolicy, Settings, Tuple};
-use crate::packet::headers::Transport;
+use crate::contract::{Address, Interface, NatMode, Pool, Settings, Tuple};
+use crate::packet::transport::Transport;
 
 /// First port above the well-known ones: those below map to below (RFC 4787, REQ-3).
 const FIRST_UNPRIVILEGED: u16 = 1024;
 
-/// The source address of new flows.
+/// The source address of a new flow from `inner` to `destination` by way of `next_hop`.
 ///
 /// # Errors
-/// [`Reason::NoNatAddress`] where masquerading finds no address on the target.
+/// [`Reason::NoNatAddress`] where the target, or the pool, has no address of that family.
 #[inline(always)]
 pub fn source_address(
-    policy: PairPolicy,
-    inner: [u8; 4],
+    mode: NatMode,
+    pool: Option<&Pool>,
+    inner: &Address,
     target: &Interface,
-    next_hop: [u8; 4],
-) -> Result<[u8; 4], Reason> {
-    match NatMode::from_byte(policy.nat) {
-        NatMode::None => Ok(inner),
-        NatMode::Address => Ok(policy.address),
-        NatMode::Masquerade => target.masquerade_address(next_hop).ok_or(Reason::NoNatAddress),
-    }
+    next_hop: &Address,
+    destination: &Address,
+) -> Result<Address, Reason> {
+    let address = match mode {
+        NatMode::None => Some(*inner),
+        NatMode::Address => match pool {
+            Some(pool) => pool.address_for(inner),
+            None => None,
+        },
+        NatMode::Masquerade => target.masquerade_address(next_hop, destination),
+    };
+    address.ok_or(Reason::NoNatAddress)
 }
 
 /// The ports that a flow may be translated to: a range with a hole, the host's own ports, in it.
@@ -58,9 +64,11 @@ impl PortChoice {
     ) -> Self {
         let (first, last) = match transport {
             // An ICMP identifier is 16 bits without classes.
-            Transport::Echo | Transport::Sctp | Transport::Other | Transport::Fragment => {
-                (0, u16::MAX)
-            }
+            Transport::Query
+            | Transport::QueryV6
+            | Transport::Sctp
+            | Transport::Other
+            | Transport::Fragment => (0, u16::MAX),
             _ if inner < FIRST_UNPRIVILEGED => (1, FIRST_UNPRIVILEGED - 1),
             Transport::Tcp | Transport::Udp | Transport::UdpLike => (FIRST_UNPRIVILEGED, u16::MAX),
         };
@@ -123,12 +131,16 @@ impl PortChoice {
 /// The tuple that the flow's packets leave with.
 #[inline(always)]
 #[must_use]
-pub const fn translated(arriving: Tuple, source: [u8; 4], port: u16) -> Tuple {
+pub const fn translated(arriving: Tuple, source: Address, port: u16) -> Tuple {
     Tuple { src: source, src_port: port.to_be_bytes(), ..arriving }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::vec;
+    use std::vec::Vec;
+
+    use bytemuck::Zeroable as _;
     use proptest::prelude::*;
 
     use super::*;
@@ -142,6 +154,8 @@ mod tests {
         local_port_first: 32_768,
         local_port_last: 60_999,
         pair_generation: 0,
+        last_pool: 0,
+        max_flows_per_source: 0,
     };
 
     fn choice(transport: Transport, inner: u16, translates: bool, random: u32) -> PortChoice {
@@ -154,7 +168,7 @@ mod tests {
         assert_eq!(choice(Transport::Tcp, 40_000, true, 0).candidate(0), None);
         assert_eq!(choice(Transport::Tcp, 40_000, false, 0).candidate(0), Some(40_000));
         assert_eq!(choice(Transport::Tcp, 40_000, false, 0).candidate(1), None);
-        assert_eq!(choice(Transport::Echo, 40_000, true, 0).candidate(0), Some(40_000));
+        assert_eq!(choice(Transport::Query, 40_000, true, 0).candidate(0), Some(40_000));
         assert_eq!(choice(Transport::Sctp, 40_000, true, 0).candidate(0), Some(40_000));
         assert_eq!(choice(Transport::Sctp, 40_000, true, 0).candidate(1), None);
     }
@@ -188,42 +202,86 @@ mod tests {
         }
     }
 
-    fn interface(addresses: &[([u8; 4], u8)]) -> Interface {
-        let mut all = [InterfaceAddress::default(); MAX_ADDRESSES];
-        for (to, &(address, prefix_len)) in all.iter_mut().zip(addresses) {
-            *to = InterfaceAddress { address, prefix_len, _zero: [0; 3] };
+    fn address(text: &str) -> Address {
+        text.parse::<core::net::IpAddr>().unwrap().into()
+    }
+
+    fn interface(addresses: &[(&str, u8)]) -> Interface {
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for &(text, prefix_len) in addresses {
+            let address = address(text);
+            let list = if text.contains(':') { &mut v6 } else { &mut v4 };
+            list.push(InterfaceAddress { address, prefix_len, _zero: [0; 3] });
         }
+        let counts = [v4.len() as u32, v6.len() as u32];
+        v4.resize(MAX_ADDRESSES, InterfaceAddress::default());
+        v6.resize(MAX_ADDRESSES, InterfaceAddress::default());
         Interface {
             end: 1,
             role: Role::Bridge as u8,
-            attached: 0,
-            router_mac: [0; 6],
             mtu: 1500,
-            address_count: addresses.len() as u32,
-            addresses: all,
-            name: [0; 16],
+            address_count: counts[0],
+            address_count_v6: counts[1],
+            addresses: v4.try_into().unwrap(),
+            addresses_v6: v6.try_into().unwrap(),
+            ..Interface::zeroed()
         }
+    }
+
+    fn source(mode: NatMode, target: &Interface, next_hop: &str) -> Result<Address, Reason> {
+        let inner = address(if next_hop.contains(':') { "fd00:1::2" } else { "1.1.1.1" });
+        let hop = address(next_hop);
+        source_address(mode, None, &inner, target, &hop, &hop)
     }
 
     #[test]
     fn masquerading_takes_the_address_of_the_next_hops_subnet() {
-        let target =
-            interface(&[([10, 0, 0, 1], 24), ([172, 19, 0, 1], 16), ([172, 19, 0, 9], 16)]);
-        let policy = PairPolicy::default();
-        let source = |next_hop| source_address(policy, [1; 4], &target, next_hop);
-        assert_eq!(source([172, 19, 3, 3]), Ok([172, 19, 0, 1]));
-        assert_eq!(source([10, 0, 0, 7]), Ok([10, 0, 0, 1]));
-        assert_eq!(source([8, 8, 8, 8]), Ok([10, 0, 0, 1]));
-        let bare = interface(&[]);
-        assert_eq!(source_address(policy, [1; 4], &bare, [8; 4]), Err(Reason::NoNatAddress));
+        let target = interface(&[("10.0.0.1", 24), ("172.19.0.1", 16), ("172.19.0.9", 16)]);
+        let source = |next_hop| source(NatMode::Masquerade, &target, next_hop);
+        assert_eq!(source("172.19.3.3"), Ok(address("172.19.0.1")));
+        assert_eq!(source("10.0.0.7"), Ok(address("10.0.0.1")));
+        assert_eq!(source("8.8.8.8"), Ok(address("10.0.0.1")));
+        assert_eq!(source("fd00::1"), Err(Reason::NoNatAddress));
     }
 
     #[test]
-    fn other_modes_ignore_the_targets_addresses() {
-        let target = interface(&[([10, 0, 0, 1], 24)]);
-        let mut policy = PairPolicy { nat: NatMode::None as u8, ..PairPolicy::default() };
-        assert_eq!(source_address(policy, [1; 4], &target, [10, 0, 0, 7]), Ok([1; 4]));
-        policy = PairPolicy { nat: NatMode::Address as u8, address: [9; 4], ..policy };
-        assert_eq!(source_address(policy, [1; 4], &target, [10, 0, 0, 7]), Ok([9; 4]));
+    fn masquerading_ipv6_takes_the_address_nearest_to_the_destination() {
+        let target = interface(&[("fd00:2::1", 64), ("2001:db8::1", 64), ("2001:db8::9", 64)]);
+        let source = |destination| source(NatMode::Masquerade, &target, destination);
+        assert_eq!(source("fd00:2::77"), Ok(address("fd00:2::1")));
+        assert_eq!(source("2001:db8::77"), Ok(address("2001:db8::1")));
+        assert_eq!(source("2001:db8::8"), Ok(address("2001:db8::9")));
+        assert_eq!(source("10.0.0.7"), Err(Reason::NoNatAddress));
+    }
+
+    #[test]
+    fn without_translation_the_source_stays() {
+        let target = interface(&[("10.0.0.1", 24)]);
+        assert_eq!(source(NatMode::None, &target, "10.0.0.7"), Ok(address("1.1.1.1")));
+        assert_eq!(source(NatMode::Address, &target, "10.0.0.7"), Err(Reason::NoNatAddress));
+    }
+
+    proptest! {
+        #[test]
+        fn a_pool_gives_each_host_one_of_its_addresses(
+            hosts: [u32; 64], count in 1_u32..=16, family_v6: bool,
+        ) {
+            let mut pool = Pool { count, count_v6: count, ..Pool::default() };
+            for place in 0..count as u8 {
+                pool.addresses[usize::from(place)] = Address::v4([10, 0, 0, place]);
+                pool.addresses_v6[usize::from(place)] = Address::v6([0xfd, place, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+            }
+            let used = if family_v6 { &pool.addresses_v6 } else { &pool.addresses };
+            for host in hosts {
+                let inner = if family_v6 {
+                    Address::from_words([0xfd, 0, host, 1])
+                } else {
+                    Address::v4_word(host)
+                };
+                let address = pool.address_for(&inner).unwrap();
+                prop_assert_eq!(pool.address_for(&inner), Some(address));
+                prop_assert!(used[..count as usize].contains(&address));
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! that the reset was not meant for the connection.
 
 use crate::contract::{Direction, FlowState};
-use crate::packet::headers::TcpFlags;
+use crate::packet::transport::TcpFlags;
 
 /// The state after a packet with these flags in this direction.
 #[inline(always)]

@@ -1,5 +1,8 @@
 //! Headers and checksums, by value.
 
 pub mod checksum;
-pub mod headers;
+pub mod ip;
+pub mod ipv4;
+pub mod ipv6;
 pub mod quoted;
+pub mod transport;

@@ -4,9 +4,9 @@
 use network_types::ip::Ipv4Hdr;
 
 use super::checksum;
-use super::headers::{self, Transport};
+use super::transport::{self, Transport};
 use crate::Reason;
-use crate::contract::Tuple;
+use crate::contract::{Address, Family, Tuple};
 
 /// How much of a quoted transport header there is for certain.
 pub const QUOTED_LEN: usize = 8;
@@ -36,26 +36,31 @@ pub fn read(header: &[u8; Ipv4Hdr::LEN], after: &[u8; QUOTED_LEN]) -> Result<Quo
     if header[6] & 0x1f != 0 || header[7] != 0 {
         return Err(Reason::IcmpError);
     }
-    let transport = headers::transport_of(header[9]);
+    let transport = transport::of_protocol(Family::V4, header[9]);
+    let mut query = 0;
     let ports = match transport {
         Transport::Tcp | Transport::Udp | Transport::UdpLike | Transport::Sctp => {
             [[after[0], after[1]], [after[2], after[3]]]
         }
-        Transport::Echo => match after[0] {
-            8 => [[after[4], after[5]], [0; 2]],
-            0 => [[0; 2], [after[4], after[5]]],
-            _ => return Err(Reason::IcmpError),
-        },
-        Transport::Other | Transport::Fragment => [[0; 2]; 2],
+        Transport::Query => {
+            let Some((request, is_reply)) = transport::query_of(Family::V4, after[0]) else {
+                return Err(Reason::IcmpError);
+            };
+            query = request;
+            let id = [after[4], after[5]];
+            if is_reply { [[0; 2], id] } else { [id, [0; 2]] }
+        }
+        Transport::QueryV6 | Transport::Other | Transport::Fragment => [[0; 2]; 2],
     };
     Ok(Quoted {
         tuple: Tuple {
-            src: [header[12], header[13], header[14], header[15]],
-            dst: [header[16], header[17], header[18], header[19]],
+            src: Address::v4([header[12], header[13], header[14], header[15]]),
+            dst: Address::v4([header[16], header[17], header[18], header[19]]),
             src_port: ports[0],
             dst_port: ports[1],
             protocol: header[9],
-            _zero: [0; 3],
+            query,
+            _zero: [0; 2],
         },
         transport,
         header_len,
@@ -65,7 +70,8 @@ pub fn read(header: &[u8; Ipv4Hdr::LEN], after: &[u8; QUOTED_LEN]) -> Result<Quo
 /// Addresses and ports of a tuple: what the checksums of a quoted packet cover of it.
 #[inline(always)]
 fn words(tuple: &Tuple) -> [u8; 12] {
-    let ([a, b, c, d], [e, f, g, h]) = (tuple.src, tuple.dst);
+    let [a, b, c, d] = tuple.src.last_word().to_ne_bytes();
+    let [e, f, g, h] = tuple.dst.last_word().to_ne_bytes();
     let ([i, j], [k, l]) = (tuple.src_port, tuple.dst_port);
     [a, b, c, d, e, f, g, h, i, j, k, l]
 }
@@ -103,16 +109,16 @@ pub fn translate(
             write_ports(after, &new);
         }
         Transport::Tcp | Transport::Sctp => write_ports(after, &new),
-        Transport::Echo => {
-            let old_id = quoted.tuple.echo_id();
-            let new_id = to.echo_id();
+        Transport::Query => {
+            let old_id = quoted.tuple.query_id();
+            let new_id = to.query_id();
             let check = checksum::update([after[2], after[3]], &old_id, &new_id);
             after[2] = check[0];
             after[3] = check[1];
             after[4] = new_id[0];
             after[5] = new_id[1];
         }
-        Transport::Other | Transport::Fragment => {}
+        Transport::QueryV6 | Transport::Other | Transport::Fragment => {}
     }
 }
 
@@ -136,7 +142,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::packet::headers::{PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP};
+    use crate::packet::transport::{PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP};
 
     fn header(protocol: u8) -> [u8; 20] {
         let mut header = [0; 20];
@@ -177,6 +183,7 @@ mod tests {
             if protocol == PROTOCOL_ICMP { after[0] = 8; }
             let original = (header(protocol), after);
             let there = read(&original.0, &original.1).unwrap();
+            let src = Address::v4(src);
             let to = match there.transport {
                 Transport::Other => Tuple { src, ..there.tuple },
                 _ => Tuple { src, src_port: port, ..there.tuple },

@@ -1,0 +1,187 @@
+//! The IPv6 header and its extensions (RFC 8200): from bytes to values, or to the reason why not.
+
+use super::ip::{Fragment, Ip};
+use crate::Reason;
+use crate::contract::{Address, Family};
+
+/// Length of the IPv6 header in bytes.
+pub const HEADER_LEN: usize = 40;
+/// How many extension headers are looked at before a packet is refused.
+pub const MAX_EXTENSIONS: u32 = 8;
+
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const AUTHENTICATION: u8 = 51;
+const DESTINATION: u8 = 60;
+const MOBILITY: u8 = 135;
+const HOST_IDENTITY: u8 = 139;
+const SHIM6: u8 = 140;
+
+/// The IPv6 header as it is in the packet.
+pub type Header = [u8; HEADER_LEN];
+
+/// Reads the IPv6 header; `available` is how many bytes the frame has from here on, trailing padding
+/// included. `gso` packets may be longer than their length field can say.
+///
+/// `protocol` is the first next header: an extension's where [`is_extension`] says so.
+///
+/// # Errors
+/// [`Reason::MalformedIp`] for what the kernel's `ip6_rcv_core` discards.
+#[inline(always)]
+pub fn read(header: &Header, available: u32, gso: bool) -> Result<Ip, Reason> {
+    if header[0] >> 4 != 6 {
+        return Err(Reason::MalformedIp);
+    }
+    let word = |at: usize| {
+        u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+    };
+    let mut payload_len = u32::from(u16::from_be_bytes([header[4], header[5]]));
+    if payload_len == 0 && gso {
+        payload_len = available.saturating_sub(HEADER_LEN as u32);
+    }
+    if payload_len + HEADER_LEN as u32 > available {
+        return Err(Reason::MalformedIp);
+    }
+    Ok(Ip {
+        src: Address::from_words([word(8), word(12), word(16), word(20)]),
+        dst: Address::from_words([word(24), word(28), word(32), word(36)]),
+        family: Family::V6,
+        ttl: header[7],
+        tos: header[0] << 4 | header[1] >> 4,
+        protocol: header[6],
+        dont_fragment: true,
+        fragment: Fragment::None,
+        header_len: HEADER_LEN as u16,
+        id: [0; 4],
+        payload_len,
+        flow_info: word(0) & 0x0fff_ffff_u32.to_be(),
+    })
+}
+
+/// Does this next header announce an extension rather than a transport header?
+#[inline(always)]
+#[must_use]
+pub const fn is_extension(next_header: u8) -> bool {
+    matches!(
+        next_header,
+        HOP_BY_HOP
+            | ROUTING
+            | FRAGMENT
+            | AUTHENTICATION
+            | DESTINATION
+            | MOBILITY
+            | HOST_IDENTITY
+            | SHIM6
+    )
+}
+
+/// Steps over the extension header that `ip` stands at, given its first eight bytes.
+///
+/// # Errors
+/// [`Reason::MalformedIp`] where it is longer than the packet, [`Reason::SourceRouted`] for a routing
+/// header that has still somewhere to go.
+#[inline(always)]
+pub fn step(ip: &mut Ip, extension: &[u8; 8]) -> Result<(), Reason> {
+    let kind = ip.protocol;
+    let len = match kind {
+        FRAGMENT => 8,
+        AUTHENTICATION => (u32::from(extension[1]) + 2) * 4,
+        _ => (u32::from(extension[1]) + 1) * 8,
+    };
+    if len > ip.payload_len {
+        return Err(Reason::MalformedIp);
+    }
+    if kind == ROUTING && extension[3] != 0 {
+        return Err(Reason::SourceRouted);
+    }
+    if kind == FRAGMENT {
+        let offset = u16::from_be_bytes([extension[2], extension[3]]);
+        ip.fragment = if offset & 0xfff8 != 0 {
+            Fragment::Later
+        } else if offset & 1 != 0 {
+            Fragment::First
+        } else {
+            // An atomic fragment (RFC 6946) is a whole packet.
+            Fragment::None
+        };
+        ip.id = [extension[4], extension[5], extension[6], extension[7]];
+    }
+    ip.protocol = extension[0];
+    ip.header_len += len as u16;
+    ip.payload_len -= len;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(edit: impl FnOnce(&mut Header)) -> Header {
+        let mut header = [0; HEADER_LEN];
+        header[0] = 0x6b;
+        header[1] = 0x82;
+        header[3] = 0x05;
+        header[5] = 20;
+        header[6] = 6;
+        header[7] = 64;
+        header[8] = 0xfd;
+        header[23] = 2;
+        header[24] = 0xfd;
+        header[39] = 1;
+        edit(&mut header);
+        header
+    }
+
+    #[test]
+    fn fields_are_read() {
+        let ip = read(&header(|_| ()), 60, false).unwrap();
+        assert_eq!((ip.ttl, ip.tos, ip.protocol), (64, 0xb8, 6));
+        assert_eq!(ip.flow_info, 0x0b82_0005_u32.to_be());
+        assert_eq!(ip.src.octets()[15], 2);
+        assert_eq!((ip.header_len, ip.payload_len), (40, 20));
+    }
+
+    #[test]
+    fn lengths_and_version_must_be_right() {
+        let bad = |edit: fn(&mut Header), available| read(&header(edit), available, false);
+        assert_eq!(bad(|_| (), 59).map(|_| ()), Err(Reason::MalformedIp));
+        assert_eq!(bad(|h| h[0] = 0x4b, 60).map(|_| ()), Err(Reason::MalformedIp));
+        assert!(bad(|_| (), 70).is_ok());
+        let jumbo = read(&header(|h| h[5] = 0), 100_040, true).unwrap();
+        assert_eq!(jumbo.payload_len, 100_000);
+    }
+
+    #[test]
+    fn extensions_are_stepped_over() {
+        let ip = || read(&header(|h| (h[5], h[6]) = (60, HOP_BY_HOP)), 100, false).unwrap();
+        let mut hops = ip();
+        step(&mut hops, &[DESTINATION, 1, 0, 0, 0, 0, 0, 0]).unwrap();
+        assert_eq!((hops.protocol, hops.header_len, hops.payload_len), (DESTINATION, 56, 44));
+        step(&mut hops, &[17, 0, 0, 0, 0, 0, 0, 0]).unwrap();
+        assert_eq!((hops.protocol, hops.header_len, hops.payload_len), (17, 64, 36));
+        assert_eq!(step(&mut ip(), &[17, 7, 0, 0, 0, 0, 0, 0]), Err(Reason::MalformedIp));
+        let mut routed = Ip { protocol: ROUTING, ..ip() };
+        assert_eq!(step(&mut routed, &[17, 0, 0, 1, 0, 0, 0, 0]), Err(Reason::SourceRouted));
+        assert_eq!(step(&mut routed, &[17, 0, 0, 0, 0, 0, 0, 0]), Ok(()));
+        let mut authenticated = Ip { protocol: AUTHENTICATION, ..ip() };
+        step(&mut authenticated, &[17, 4, 0, 0, 0, 0, 0, 0]).unwrap();
+        assert_eq!(authenticated.header_len, 64);
+    }
+
+    #[test]
+    fn pieces_are_told_apart() {
+        let piece = |offset: u16| {
+            let whole = read(&header(|h| h[6] = FRAGMENT), 60, false).unwrap();
+            let mut ip = Ip { payload_len: 20, ..whole };
+            let [high, low] = offset.to_be_bytes();
+            step(&mut ip, &[6, 0, high, low, 1, 2, 3, 4]).unwrap();
+            assert_eq!((ip.protocol, ip.header_len, ip.id), (6, 48, [1, 2, 3, 4]));
+            ip.fragment
+        };
+        assert_eq!(piece(0), Fragment::None);
+        assert_eq!(piece(1), Fragment::First);
+        assert_eq!(piece(8), Fragment::Later);
+        assert_eq!(piece(9), Fragment::Later);
+    }
+}
