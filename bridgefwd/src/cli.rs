@@ -1,9 +1,8 @@
 //! What can be asked on the command line. People script against it: names and exit statuses stay.
 
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use bridgefwd_common::contract::Unlisted;
+use bridgefwd_common::contract::{Family, Unlisted};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -11,6 +10,7 @@ use crate::commands::lab::LabCommand;
 use crate::daemon::AttachChoice;
 use crate::instance::Instance;
 use crate::policy::timers::TimerChanges;
+use crate::policy::{Mapping, Nat};
 
 /// A fast path between Linux bridges, for the pairs that you allow.
 #[derive(Debug, Parser)]
@@ -188,19 +188,30 @@ Examples:
 pub enum PairCommand {
     /// Let FROM open flows to TO
     #[command(after_help = "\
-Without --nat a pair keeps the NAT that it has; a new one gets masquerade.
+What is not said stays as it is; a new pair masquerades IPv4 and leaves IPv6
+sources alone. ADDRESSES are TO's own, at most 16 of a family, with commas
+between, ranges as FIRST-LAST; a client always gets the same one.
 
 Examples:
   bridgefwd pair allow shop_front shop_db
   bridgefwd pair allow shop_front shop_db --nat none
-  bridgefwd pair allow shop_front shop_db --nat 172.19.0.9")]
+  bridgefwd pair allow shop_front shop_db --nat 172.19.0.9,172.19.0.16-172.19.0.19
+  bridgefwd pair allow shop_front eth0 --nat6 masquerade
+  bridgefwd pair allow shop_front eth0 --mapping endpoint-independent")]
     Allow {
         /// The pair.
         #[command(flatten)]
         pair: PairNames,
-        /// Source address that TO sees: masquerade (TO's own), none (the client's), or an address
-        #[arg(long, value_name = "masquerade|none|ADDRESS", value_parser = nat)]
+        /// IPv4 source address that TO sees: masquerade (TO's own), none (the client's), or one of
+        /// ADDRESSES
+        #[arg(long, value_name = "masquerade|none|ADDRESSES", value_parser = nat)]
         nat: Option<String>,
+        /// IPv6 source address that TO sees, likewise
+        #[arg(long, value_name = "masquerade|none|ADDRESSES", value_parser = nat6)]
+        nat6: Option<String>,
+        /// What a client's port is mapped to: a port for each destination, or one for all of them
+        #[arg(long, value_name = "per-destination|endpoint-independent", value_parser = mapping)]
+        mapping: Option<String>,
     },
     /// Drop whatever FROM opens to TO
     #[command(after_help = "\
@@ -260,7 +271,7 @@ pub struct FlowsOptions {
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub to: Option<String>,
     /// Only flows of this protocol
-    #[arg(long, value_name = "PROTO", value_parser = ["tcp", "udp", "icmp"])]
+    #[arg(long, value_name = "PROTO", value_parser = ["tcp", "udp", "icmp", "icmpv6"])]
     pub proto: Option<String>,
     /// How to show them.
     #[command(flatten)]
@@ -329,15 +340,20 @@ pub struct Output {
     pub json: bool,
 }
 
-/// `masquerade`, `none` or an IPv4 address, as the daemon takes it.
+/// NAT of IPv4, as the daemon takes it.
 fn nat(text: &str) -> Result<String, String> {
-    match text {
-        "masquerade" | "none" => Ok(text.into()),
-        _ => text
-            .parse::<Ipv4Addr>()
-            .map(|address| address.to_string())
-            .map_err(|_| "neither masquerade, none, nor an IPv4 address".into()),
-    }
+    Nat::parse(text, Family::V4).map(|nat| nat.to_string()).map_err(|error| error.to_string())
+}
+
+/// NAT of IPv6, as the daemon takes it.
+fn nat6(text: &str) -> Result<String, String> {
+    Nat::parse(text, Family::V6).map(|nat| nat.to_string()).map_err(|error| error.to_string())
+}
+
+/// A kind of mapping, as the daemon takes it.
+fn mapping(text: &str) -> Result<String, String> {
+    let mapping = text.parse::<Mapping>().map_err(|error| error.to_string())?;
+    Ok(mapping.to_string())
 }
 
 /// A timer as it was given, once it is known to be one.

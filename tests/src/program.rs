@@ -8,9 +8,10 @@ use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
 use bridgefwd_common::contract::{
     ABI_VERSION, AttachKind, Counter, Flow, FlowState, IndexEntry, Interface, InterfaceAddress,
-    MAP_FLOW_INDEX, MAP_FLOWS, MAP_FREE_SLOTS, MAP_INTERFACES, MAP_PAIR_COUNTERS, MAP_PAIR_INDEX,
-    MAP_PAIRS, MAP_REASONS, MAP_SETTINGS, MAX_ADDRESSES, PROGRAM, PairCounters, PairKey,
-    PairPolicy, PairRule, Role, SEEN, SWEEP_PROGRAM, Settings, Tuple, Unlisted,
+    MAP_FLOW_INDEX_V4, MAP_FLOW_INDEX_V6, MAP_FLOWS, MAP_FREE_SLOTS, MAP_INTERFACES,
+    MAP_PAIR_COUNTERS, MAP_PAIR_INDEX, MAP_PAIRS, MAP_POOLS, MAP_REASONS, MAP_SETTINGS,
+    MAX_ADDRESSES, PROGRAM, PairCounters, PairKey, PairPolicy, PairRule, Pool, Role, SEEN,
+    SWEEP_PROGRAM, Settings, Tuple, TupleV4, Unlisted,
 };
 use bridgefwd_common::{Reason, Verdict};
 
@@ -93,10 +94,11 @@ impl Program {
     #[must_use]
     #[track_caller]
     pub fn load(max_flows: u32) -> Self {
-        let ebpf = EbpfLoader::new()
-            .map_max_entries(MAP_FLOWS, max_flows)
-            .map_max_entries(MAP_FREE_SLOTS, max_flows)
-            .map_max_entries(MAP_FLOW_INDEX, 2 * max_flows)
+        let mut loader = EbpfLoader::new();
+        for (name, entries) in bridgefwd::datapath::map_sizes(max_flows) {
+            loader.map_max_entries(name, entries);
+        }
+        let ebpf = loader
             .load(&object())
             .unwrap_or_else(|error| panic!("the object does not load: {error:?}"));
         let mut this = Self { ebpf };
@@ -111,6 +113,8 @@ impl Program {
                 local_port_first: LOCAL_PORTS.0,
                 local_port_last: LOCAL_PORTS.1,
                 pair_generation: 0,
+                last_pool: 0,
+                max_flows_per_source: max_flows,
             }
         });
         let map = this.ebpf.map_mut(MAP_FREE_SLOTS).expect(MAP_FREE_SLOTS);
@@ -201,7 +205,8 @@ impl Program {
         let wanted = match reason.verdict() {
             Verdict::Redirect => REDIRECT,
             Verdict::Pass => PASS,
-            Verdict::Drop => DROP,
+            // What is held is a copy.
+            Verdict::Drop | Verdict::Hold => DROP,
         };
         assert_eq!(verdict, wanted, "verdict of {reason:?}");
         if verdict == PASS {
@@ -241,6 +246,22 @@ impl Program {
         let result = result.unwrap_or_else(|error| panic!("{name}: test run: {error:?}"));
         after.truncate(result.data_size_out as usize);
         (result.return_value.cast_signed(), after)
+    }
+
+    /// Has a pool of addresses under `key`.
+    pub fn pool(&mut self, key: u32, pool: &Pool) {
+        let map = self.ebpf.map_mut(MAP_POOLS).expect(MAP_POOLS);
+        let mut pools = BpfHashMap::<_, u32, Plain<Pool>>::try_from(map).expect(MAP_POOLS);
+        pools.insert(key, Plain(*pool), 0).expect("a pool");
+    }
+
+    fn entries<K: bytemuck::Pod + Into<Tuple>>(&self, name: &str) -> HashMap<Tuple, IndexEntry> {
+        let map = self.ebpf.map(name).expect(name);
+        let map = BpfHashMap::<_, Plain<K>, Plain<IndexEntry>>::try_from(map).expect(name);
+        map.iter()
+            .map(|entry| entry.expect("an entry"))
+            .map(|(key, at)| (key.0.into(), at.0))
+            .collect()
     }
 
     /// All counters, all CPUs together.
@@ -287,10 +308,9 @@ impl Program {
     /// By which tuples flows are found.
     #[must_use]
     pub fn index(&self) -> HashMap<Tuple, IndexEntry> {
-        let map = self.ebpf.map(MAP_FLOW_INDEX).expect(MAP_FLOW_INDEX);
-        let map = BpfHashMap::<_, Plain<Tuple>, Plain<IndexEntry>>::try_from(map);
-        let map = map.expect(MAP_FLOW_INDEX);
-        map.iter().map(|entry| entry.expect("an entry")).map(|(key, at)| (key.0, at.0)).collect()
+        let mut index = self.entries::<Tuple>(MAP_FLOW_INDEX_V6);
+        index.extend(self.entries::<TupleV4>(MAP_FLOW_INDEX_V4));
+        index
     }
 }
 
@@ -313,11 +333,8 @@ fn merged<T: bytemuck::Pod + Default>(
 #[must_use]
 pub fn interface_of(bridge: &Bridge) -> Interface {
     let mut addresses = [InterfaceAddress::default(); MAX_ADDRESSES];
-    addresses[0] = InterfaceAddress {
-        address: bridge.address.octets(),
-        prefix_len: PREFIX_LEN,
-        _zero: [0; 3],
-    };
+    addresses[0] =
+        InterfaceAddress { address: bridge.address.into(), prefix_len: PREFIX_LEN, _zero: [0; 3] };
     Interface {
         end: bridge.ifindex,
         role: Role::Bridge as u8,
@@ -325,7 +342,9 @@ pub fn interface_of(bridge: &Bridge) -> Interface {
         router_mac: bridge.mac,
         mtu: 1500,
         address_count: 1,
+        address_count_v6: 0,
         addresses,
+        addresses_v6: [InterfaceAddress::default(); MAX_ADDRESSES],
         name: Interface::name_bytes(bridge.name),
     }
 }
@@ -336,7 +355,9 @@ pub fn port_of(host: &Host, bridge: &Interface) -> Interface {
     Interface {
         role: Role::Port as u8,
         address_count: 0,
+        address_count_v6: 0,
         addresses: [InterfaceAddress::default(); MAX_ADDRESSES],
+        addresses_v6: [InterfaceAddress::default(); MAX_ADDRESSES],
         name: Interface::name_bytes(&host.port),
         ..*bridge
     }

@@ -278,11 +278,7 @@ mod tests {
     async fn a_pair_is_put_with_its_names_encoded() {
         let body = r#"{"from":"a#b","to":"ü","state":"allowed","nat":"none"}"#;
         let (pair, request) = asked(&http("200 OK", body), async |client| {
-            let change = PairChange {
-                state: super::super::types::PairState::Allowed,
-                nat: None,
-                drain: false,
-            };
+            let change = PairChange::to(super::super::types::PairState::Allowed);
             client.put_pair("a#b", "ü", &change).await
         })
         .await;

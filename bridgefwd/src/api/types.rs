@@ -1,7 +1,7 @@
 //! The documents of the API. People script against them: fields are added, never renamed or removed.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,11 +18,11 @@ pub struct BothWays {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct FlowTuple {
     /// Source address.
-    pub src: Ipv4Addr,
+    pub src: IpAddr,
     /// Source port; the identifier of an ICMP echo.
     pub src_port: u16,
     /// Destination address.
-    pub dst: Ipv4Addr,
+    pub dst: IpAddr,
     /// Destination port; 0 for ICMP.
     pub dst_port: u16,
 }
@@ -34,7 +34,7 @@ pub struct Flow {
     pub from: String,
     /// The end that answers.
     pub to: String,
-    /// `tcp`, `udp` or `icmp`.
+    /// `tcp`, `udp`, `icmp` or `icmpv6`; of others that have a name their name, else the number.
     pub proto: String,
     /// Where it is in its life: `opening`, `established`, `one_way` and so on.
     pub state: String,
@@ -66,7 +66,7 @@ pub struct FlowFilter {
     /// Answered by this end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
-    /// `tcp`, `udp` or `icmp`.
+    /// `tcp`, `udp`, `icmp` or `icmpv6`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proto: Option<String>,
 }
@@ -80,8 +80,14 @@ pub struct Pair {
     pub to: String,
     /// `allowed` or `denied`.
     pub state: PairState,
-    /// `masquerade`, `none` or an address.
+    /// Of IPv4: `masquerade`, `none`, or addresses and ranges with commas between.
     pub nat: String,
+    /// Of IPv6, likewise.
+    #[serde(default = "none")]
+    pub nat6: String,
+    /// `per-destination` or `endpoint-independent`.
+    #[serde(default = "per_destination")]
+    pub mapping: String,
     /// Its flows drain when it is turned off or its NAT changes.
     #[serde(default)]
     pub drain: bool,
@@ -92,6 +98,14 @@ pub struct Pair {
 
 const fn yes() -> bool {
     true
+}
+
+fn none() -> String {
+    "none".into()
+}
+
+fn per_destination() -> String {
+    "per-destination".into()
 }
 
 /// State of a listed pair.
@@ -110,12 +124,27 @@ pub enum PairState {
 pub struct PairChange {
     /// The state it gets.
     pub state: PairState,
-    /// `masquerade`, `none` or an address; where absent, what it had, else `masquerade`.
+    /// Of IPv4: `masquerade`, `none`, or addresses and ranges with commas between; where absent, what
+    /// it had, else `masquerade`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nat: Option<String>,
+    /// Of IPv6, likewise; where absent, what it had, else `none`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nat6: Option<String>,
+    /// `per-destination` or `endpoint-independent`; where absent, what it had, else the former.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<String>,
     /// Let the flows that exist finish.
     #[serde(default)]
     pub drain: bool,
+}
+
+impl PairChange {
+    /// To that state; the rest stays as it is.
+    #[must_use]
+    pub const fn to(state: PairState) -> Self {
+        Self { state, nat: None, nat6: None, mapping: None, drain: false }
+    }
 }
 
 /// Answer of `DELETE /v1/pairs/{from}/{to}`.
@@ -139,7 +168,7 @@ pub struct ReasonCount {
     pub packets: u64,
     /// Bytes, Ethernet headers included.
     pub bytes: u64,
-    /// `redirect`, `pass` or `drop`.
+    /// `redirect`, `pass`, `drop`, or `hold`: kept until it can go on, and counted again then.
     pub verdict: String,
     /// What it means.
     #[serde(default)]
@@ -203,7 +232,7 @@ pub struct Bridge {
     pub name: String,
     /// Its ifindex.
     pub ifindex: u32,
-    /// IPv4 addresses with their prefix length: `172.18.0.1/16`.
+    /// Addresses with their prefix length, IPv4 first: `172.18.0.1/16`, `fd00::1/64`.
     pub addresses: Vec<String>,
     /// MTU in bytes.
     pub mtu: u32,

@@ -65,15 +65,30 @@ fn bridges_are_given_together_or_one_by_one() {
 }
 
 #[test]
-fn nat_is_a_word_or_an_address() {
-    for (given, kept) in [("masquerade", "masquerade"), ("none", "none"), ("10.0.0.1", "10.0.0.1")]
-    {
+fn nat_is_a_word_or_addresses() {
+    for (given, kept) in [
+        ("masquerade", "masquerade"),
+        ("none", "none"),
+        ("10.0.0.1", "10.0.0.1"),
+        ("10.0.0.1,10.0.0.2,10.0.0.9", "10.0.0.1-10.0.0.2,10.0.0.9"),
+    ] {
         let cli = parse(&format!("bridgefwd pair allow a b --nat {given} --drain")).unwrap();
-        let Command::Pair(PairCommand::Allow { pair, nat }) = cli.command else { panic!() };
+        let Command::Pair(PairCommand::Allow { pair, nat, nat6, mapping }) = cli.command else {
+            panic!()
+        };
         assert_eq!((nat.as_deref(), pair.drain), (Some(kept), true));
+        assert_eq!((nat6, mapping), (None, None));
     }
-    refused("bridgefwd pair allow a b --nat 10.0.0", ErrorKind::ValueValidation);
-    refused("bridgefwd pair allow a b --nat ::1", ErrorKind::ValueValidation);
+    let line = "bridgefwd pair allow a b --nat6 fd00::1 --mapping endpoint-independent";
+    let Command::Pair(PairCommand::Allow { nat, nat6, mapping, .. }) = parse(line).unwrap().command
+    else {
+        panic!()
+    };
+    assert_eq!((nat, nat6.as_deref()), (None, Some("fd00::1")));
+    assert_eq!(mapping.as_deref(), Some("endpoint-independent"));
+    for wrong in ["--nat 10.0.0", "--nat ::1", "--nat6 10.0.0.1", "--mapping cone"] {
+        refused(&format!("bridgefwd pair allow a b {wrong}"), ErrorKind::ValueValidation);
+    }
 }
 
 #[test]

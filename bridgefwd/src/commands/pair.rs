@@ -9,8 +9,16 @@ use crate::views;
 
 pub(super) fn run(command: &PairCommand, instance: &Instance) -> Result<()> {
     match command {
-        PairCommand::Allow { pair, nat } => put(pair, PairState::Allowed, nat.clone(), instance),
-        PairCommand::Deny { pair } => put(pair, PairState::Denied, None, instance),
+        PairCommand::Allow { pair, nat, nat6, mapping } => {
+            let change = PairChange {
+                nat: nat.clone(),
+                nat6: nat6.clone(),
+                mapping: mapping.clone(),
+                ..PairChange::to(PairState::Allowed)
+            };
+            put(pair, change, instance)
+        }
+        PairCommand::Deny { pair } => put(pair, PairChange::to(PairState::Denied), instance),
         PairCommand::Clear { pair } => clear(pair, instance),
         PairCommand::List { output } => {
             let pairs =
@@ -20,13 +28,8 @@ pub(super) fn run(command: &PairCommand, instance: &Instance) -> Result<()> {
     }
 }
 
-fn put(
-    names: &PairNames,
-    state: PairState,
-    nat: Option<String>,
-    instance: &Instance,
-) -> Result<()> {
-    let change = PairChange { state, nat, drain: names.drain };
+fn put(names: &PairNames, change: PairChange, instance: &Instance) -> Result<()> {
+    let change = PairChange { drain: names.drain, ..change };
     let pair =
         ask(instance, async |client| client.put_pair(&names.from, &names.to, &change).await)?;
     output::print(&format!("{}\n", views::pairs::sentence(&pair)))

@@ -223,7 +223,7 @@ fn check_pairs(config: &Config, ends: &[String]) -> Result<()> {
         if pair.from == pair.to {
             return Err(wrong("a pair leads from one end to another"));
         }
-        reconcile::check_nat_address(pair.nat, &pair.to)
+        reconcile::check_nat_addresses(&pair.nat(), &pair.to)
             .map_err(|error| wrong(&error.to_string()))?;
     }
     Ok(())
@@ -238,8 +238,13 @@ fn bring_up(
     let adopted = state.datapath.is_adopted();
     reconcile::reconcile(state, &Changes::default(), true)?;
     for pair in &config.pairs {
-        let nat = Some(pair.nat.to_string());
-        let change = PairChange { state: pair.state, nat, drain: false };
+        let nat = pair.nat();
+        let change = PairChange {
+            nat: Some(nat.v4.to_string()),
+            nat6: Some(nat.v6.to_string()),
+            mapping: Some(nat.mapping.to_string()),
+            ..PairChange::to(pair.state)
+        };
         state.put_pair(&pair.from, &pair.to, &change)?;
     }
     // An interface that cannot be attached now is a mistake to be told; later it is a warning.

@@ -7,8 +7,8 @@ use bridgefwd_common::contract::{Interface, MAX_ADDRESSES};
 use super::state::{State, check_nat};
 use crate::datapath::{is_end, wanted_interfaces};
 use crate::failure::{Failure, Result};
-use crate::host::netlink::{Changes, Snapshot};
-use crate::policy::Nat;
+use crate::host::netlink::{Changes, Link, Snapshot};
+use crate::policy::PairNat;
 
 /// Makes the data path follow the interfaces as they are now. Attaches everywhere anew where
 /// `renew`.
@@ -37,7 +37,9 @@ pub fn reconcile(state: &mut State, changes: &Changes, renew: bool) -> Result<()
     state.crowded = state
         .names_of_ends()
         .filter(|name| {
-            snapshot.by_name(name).is_some_and(|bridge| bridge.addresses.len() > MAX_ADDRESSES)
+            snapshot
+                .by_name(name)
+                .is_some_and(|end| end.addresses.len().max(end.addresses_v6.len()) > MAX_ADDRESSES)
         })
         .cloned()
         .collect();
@@ -86,7 +88,7 @@ pub fn check_ends(bridges: &[String], uplinks: &[String]) -> Result<()> {
 /// # Errors
 ///
 /// Names the address, and those that the bridge has.
-pub fn check_nat_address(nat: Nat, bridge: &str) -> Result<()> {
+pub fn check_nat_addresses(nat: &PairNat, bridge: &str) -> Result<()> {
     let entries = wanted_interfaces(&snapshot()?, &[bridge.to_owned()], &[bridge.to_owned()]);
     match entries.values().find(|interface| is_end(interface)) {
         Some(target) => check_nat(nat, bridge, target),
@@ -108,9 +110,9 @@ fn check_bridge(snapshot: &Snapshot, name: &str) -> Result<()> {
             snapshot.bridge_names().join(", ")
         )));
     }
-    if link.addresses.is_empty() {
+    if !has_address(link) {
         return Err(Failure::failed(format!(
-            "the bridge {name} has no IPv4 address, so nothing is routed to it: add one first \
+            "the bridge {name} has neither an IPv4 nor an IPv6 address, so nothing is routed to it: add one first \
              (ip address add ADDRESS/PREFIX dev {name})"
         )));
     }
@@ -142,13 +144,18 @@ fn check_uplink(snapshot: &Snapshot, name: &str) -> Result<()> {
              an uplink"
         )));
     }
-    if link.addresses.is_empty() {
+    if !has_address(link) {
         return Err(Failure::failed(format!(
-            "the uplink {name} has no IPv4 address to translate to: add one first \
-             (ip address add ADDRESS/PREFIX dev {name})"
+            "the uplink {name} has neither an IPv4 nor an IPv6 address to translate to: add one \
+             first (ip address add ADDRESS/PREFIX dev {name})"
         )));
     }
     Ok(())
+}
+
+/// Link-local ones do not count: nothing is routed by them.
+fn has_address(link: &Link) -> bool {
+    !link.addresses.is_empty() || !link.addresses_v6.is_empty()
 }
 
 fn snapshot() -> Result<Snapshot> {
@@ -163,12 +170,14 @@ fn ends(interfaces: &BTreeMap<u32, Interface>) -> BTreeMap<u32, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
-    use crate::host::netlink::{Address, Link};
+    use crate::host::netlink::Address;
 
     #[track_caller]
     fn refused(name: &str, parts: &[&str]) {
-        let address = Address { address: [10, 0, 0, 1].into(), prefix_len: 24 };
+        let address = Address { address: IpAddr::from([10, 0, 0, 1]), prefix_len: 24 };
         let links = [
             Link { ifindex: 1, name: "lo".into(), ..Link::default() },
             Link { ifindex: 2, name: "bare".into(), is_bridge: true, ..Link::default() },
@@ -177,6 +186,13 @@ mod tests {
                 name: "good".into(),
                 is_bridge: true,
                 addresses: vec![address],
+                ..Link::default()
+            },
+            Link {
+                ifindex: 4,
+                name: "six".into(),
+                is_bridge: true,
+                addresses_v6: vec![Address { address: IpAddr::from([0xfd00; 8]), prefix_len: 64 }],
                 ..Link::default()
             },
         ];
@@ -192,14 +208,15 @@ mod tests {
     #[test]
     fn bridges_are_checked() {
         refused("good", &[]);
-        refused("typo", &["typo", "bare, good"]);
-        refused("lo", &["lo is not a bridge", "bare, good"]);
-        refused("bare", &["bare has no IPv4 address", "ip address add"]);
+        refused("six", &[]);
+        refused("typo", &["typo", "bare, good, six"]);
+        refused("lo", &["lo is not a bridge", "bare, good, six"]);
+        refused("bare", &["bare has neither an IPv4 nor", "ip address add"]);
     }
 
     #[test]
     fn uplinks_are_checked() {
-        let address = Address { address: [10, 0, 0, 1].into(), prefix_len: 24 };
+        let address = Address { address: IpAddr::from([10, 0, 0, 1]), prefix_len: 24 };
         let link = |ifindex, name: &str| Link {
             ifindex,
             name: name.into(),
@@ -220,7 +237,7 @@ mod tests {
             ("lo", "no Ethernet address"),
             ("br", "--bridge br"),
             ("port", "port of the bridge br"),
-            ("bare", "no IPv4 address"),
+            ("bare", "neither an IPv4 nor"),
             ("typo", "no interface typo"),
         ] {
             let why = check_uplink(&snapshot, name).unwrap_err().to_string();

@@ -72,7 +72,7 @@ async fn put_pair(State(shared): Daemon, ends: Ends, body: axum::body::Bytes) ->
         Failure::usage(format!("the body is not a change of a pair as JSON: {error}"))
     })?;
     let pair = shared.state().put_pair(&from, &to, &change)?;
-    tracing::info!("pair {from} -> {to}: {:?}, nat {}", pair.state, pair.nat);
+    tracing::info!("pair {}", crate::views::pairs::sentence(&pair));
     json(&pair)
 }
 

@@ -5,14 +5,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bridgefwd_common::contract::{Interface, PairKey, PairPolicy, PairState as MapState};
+use std::net::IpAddr;
+
+use bridgefwd_common::contract::{
+    Address, Family, Interface, PairKey, PairPolicy, PairState as MapState,
+};
 
 use crate::api::types::{Pair, PairChange, PairState};
 use crate::datapath::offline::{end_by_name, pair_view};
 use crate::datapath::{Change, Datapath, is_end};
 use crate::failure::{Failure, Result};
 use crate::host::sysctl;
-use crate::policy::Nat;
+use crate::policy::{Nat, PairNat};
 
 /// Names of a pair's ends.
 type Ends = (String, String);
@@ -48,7 +52,8 @@ impl State {
                 && state.is_asked_for(&ends.0)
                 && state.is_asked_for(&ends.1)
             {
-                state.pairs.insert(ends, change_of(policy));
+                let nat = state.datapath.pairs().nat(policy);
+                state.pairs.insert(ends, change_of(policy, nat));
             }
         }
         state
@@ -62,16 +67,23 @@ impl State {
     pub fn put_pair(&mut self, from: &str, to: &str, change: &PairChange) -> Result<Pair> {
         let (key, target) = self.key(from, to)?;
         let before = self.datapath.pairs().get(key);
-        let nat = match &change.nat {
-            Some(text) => text.parse()?,
-            None => before.map(|policy| Nat::of_policy(&policy)).unwrap_or_default(),
+        let before = before.map(|policy| self.datapath.pairs().nat(policy)).unwrap_or_default();
+        let of_family = |text: &Option<String>, family, before| match text {
+            Some(text) => Nat::parse(text, family),
+            None => Ok(before),
         };
-        check_nat(nat, to, &target)?;
+        let nat = PairNat {
+            v4: of_family(&change.nat, Family::V4, before.v4)?,
+            v6: of_family(&change.nat6, Family::V6, before.v6)?,
+            mapping: change.mapping.as_ref().map_or(Ok(before.mapping), |text| text.parse())?,
+        };
+        check_nat(&nat, to, &target)?;
         let allow = change.state == PairState::Allowed;
-        let policy =
-            self.datapath.pairs_mut().set(key, Change { allow, nat, drain: change.drain })?;
-        self.pairs.insert((from.into(), to.into()), change_of(policy));
-        Ok(pair_view(from, to, policy))
+        let change = Change { allow, nat: nat.clone(), drain: change.drain };
+        let policy = self.datapath.pairs_mut().set(key, change)?;
+        let shown = pair_view(from, to, policy, &nat);
+        self.pairs.insert((from.into(), to.into()), change_of(policy, nat));
+        Ok(shown)
     }
 
     /// Takes a pair off the list. `false` where it was not on it.
@@ -107,7 +119,7 @@ impl State {
             if let Ok((key, _)) = self.key(from, to)
                 && self.datapath.pairs().get(key).is_none()
             {
-                self.datapath.pairs_mut().set(key, *change)?;
+                self.datapath.pairs_mut().set(key, change.clone())?;
             }
         }
         Ok(())
@@ -122,7 +134,9 @@ impl State {
                 from: from.clone(),
                 to: to.clone(),
                 state: if change.allow { PairState::Allowed } else { PairState::Denied },
-                nat: change.nat.to_string(),
+                nat: change.nat.v4.to_string(),
+                nat6: change.nat.v6.to_string(),
+                mapping: change.nat.mapping.to_string(),
                 drain: change.drain,
                 present: false,
             },
@@ -133,12 +147,19 @@ impl State {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        if sysctl::ip_forward() == Some(false) {
-            warnings.push(
-                "net.ipv4.ip_forward is 0, so this host forwards nothing, nor does bridgefwd: \
-                 sysctl -w net.ipv4.ip_forward=1"
-                    .into(),
-            );
+        for (family, name, setting) in sysctl::FORWARDING {
+            let has_any = |end: &Interface| match family {
+                Family::V4 => end.address_count > 0,
+                Family::V6 => end.address_count_v6 > 0,
+            };
+            if sysctl::forwards(family) == Some(false)
+                && self.datapath.interfaces().values().any(has_any)
+            {
+                warnings.push(format!(
+                    "{setting} is 0, so this host forwards no {name}, nor does bridgefwd: sysctl -w \
+                     {setting}=1"
+                ));
+            }
         }
         for name in self.names_of_ends() {
             let kind = self.kind(name);
@@ -147,27 +168,27 @@ impl State {
                     "the {kind} {name} is gone; it is managed again, with its pairs, when it \
                      comes back"
                 )),
-                Ok((_, end)) if end.address_count == 0 => {
-                    warnings.push(format!("the {kind} {name} has no IPv4 address any more"));
+                Ok((_, end)) if end.address_count == 0 && end.address_count_v6 == 0 => {
+                    warnings.push(format!("the {kind} {name} has no address any more"));
                 }
                 Ok(_) => {}
             }
         }
         for name in &self.crowded {
             warnings.push(format!(
-                "the {} {name} has more IPv4 addresses than are used for NAT; the first {} are",
+                "the {} {name} has more addresses of a family than are used for NAT; the first {} \
+                 are",
                 self.kind(name),
                 bridgefwd_common::contract::MAX_ADDRESSES
             ));
         }
         for ((from, to), change) in &self.pairs {
             if let Ok((_, target)) = self.key(from, to)
-                && check_nat(change.nat, to, &target).is_err()
+                && let Some(address) = missing(&change.nat, &target)
             {
                 warnings.push(format!(
-                    "the pair {from} -> {to} translates to {}, which is not an address of {to} \
-                     any more",
-                    change.nat
+                    "the pair {from} -> {to} translates to {address}, which is not an address of \
+                     {to} any more"
                 ));
             }
         }
@@ -220,15 +241,10 @@ impl State {
 }
 
 /// Can packets leaving by `target` be translated like that?
-pub(super) fn check_nat(nat: Nat, name: &str, target: &Interface) -> Result<()> {
-    let Nat::Address(address) = nat else { return Ok(()) };
-    let addresses = target.addresses.iter().take(target.address_count as usize);
+pub(super) fn check_nat(nat: &PairNat, name: &str, target: &Interface) -> Result<()> {
+    let Some(address) = missing(nat, target) else { return Ok(()) };
     let addresses: Vec<_> =
-        addresses.map(|entry| std::net::Ipv4Addr::from(entry.address)).collect();
-    if addresses.contains(&address) {
-        return Ok(());
-    }
-    let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+        addresses(target, Address::from(address).family()).map(|own| own.to_string()).collect();
     Err(Failure::usage(format!(
         "{address} is not an address of {name}, so answers would not come back to it; {name} has: \
          {}",
@@ -236,11 +252,31 @@ pub(super) fn check_nat(nat: Nat, name: &str, target: &Interface) -> Result<()> 
     )))
 }
 
-/// What leads to `policy`.
-fn change_of(policy: PairPolicy) -> Change {
+/// The first address of `nat` that `target` has not.
+fn missing(nat: &PairNat, target: &Interface) -> Option<IpAddr> {
+    nat.by_family()
+        .find_map(|(family, _, nat)| {
+            nat.addresses()
+                .iter()
+                .find(|&&wanted| addresses(target, family).all(|own| own != wanted))
+        })
+        .copied()
+}
+
+/// The addresses of a family that an end has, as far as they are kept.
+fn addresses(end: &Interface, family: Family) -> impl Iterator<Item = IpAddr> {
+    let (count, addresses) = match family {
+        Family::V4 => (end.address_count, &end.addresses),
+        Family::V6 => (end.address_count_v6, &end.addresses_v6),
+    };
+    addresses.iter().take(count as usize).map(|entry| entry.address.into())
+}
+
+/// What leads to `policy`, whose translation is `nat`.
+fn change_of(policy: PairPolicy, nat: PairNat) -> Change {
     Change {
         allow: MapState::from_byte(policy.state) == MapState::Allowed,
-        nat: Nat::of_policy(&policy),
+        nat,
         drain: policy.flags & PairPolicy::DRAIN_LATER != 0,
     }
 }
@@ -252,14 +288,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nat_address_must_be_the_targets() {
-        let mut target = Interface { address_count: 1, ..Interface::zeroed() };
-        target.addresses[0].address = [172, 19, 0, 1];
-        let nat = |text: &str| check_nat(text.parse().unwrap(), "db", &target);
-        assert!(nat("masquerade").is_ok() && nat("none").is_ok() && nat("172.19.0.1").is_ok());
-        let Err(Failure::Usage(why)) = nat("172.19.0.9") else { panic!("not refused") };
-        assert!(why.contains("172.19.0.9") && why.contains("db has: 172.19.0.1"), "{why}");
+    fn nat_addresses_must_be_the_targets() {
+        let mut target = Interface { address_count: 2, address_count_v6: 1, ..Interface::zeroed() };
+        target.addresses[0].address = Address::v4([172, 19, 0, 1]);
+        target.addresses[1].address = Address::v4([172, 19, 0, 2]);
+        target.addresses_v6[0].address = IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, 1]).into();
+        let v4 = |text: &str| {
+            let v4 = Nat::parse(text, Family::V4).unwrap();
+            check_nat(&PairNat { v4, ..PairNat::default() }, "db", &target)
+        };
+        for good in ["masquerade", "none", "172.19.0.1", "172.19.0.2,172.19.0.1"] {
+            assert!(v4(good).is_ok(), "{good}");
+        }
+        let Err(Failure::Usage(why)) = v4("172.19.0.1,172.19.0.9") else { panic!("not refused") };
+        let has = "db has: 172.19.0.1, 172.19.0.2";
+        assert!(why.contains("172.19.0.9 is not") && why.ends_with(has), "{why}");
         // The rest of the array is not set.
-        assert!(nat("0.0.0.0").is_err());
+        assert!(v4("0.0.0.0").is_err());
+        let v6 = |text: &str| {
+            let v6 = Nat::parse(text, Family::V6).unwrap();
+            check_nat(&PairNat { v6, ..PairNat::default() }, "db", &target)
+        };
+        assert!(v6("fd00::1").is_ok() && v6("masquerade").is_ok());
+        let Err(Failure::Usage(why)) = v6("fd00::1-fd00::2") else { panic!("not refused") };
+        assert!(why.contains("fd00::2 is not") && why.ends_with("db has: fd00::1"), "{why}");
     }
 }

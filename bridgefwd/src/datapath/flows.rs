@@ -1,6 +1,7 @@
 //! `FLOWS` read from memory: which flows are alive, and how they are shown.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use bridgefwd_common::contract::{
     Flow, FlowSide, FlowState, Interface, NatMode, PairRule, Settings, Tuple,
@@ -14,6 +15,7 @@ const NS_PER_S: u64 = 1_000_000_000;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMP: u8 = 1;
+const ICMP_V6: u8 = 58;
 const SCTP: u8 = 132;
 
 /// Now on the clock of [`Flow::last_seen_ns`].
@@ -88,6 +90,7 @@ pub fn protocol_name(protocol: u8) -> String {
         TCP => "tcp".into(),
         UDP => "udp".into(),
         ICMP => "icmp".into(),
+        ICMP_V6 => "icmpv6".into(),
         SCTP => "sctp".into(),
         other => other.to_string(),
     }
@@ -126,7 +129,7 @@ fn nat(flow: &Flow) -> String {
     match NatMode::from_byte(flow.nat) {
         NatMode::Masquerade => "masquerade".into(),
         NatMode::None => "none".into(),
-        NatMode::Address => std::net::Ipv4Addr::from(flow.translated.src).to_string(),
+        NatMode::Address => IpAddr::from(flow.translated.src).to_string(),
     }
 }
 
@@ -141,7 +144,7 @@ fn tuple(tuple: Tuple) -> FlowTuple {
 
 #[cfg(test)]
 mod tests {
-    use bridgefwd_common::contract::ABI_VERSION;
+    use bridgefwd_common::contract::{ABI_VERSION, Address};
     use bytemuck::Zeroable as _;
 
     use super::*;
@@ -157,17 +160,17 @@ mod tests {
 
     fn flow() -> Flow {
         let original = Tuple {
-            src: [172, 18, 0, 2],
-            dst: [172, 19, 0, 2],
+            src: Address::v4([172, 18, 0, 2]),
+            dst: Address::v4([172, 19, 0, 2]),
             src_port: 40_000_u16.to_be_bytes(),
             dst_port: 80_u16.to_be_bytes(),
             protocol: TCP,
-            _zero: [0; 3],
+            ..Tuple::default()
         };
         Flow {
             state: FlowState::TcpEstablished as u8,
             original,
-            translated: Tuple { src: [172, 19, 0, 1], ..original },
+            translated: Tuple { src: Address::v4([172, 19, 0, 1]), ..original },
             from: 5,
             to: 7,
             created_ns: 10 * NS_PER_S,

@@ -9,7 +9,7 @@ use bridgefwd_common::contract::{
 
 use super::wire::{self, Wire, WireHashMap};
 use crate::failure::Result;
-use crate::host::netlink::{Link, Snapshot};
+use crate::host::netlink::{Address, Link, Snapshot};
 
 /// The map, and what is in it.
 #[derive(Debug)]
@@ -124,15 +124,20 @@ pub fn wanted(
 }
 
 fn entry(link: &Link, end: &Link, role: Role) -> Interface {
-    let mut addresses = [InterfaceAddress::default(); MAX_ADDRESSES];
-    let mut address_count = 0;
-    if role != Role::Port {
-        for (to, from) in addresses.iter_mut().zip(&link.addresses) {
-            to.address = from.address.octets();
-            to.prefix_len = from.prefix_len;
-            address_count += 1;
+    let of_end = |from: &[Address]| {
+        let mut addresses = [InterfaceAddress::default(); MAX_ADDRESSES];
+        let mut count = 0;
+        if role != Role::Port {
+            for (to, from) in addresses.iter_mut().zip(from) {
+                to.address = from.address.into();
+                to.prefix_len = from.prefix_len;
+                count += 1;
+            }
         }
-    }
+        (count, addresses)
+    };
+    let (address_count, addresses) = of_end(&link.addresses);
+    let (address_count_v6, addresses_v6) = of_end(&link.addresses_v6);
     Interface {
         end: end.ifindex,
         role: role as u8,
@@ -140,18 +145,25 @@ fn entry(link: &Link, end: &Link, role: Role) -> Interface {
         router_mac: end.mac,
         mtu: link.mtu,
         address_count,
+        address_count_v6,
         addresses,
+        addresses_v6,
         name: Interface::name_bytes(&link.name),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv6Addr};
+
     use super::*;
-    use crate::host::netlink::Address;
+
+    fn v6() -> IpAddr {
+        Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1).into()
+    }
 
     fn snapshot() -> Snapshot {
-        let address = Address { address: [172, 18, 0, 1].into(), prefix_len: 16 };
+        let address = Address { address: IpAddr::from([172, 18, 0, 1]), prefix_len: 16 };
         let links = [
             Link {
                 ifindex: 5,
@@ -161,6 +173,7 @@ mod tests {
                 mac: [2, 0, 0, 0, 0, 5],
                 mtu: 1500,
                 addresses: vec![address; MAX_ADDRESSES + 1],
+                addresses_v6: vec![Address { address: v6(), prefix_len: 64 }],
             },
             Link { ifindex: 6, name: "p6".into(), master: Some(5), mtu: 1400, ..Link::default() },
             Link { ifindex: 7, name: "other".into(), is_bridge: true, ..Link::default() },
@@ -176,17 +189,19 @@ mod tests {
         let (bridge, port) = (entries[&5], entries[&6]);
         assert_eq!((bridge.end, bridge.role, bridge.name()), (5, Role::Bridge as u8, "front"));
         assert_eq!(bridge.address_count as usize, MAX_ADDRESSES);
-        assert_eq!(bridge.addresses[0].address, [172, 18, 0, 1]);
+        assert_eq!(IpAddr::from(bridge.addresses[0].address), IpAddr::from([172, 18, 0, 1]));
+        assert_eq!((bridge.address_count_v6, bridge.addresses_v6[0].prefix_len), (1, 64));
+        assert_eq!(IpAddr::from(bridge.addresses_v6[0].address), v6());
         assert_eq!((port.end, port.role, port.mtu), (5, Role::Port as u8, 1400));
         assert_eq!(port.router_mac, [2, 0, 0, 0, 0, 5]);
-        assert_eq!(port.address_count, 0);
+        assert_eq!((port.address_count, port.address_count_v6), (0, 0));
         assert!(is_end(&bridge) && !is_end(&port));
     }
 
     #[test]
     fn uplinks_are_ends_of_their_own() {
         let mut snapshot = snapshot();
-        let address = Address { address: [192, 0, 2, 9].into(), prefix_len: 24 };
+        let address = Address { address: IpAddr::from([192, 0, 2, 9]), prefix_len: 24 };
         let up = Link {
             ifindex: 9,
             name: "up".into(),
@@ -204,7 +219,9 @@ mod tests {
         assert_eq!((up.end, up.role, up.mtu), (9, Role::Uplink as u8, 1400));
         assert_eq!((up.router_mac, up.address_count), ([2, 0, 0, 0, 0, 9], 1));
         assert!(is_end(&up));
-        assert_eq!(up.masquerade_address([198, 51, 100, 1]), Some([192, 0, 2, 9]));
+        let far = IpAddr::from([198, 51, 100, 1]).into();
+        let chosen = up.masquerade_address(&far, &far).map(IpAddr::from);
+        assert_eq!(chosen, Some(IpAddr::from([192, 0, 2, 9])));
         assert_eq!(entries[&6].role, Role::Port as u8, "a port of a managed bridge stays one");
     }
 }

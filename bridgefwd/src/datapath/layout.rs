@@ -7,10 +7,11 @@ use std::path::Path;
 use aya::maps::{MapInfo, MapType};
 use bridgefwd_common::Reason;
 use bridgefwd_common::contract::{
-    ABI_VERSION, Counter, Flow, FragmentKey, FragmentOwner, IndexEntry, Interface, MAP_FLOW_INDEX,
-    MAP_FLOWS, MAP_FRAGMENTS, MAP_FREE_SLOTS, MAP_INTERFACES, MAP_PAIR_COUNTERS, MAP_PAIR_INDEX,
-    MAP_PAIRS, MAP_REASONS, MAP_RELEASING, MAP_SETTINGS, MAP_SWEEP_CURSOR, PINNED_MAPS,
-    PairCounters, PairKey, PairRule, Settings, SlotOwner, Tuple,
+    ABI_VERSION, Counter, Endpoint, Flow, FragmentKey, FragmentOwner, IndexEntry, Interface,
+    MAP_FLOW_INDEX_V4, MAP_FLOW_INDEX_V6, MAP_FLOWS, MAP_FRAGMENTS, MAP_FREE_SLOTS, MAP_INTERFACES,
+    MAP_MAPPED, MAP_MAPPINGS, MAP_PAIR_COUNTERS, MAP_PAIR_INDEX, MAP_PAIRS, MAP_POOLS, MAP_REASONS,
+    MAP_RELEASING, MAP_SETTINGS, MAP_SOURCES, MAP_SWEEP_CURSOR, Mapping, PINNED_MAPS, PairCounters,
+    PairKey, PairRule, Pool, Settings, SlotOwner, SourceKey, SourceUse, Tuple, TupleV4,
 };
 
 use super::pins;
@@ -125,13 +126,17 @@ fn expected(name: &str) -> (MapType, usize, usize) {
         MAP_PAIR_INDEX => (MapType::Hash, size_of::<PairKey>(), INDEX),
         MAP_PAIRS => (MapType::Array, INDEX, size_of::<PairRule>()),
         MAP_PAIR_COUNTERS => (MapType::PerCpuArray, INDEX, size_of::<PairCounters>()),
-        MAP_FLOW_INDEX => (MapType::Hash, size_of::<Tuple>(), size_of::<IndexEntry>()),
+        MAP_FLOW_INDEX_V4 => (MapType::Hash, size_of::<TupleV4>(), size_of::<IndexEntry>()),
+        MAP_FLOW_INDEX_V6 => (MapType::Hash, size_of::<Tuple>(), size_of::<IndexEntry>()),
         MAP_FLOWS => (MapType::Array, INDEX, size_of::<Flow>()),
         MAP_FREE_SLOTS => (MapType::Queue, 0, INDEX),
         MAP_RELEASING => (MapType::Hash, INDEX, size_of::<SlotOwner>()),
         MAP_REASONS => (MapType::PerCpuArray, INDEX, size_of::<Counter>()),
         MAP_FRAGMENTS => (MapType::LruHash, size_of::<FragmentKey>(), size_of::<FragmentOwner>()),
         MAP_SWEEP_CURSOR => (MapType::PerCpuArray, INDEX, INDEX),
+        MAP_POOLS => (MapType::Hash, INDEX, size_of::<Pool>()),
+        MAP_SOURCES => (MapType::Hash, size_of::<SourceKey>(), size_of::<SourceUse>()),
+        MAP_MAPPINGS | MAP_MAPPED => (MapType::Hash, size_of::<Endpoint>(), size_of::<Mapping>()),
         _ => (MapType::Array, INDEX, size_of::<Settings>()),
     }
 }

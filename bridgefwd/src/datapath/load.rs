@@ -9,8 +9,10 @@ use aya::maps::{Map, MapError, MapInfo, ProgramArray, Queue};
 use aya::programs::{ProgramError, SchedClassifier};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use bridgefwd_common::contract::{
-    ABI_VERSION, COLD_PROGRAMS, DEFAULT_MAX_FLOWS, MAP_COLD_PATHS, MAP_FLOW_INDEX, MAP_FLOWS,
-    MAP_FREE_SLOTS, MAP_SETTINGS, PINNED_MAPS, PROGRAM, SWEEP_PROGRAM, Settings, Unlisted,
+    ABI_VERSION, COLD_PROGRAMS, DEFAULT_MAX_FLOWS, DEFAULT_SOURCE_SHARE, EGRESS_PROGRAM,
+    MAP_COLD_PATHS, MAP_FLOW_INDEX_V4, MAP_FLOW_INDEX_V6, MAP_FLOWS, MAP_FREE_SLOTS, MAP_MAPPED,
+    MAP_MAPPINGS, MAP_POOLS, MAP_SETTINGS, MAP_SOURCES, MAX_POOLS, PINNED_MAPS, PROGRAM,
+    SWEEP_PROGRAM, Settings, Unlisted,
 };
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -25,7 +27,7 @@ use crate::policy::timers::TimerChanges;
 
 /// Fewest flows that make sense.
 const MIN_MAX_FLOWS: u32 = 16;
-/// Most flows there can be: 104 bytes each, and two index entries.
+/// Most flows there can be: 160 bytes each, and two index entries.
 const MAX_MAX_FLOWS: u32 = 1 << 24;
 
 /// What the maps shall be like.
@@ -142,7 +144,7 @@ pub fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassi
 ///
 /// Where the kernel refuses a program: with the end of the verifier's log.
 pub fn load_programs(ebpf: &mut Ebpf) -> Result<()> {
-    for name in [PROGRAM, SWEEP_PROGRAM].iter().chain(&COLD_PROGRAMS) {
+    for name in [PROGRAM, EGRESS_PROGRAM, SWEEP_PROGRAM].iter().chain(&COLD_PROGRAMS) {
         program(ebpf, name)?.load().map_err(|error| explain_program(name, &error))?;
     }
     for (place, name) in (0..).zip(COLD_PROGRAMS) {
@@ -197,10 +199,9 @@ fn load_pinned(object: &[u8], pin_dir: &Path, found: Found, wanted: Wanted) -> R
         loader.map_pin_path(name, pin);
     }
     if found == Found::Nothing {
-        loader
-            .map_max_entries(MAP_FLOWS, max_flows)
-            .map_max_entries(MAP_FREE_SLOTS, max_flows)
-            .map_max_entries(MAP_FLOW_INDEX, max_flows.saturating_mul(2));
+        for (name, entries) in map_sizes(max_flows) {
+            loader.map_max_entries(name, entries);
+        }
     }
     let mut ebpf = loader.load(object).map_err(explain_load)?;
     load_programs(&mut ebpf)?;
@@ -214,7 +215,7 @@ fn load_pinned(object: &[u8], pin_dir: &Path, found: Found, wanted: Wanted) -> R
     };
     let settings = write_settings(pin_dir, settings, wanted)?;
     // Programs are pinned for people with bpftool; nothing depends on these pins.
-    for name in [PROGRAM, SWEEP_PROGRAM] {
+    for name in [PROGRAM, EGRESS_PROGRAM, SWEEP_PROGRAM] {
         let pin = pins::programs(pin_dir).join(name);
         match fs::remove_file(&pin) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -238,7 +239,32 @@ fn fresh_settings(max_flows: u32) -> Settings {
         local_port_first: 0,
         local_port_last: 0,
         pair_generation: 0,
+        last_pool: 0,
+        max_flows_per_source: default_flows_per_source(max_flows),
     }
+}
+
+/// How many flows one source can have where nothing else is said.
+const fn default_flows_per_source(max_flows: u32) -> u32 {
+    let share = max_flows / DEFAULT_SOURCE_SHARE;
+    if share == 0 { 1 } else { share }
+}
+
+/// How many elements the maps have that depend on how many flows there can be.
+///
+/// Of `POOLS`, which do not, the number is only settled here, where all of the kind are.
+#[must_use]
+pub const fn map_sizes(max_flows: u32) -> [(&'static str, u32); 8] {
+    [
+        (MAP_FLOWS, max_flows),
+        (MAP_FREE_SLOTS, max_flows),
+        (MAP_FLOW_INDEX_V4, max_flows.saturating_mul(2)),
+        (MAP_FLOW_INDEX_V6, max_flows.saturating_mul(2)),
+        (MAP_SOURCES, max_flows),
+        (MAP_MAPPINGS, max_flows),
+        (MAP_MAPPED, max_flows),
+        (MAP_POOLS, MAX_POOLS),
+    ]
 }
 
 /// Written last of all maps: a layout version in the settings says that the rest is complete.

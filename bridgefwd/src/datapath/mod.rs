@@ -12,6 +12,7 @@ mod object;
 pub mod offline;
 mod pairs;
 mod pins;
+mod pools;
 mod sweep;
 mod wire;
 
@@ -26,7 +27,7 @@ use bridgefwd_common::contract::{
 
 pub use attach::AttachChoice;
 pub use interfaces::{is_end, wanted as wanted_interfaces};
-pub use load::{Wanted, check_permission, load_programs};
+pub use load::{Wanted, check_permission, load_programs, map_sizes};
 pub use object::OBJECT;
 pub use pairs::{Change, Pairs};
 
@@ -274,7 +275,7 @@ impl Datapath {
             });
             self.pairs.end_draining(&alive)?;
         }
-        Ok(())
+        self.pairs.end_pools()
     }
 
     /// Takes everything off: links, filters, pins.

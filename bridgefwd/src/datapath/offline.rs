@@ -2,18 +2,19 @@
 //! everything off again. The daemon itself reads by the same [`Reader`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use bridgefwd_common::contract::{
     Counter, Flow, Interface, MAP_FLOWS, MAP_INTERFACES, MAP_PAIR_COUNTERS, MAP_PAIR_INDEX,
-    MAP_PAIRS, MAP_REASONS, MAP_SETTINGS, PairCounters, PairKey, PairPolicy, PairRule, PairState,
-    Role, Settings, Unlisted,
+    MAP_PAIRS, MAP_POOLS, MAP_REASONS, MAP_SETTINGS, PairCounters, PairKey, PairPolicy, PairRule,
+    PairState, Pool, Role, Settings, Unlisted,
 };
 
 use super::layout::{self, Found};
 use super::memory::Memory;
 use super::wire::{self, Wire, WireArray, WireHashMap, WirePerCpuArray};
-use super::{attach, counters, flows, interfaces, load, pairs, pins};
+use super::{attach, counters, flows, interfaces, load, pairs, pins, pools};
 use crate::api::types::{
     self, Bridge, FlowFilter, FlowTable, Pair, PairCount, PairState as StateView, Stats, Status,
 };
@@ -21,7 +22,7 @@ use crate::failure::{Failure, Result};
 use crate::host::bpffs::WriterLock;
 use crate::host::netlink::Snapshot;
 use crate::instance::Instance;
-use crate::policy::{Nat, timers};
+use crate::policy::{PairNat, timers};
 
 /// Reads the pinned maps. It never writes, so it gets in nobody's way.
 pub struct Reader {
@@ -30,6 +31,7 @@ pub struct Reader {
     interfaces: WireHashMap<u32, Interface>,
     pair_index: WireHashMap<PairKey, u32>,
     rules: Memory<PairRule>,
+    pools: WireHashMap<u32, Pool>,
     pair_counters: WirePerCpuArray<PairCounters>,
     flows: Memory<Flow>,
     reasons: WirePerCpuArray<Counter>,
@@ -51,6 +53,7 @@ impl Reader {
             interfaces: wire::open(pin_dir, MAP_INTERFACES)?,
             pair_index: wire::open(pin_dir, MAP_PAIR_INDEX)?,
             rules: Memory::map(&wire::open_data(pin_dir, MAP_PAIRS)?, MAP_PAIRS, false)?,
+            pools: wire::open(pin_dir, MAP_POOLS)?,
             pair_counters: wire::open(pin_dir, MAP_PAIR_COUNTERS)?,
             flows: Memory::map(&wire::open_data(pin_dir, MAP_FLOWS)?, MAP_FLOWS, false)?,
             reasons: wire::open(pin_dir, MAP_REASONS)?,
@@ -68,10 +71,10 @@ impl Reader {
             end_by_name(&interfaces, name)?;
         }
         if let Some(proto) = &filter.proto
-            && !["tcp", "udp", "icmp"].contains(&&**proto)
+            && !["tcp", "udp", "icmp", "icmpv6"].contains(&&**proto)
         {
             return Err(Failure::usage(format!(
-                "unknown protocol {proto:?}: use tcp, udp or icmp"
+                "unknown protocol {proto:?}: use tcp, udp, icmp or icmpv6"
             )));
         }
         let wanted = |wanted: &Option<String>, is: &String| wanted.as_ref().is_none_or(|w| w == is);
@@ -135,12 +138,14 @@ impl Reader {
     /// The kernel's error.
     pub fn pairs(&self) -> Result<Vec<Pair>> {
         let interfaces = interfaces::read(&self.interfaces)?;
+        let pools = pools::read(&self.pools)?;
         let mut listed = Vec::new();
         for (key, index) in pairs::read_index(&self.pair_index)? {
             if let (Some(from), Some(to)) = (interfaces.get(&key.from), interfaces.get(&key.to))
                 && let Some(rule) = self.rules.read(index)
             {
-                listed.push(pair_view(from.name(), to.name(), rule.policy));
+                let nat = PairNat::of_policy(rule.policy, pools.get(&rule.policy.pool));
+                listed.push(pair_view(from.name(), to.name(), rule.policy, &nat));
             }
         }
         listed.sort_by(|a, b| (&a.from, &a.to).cmp(&(&b.from, &b.to)));
@@ -221,7 +226,7 @@ impl Reader {
 
 /// A listed pair as it is shown.
 #[must_use]
-pub fn pair_view(from: &str, to: &str, policy: PairPolicy) -> Pair {
+pub fn pair_view(from: &str, to: &str, policy: PairPolicy, nat: &PairNat) -> Pair {
     Pair {
         from: from.into(),
         to: to.into(),
@@ -229,7 +234,9 @@ pub fn pair_view(from: &str, to: &str, policy: PairPolicy) -> Pair {
             PairState::Allowed => StateView::Allowed,
             PairState::Denied | PairState::NotListed => StateView::Denied,
         },
-        nat: Nat::of_policy(&policy).to_string(),
+        nat: nat.v4.to_string(),
+        nat6: nat.v6.to_string(),
+        mapping: nat.mapping.to_string(),
         drain: policy.flags & (PairPolicy::DRAINING | PairPolicy::DRAIN_LATER) != 0,
         present: true,
     }
@@ -365,14 +372,13 @@ fn bridge_views(entries: &BTreeMap<u32, Interface>) -> Vec<Bridge> {
                 .collect();
             ports.sort_unstable();
             let addresses = interface.addresses.iter().take(interface.address_count as usize);
+            let v6 = interface.addresses_v6.iter().take(interface.address_count_v6 as usize);
             Bridge {
                 name: interface.name().into(),
                 ifindex,
                 addresses: addresses
-                    .map(|address| {
-                        let ip = std::net::Ipv4Addr::from(address.address);
-                        format!("{ip}/{}", address.prefix_len)
-                    })
+                    .chain(v6)
+                    .map(|entry| format!("{}/{}", IpAddr::from(entry.address), entry.prefix_len))
                     .collect(),
                 mtu: interface.mtu,
                 ports,

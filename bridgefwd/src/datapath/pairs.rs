@@ -18,17 +18,18 @@ use bytemuck::Zeroable as _;
 
 use super::counters;
 use super::memory::Memory;
+use super::pools::Pools;
 use super::wire::{self, Wire, WireArray, WireHashMap, WirePerCpuArray};
 use crate::failure::{Failure, Result};
-use crate::policy::Nat;
+use crate::policy::{Mapping, PairNat};
 
 /// What a listed pair is changed to.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Change {
     /// Allowed, else denied.
     pub allow: bool,
     /// Its NAT.
-    pub nat: Nat,
+    pub nat: PairNat,
     /// Flows that exist outlive this change; of an allowed pair those of later changes, too.
     pub drain: bool,
 }
@@ -39,6 +40,9 @@ pub struct Pairs {
     rules: Memory<PairRule>,
     counters: WirePerCpuArray<PairCounters>,
     settings: WireArray<Settings>,
+    pools: Pools,
+    /// A policy that named a pool names it no more.
+    pools_left: bool,
     listed: BTreeMap<PairKey, u32>,
     /// Indices of pairs that were cleared and whose flows go on until they are over.
     draining: BTreeSet<u32>,
@@ -58,6 +62,8 @@ impl Pairs {
             rules: Memory::map(&wire::open_data(pin_dir, MAP_PAIRS)?, MAP_PAIRS, true)?,
             counters: wire::open(pin_dir, MAP_PAIR_COUNTERS)?,
             settings: wire::open(pin_dir, MAP_SETTINGS)?,
+            pools: Pools::open(pin_dir)?,
+            pools_left: false,
             listed: BTreeMap::new(),
             draining: BTreeSet::new(),
             free: VecDeque::new(),
@@ -83,6 +89,7 @@ impl Pairs {
                 pairs.free.push_back(index);
             }
         }
+        pairs.collect_pools()?;
         Ok(pairs)
     }
 
@@ -103,16 +110,17 @@ impl Pairs {
     ///
     /// Where there are too many pairs, or the kernel refuses.
     pub fn set(&mut self, key: PairKey, change: Change) -> Result<PairPolicy> {
-        let Some(&index) = self.listed.get(&key) else { return self.add(key, change) };
+        let Some(&index) = self.listed.get(&key) else { return self.add(key, &change) };
         let old = self.rules.read(index).unwrap_or_else(PairRule::zeroed).policy;
-        let new = changed(old, change);
+        let new = changed(old, &change, self.pool_for(&change.nat, old.pool)?);
         if new == old {
             return Ok(new);
         }
         // The policy first: no packet may open a flow of the new generation by the old policy.
         self.write_policy(index, new)?;
         let keeps_flows = change.drain || old.flags & PairPolicy::DRAIN_LATER != 0;
-        if (old.nat, old.address) != (new.nat, new.address) && !keeps_flows {
+        self.pools_left |= old.pool != new.pool;
+        if translation(old) != translation(new) && !keeps_flows {
             self.renew_generation(index)?;
         }
         Ok(new)
@@ -140,12 +148,17 @@ impl Pairs {
     fn take_off(&mut self, key: PairKey, draining: bool) -> Result<bool> {
         let Some(&index) = self.listed.get(&key) else { return Ok(false) };
         let old = self.rules.read(index).unwrap_or_else(PairRule::zeroed).policy;
-        let flags = if draining { PairPolicy::DRAINING } else { 0 };
         let state = PairState::NotListed as u8;
-        // NAT stays, so that the flows that go on are shown with it.
-        self.write_policy(index, PairPolicy { state, flags, ..old })?;
-        if !draining {
+        if draining {
+            // NAT stays: the flows that go on go on with it.
+            self.write_policy(
+                index,
+                PairPolicy { state, flags: old.flags | PairPolicy::DRAINING, ..old },
+            )?;
+        } else {
+            self.write_policy(index, PairPolicy::zeroed())?;
             self.renew_generation(index)?;
+            self.pools_left |= old.pool != 0;
         }
         self.remove_index(key)?;
         self.listed.remove(&key);
@@ -175,20 +188,58 @@ impl Pairs {
             self.renew_generation(index)?;
             self.draining.remove(&index);
             self.free.push_back(index);
+            self.pools_left = true;
         }
         Ok(())
     }
 
-    fn add(&mut self, key: PairKey, change: Change) -> Result<PairPolicy> {
+    /// How a policy translates.
+    #[must_use]
+    pub fn nat(&self, policy: PairPolicy) -> PairNat {
+        PairNat::of_policy(policy, self.pools.get(policy.pool))
+    }
+
+    /// Removes the pools that no policy names any more. Not at once with the change: a packet that is
+    /// under way by the old policy still finds its pool.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub fn end_pools(&mut self) -> Result<()> {
+        if self.pools_left { self.collect_pools() } else { Ok(()) }
+    }
+
+    fn collect_pools(&mut self) -> Result<()> {
+        let policies = (0..self.rules.len()).filter_map(|index| self.rules.read(index));
+        self.pools.keep(&policies.map(|rule| rule.policy.pool).collect())?;
+        self.pools_left = false;
+        Ok(())
+    }
+
+    /// The key of the pool that `nat` needs: `present` where it is the same, 0 where it needs none.
+    fn pool_for(&mut self, nat: &PairNat, present: u32) -> Result<u32> {
+        let Some(pool) = nat.pool() else { return Ok(0) };
+        if self.pools.get(present) == Some(&pool) {
+            return Ok(present);
+        }
+        let key = self.next(|settings| &mut settings.last_pool)?;
+        // Should the policy not come to name it after all, it goes with the next that goes.
+        self.pools.add(key, pool)?;
+        self.pools_left = true;
+        Ok(key)
+    }
+
+    fn add(&mut self, key: PairKey, change: &Change) -> Result<PairPolicy> {
         let Some(&index) = self.free.front() else {
             return Err(Failure::failed(format!(
                 "there are {} pairs already, and no more can be listed: clear some",
                 self.rules.len()
             )));
         };
-        let policy = changed(PairPolicy::zeroed(), change);
+        let policy = changed(PairPolicy::zeroed(), change, self.pool_for(&change.nat, 0)?);
         counters::reset_pair(&mut self.counters, index)?;
-        let rule = PairRule { policy, generation: self.next_generation()?, key, _zero: 0 };
+        let generation = self.next(|settings| &mut settings.pair_generation)?;
+        let rule = PairRule { policy, generation, key, _zero: 0 };
         let words: [u64; size_of::<PairRule>() / 8] = bytemuck::cast(rule);
         // The policy, word 0, is written last, and only then does anything lead here.
         for (number, word) in words.iter().enumerate().rev() {
@@ -209,18 +260,20 @@ impl Pairs {
     }
 
     fn renew_generation(&mut self, index: u32) -> Result<()> {
-        let generation = self.next_generation()?;
+        let generation = self.next(|settings| &mut settings.pair_generation)?;
         let offset = offset_of!(PairRule, generation);
         let half = self.rules.half_word(index, offset).ok_or_else(no_such)?;
         half.store(generation, Ordering::Release);
         Ok(())
     }
 
-    /// A generation that was never used; kept in the settings, for daemons to come.
-    fn next_generation(&mut self) -> Result<u32> {
+    /// A generation, or key of a pool, that was never used; the last is kept in the settings, for
+    /// daemons to come.
+    fn next(&mut self, last: impl Fn(&mut Settings) -> &mut u32) -> Result<u32> {
         let Wire(mut settings) =
             self.settings.get(&0, 0).map_err(|error| wire::failed(MAP_SETTINGS, "read", &error))?;
-        settings.pair_generation = settings.pair_generation.checked_add(1).ok_or_else(|| {
+        let number = last(&mut settings);
+        *number = number.checked_add(1).ok_or_else(|| {
             Failure::failed(
                 "pairs were changed more often than can be told apart: `bridgefwd down`, and run \
                  it again",
@@ -229,7 +282,7 @@ impl Pairs {
         self.settings
             .set(0, Wire(settings), 0)
             .map_err(|error| wire::failed(MAP_SETTINGS, "write", &error))?;
-        Ok(settings.pair_generation)
+        Ok(*last(&mut settings))
     }
 
     fn remove_index(&mut self, key: PairKey) -> Result<()> {
@@ -253,15 +306,30 @@ pub fn read_index(map: &WireHashMap<PairKey, u32>) -> Result<BTreeMap<PairKey, u
 }
 
 /// The policy after a change.
-fn changed(old: PairPolicy, change: Change) -> PairPolicy {
-    let (nat, address) = change.nat.to_policy();
+fn changed(old: PairPolicy, change: &Change, pool: u32) -> PairPolicy {
     let (state, flags) = if change.allow {
         (PairState::Allowed, if change.drain { PairPolicy::DRAIN_LATER } else { 0 })
     } else {
         let draining = if drains(old, change.drain) { PairPolicy::DRAINING } else { 0 };
         (PairState::Denied, draining | old.flags & PairPolicy::DRAIN_LATER)
     };
-    PairPolicy { state: state as u8, nat: nat as u8, flags, _zero: 0, address }
+    let mapping = match change.nat.mapping {
+        Mapping::PerDestination => 0,
+        Mapping::EndpointIndependent => PairPolicy::ENDPOINT_INDEPENDENT,
+    };
+    PairPolicy {
+        state: state as u8,
+        nat: change.nat.v4.mode() as u8,
+        nat_v6: change.nat.v6.mode() as u8,
+        flags: flags | mapping,
+        pool,
+    }
+}
+
+/// What of a policy flows are made by: where it changes, they are cut.
+const fn translation(policy: PairPolicy) -> (u8, u8, u32, u8) {
+    let mapping = policy.flags & PairPolicy::ENDPOINT_INDEPENDENT;
+    (policy.nat, policy.nat_v6, policy.pool, mapping)
 }
 
 /// Do flows outlive that the pair is turned off? Those that were cut already do not come back.
@@ -275,37 +343,68 @@ fn no_such() -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use bridgefwd_common::contract::Family;
 
-    const ALLOW: Change = Change { allow: true, nat: Nat::Masquerade, drain: false };
-    const DENY: Change = Change { allow: false, ..ALLOW };
+    use super::*;
+    use crate::policy::Nat;
+
+    fn allow() -> Change {
+        Change { allow: true, nat: PairNat::default(), drain: false }
+    }
+
+    fn deny() -> Change {
+        Change { allow: false, ..allow() }
+    }
 
     fn after(changes: &[Change]) -> PairPolicy {
-        changes.iter().fold(PairPolicy::zeroed(), |policy, &change| changed(policy, change))
+        changes.iter().fold(PairPolicy::zeroed(), |policy, change| changed(policy, change, 0))
     }
 
     #[test]
     fn denying_cuts_and_allowing_again_resumes() {
-        assert!(after(&[ALLOW]).forwards_existing());
-        assert!(!after(&[ALLOW, DENY]).forwards_existing());
-        assert_eq!(after(&[ALLOW, DENY, ALLOW]), after(&[ALLOW]));
+        assert!(after(&[allow()]).forwards_existing());
+        assert!(!after(&[allow(), deny()]).forwards_existing());
+        assert_eq!(after(&[allow(), deny(), allow()]), after(&[allow()]));
     }
 
     #[test]
     fn drain_may_come_with_either_change() {
         let drain = |change| Change { drain: true, ..change };
-        assert!(after(&[drain(ALLOW), DENY]).forwards_existing());
-        assert!(after(&[drain(ALLOW), DENY, DENY]).forwards_existing());
-        assert!(after(&[ALLOW, drain(DENY)]).forwards_existing());
-        assert!(!after(&[ALLOW, drain(DENY), DENY]).forwards_existing());
-        assert!(!after(&[ALLOW, DENY, drain(DENY)]).forwards_existing());
-        assert!(!after(&[drain(DENY)]).forwards_existing());
+        assert!(after(&[drain(allow()), deny()]).forwards_existing());
+        assert!(after(&[drain(allow()), deny(), deny()]).forwards_existing());
+        assert!(after(&[allow(), drain(deny())]).forwards_existing());
+        assert!(!after(&[allow(), drain(deny()), deny()]).forwards_existing());
+        assert!(!after(&[allow(), deny(), drain(deny())]).forwards_existing());
+        assert!(!after(&[drain(deny())]).forwards_existing());
     }
 
     #[test]
-    fn nat_goes_into_the_policy() {
-        let policy = after(&[Change { nat: Nat::Address([10, 0, 0, 1].into()), ..ALLOW }]);
-        assert_eq!(policy.address, [10, 0, 0, 1]);
-        assert_eq!(policy.state, PairState::Allowed as u8);
+    fn a_policy_says_how_both_families_are_translated() {
+        let nat = PairNat {
+            v4: Nat::parse("10.0.0.1", Family::V4).unwrap(),
+            v6: Nat::Masquerade,
+            mapping: Mapping::EndpointIndependent,
+        };
+        let change = Change { nat: nat.clone(), ..allow() };
+        let policy = changed(PairPolicy::zeroed(), &change, 7);
+        assert_eq!((policy.state, policy.pool), (PairState::Allowed as u8, 7));
+        assert_eq!(PairNat::of_policy(policy, nat.pool().as_ref()), nat);
+    }
+
+    #[test]
+    fn flows_are_cut_where_their_translation_changes_and_not_else() {
+        let plain = after(&[allow()]);
+        assert_eq!(translation(plain), translation(after(&[allow(), deny()])));
+        let drain = Change { drain: true, ..allow() };
+        assert_eq!(translation(plain), translation(after(&[drain])));
+        for nat in [
+            PairNat { v4: Nat::None, ..PairNat::default() },
+            PairNat { v6: Nat::Masquerade, ..PairNat::default() },
+            PairNat { mapping: Mapping::EndpointIndependent, ..PairNat::default() },
+        ] {
+            let other = after(&[Change { nat, ..allow() }]);
+            assert_ne!(translation(plain), translation(other), "{other:?}");
+        }
+        assert_ne!(translation(plain), translation(PairPolicy { pool: 1, ..plain }));
     }
 }

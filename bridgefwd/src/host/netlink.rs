@@ -1,4 +1,4 @@
-//! Interfaces, their masters and their IPv4 addresses by rtnetlink, and the news that they changed.
+//! Interfaces, their masters and their addresses by rtnetlink, and the news that they changed.
 //!
 //! A change is only ever a reason to look again: [`Snapshot::take`] asks for everything, so lost
 //! messages cost nothing but a look. What a snapshot cannot tell, that an interface went away and
@@ -6,13 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader,
     NetlinkMessage, NetlinkPayload,
 };
-use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
+use netlink_packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope,
+};
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -23,16 +25,18 @@ use tokio::io::unix::AsyncFd;
 const GROUP_LINK: u32 = 1;
 /// Multicast group of IPv4 addresses (`RTNLGRP_IPV4_IFADDR`).
 const GROUP_IPV4_ADDRESS: u32 = 5;
+/// Multicast group of IPv6 addresses (`RTNLGRP_IPV6_IFADDR`).
+const GROUP_IPV6_ADDRESS: u32 = 9;
 /// Larger than any datagram the kernel builds for a dump (32 KiB).
 const RECEIVE_BYTES: usize = 128 * 1024;
 /// How often a dump that was overtaken by changes is repeated.
 const DUMP_ATTEMPTS: usize = 16;
 
-/// One IPv4 address of an interface.
+/// One address of an interface.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Address {
     /// The address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Length of its subnet's prefix in bits.
     pub prefix_len: u8,
 }
@@ -54,6 +58,9 @@ pub struct Link {
     pub mtu: u32,
     /// Its IPv4 addresses: primary ones first, each kind in the kernel's order.
     pub addresses: Vec<Address>,
+    /// Its IPv6 addresses that reach beyond the link and are ready for use: deprecated ones last, each
+    /// kind in the kernel's order.
+    pub addresses_v6: Vec<Address>,
 }
 
 /// All interfaces of this network namespace at one time, by ifindex.
@@ -77,21 +84,14 @@ impl Snapshot {
                 links.insert(link.ifindex, link);
             }
         }
-        let mut request = AddressMessage::default();
-        request.header.family = AddressFamily::Inet;
-        let mut secondaries = Vec::new();
-        for message in dump(RouteNetlinkMessage::GetAddress(request))? {
-            let RouteNetlinkMessage::NewAddress(message) = message else { continue };
-            let Some(address) = address(&message) else { continue };
-            if message.header.flags.contains(AddressHeaderFlags::Secondary) {
-                secondaries.push((message.header.index, address));
-            } else if let Some(link) = links.get_mut(&message.header.index) {
+        for (ifindex, address) in addresses(AddressFamily::Inet, usable_v4)? {
+            if let Some(link) = links.get_mut(&ifindex) {
                 link.addresses.push(address);
             }
         }
-        for (ifindex, address) in secondaries {
+        for (ifindex, address) in addresses(AddressFamily::Inet6, usable_v6)? {
             if let Some(link) = links.get_mut(&ifindex) {
-                link.addresses.push(address);
+                link.addresses_v6.push(address);
             }
         }
         Ok(Self { links })
@@ -127,7 +127,7 @@ pub struct Changes {
     pub lost: bool,
 }
 
-/// The kernel's news about interfaces and IPv4 addresses.
+/// The kernel's news about interfaces and addresses.
 #[derive(Debug)]
 pub struct Events {
     socket: AsyncFd<Socket>,
@@ -146,6 +146,7 @@ impl Events {
         socket.set_non_blocking(true)?;
         socket.add_membership(GROUP_LINK)?;
         socket.add_membership(GROUP_IPV4_ADDRESS)?;
+        socket.add_membership(GROUP_IPV6_ADDRESS)?;
         // SAFETY: the socket owns its file descriptor, never gives it away, and closes it only when
         // it is dropped, after its registration.
         let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }
@@ -318,13 +319,64 @@ fn link(message: LinkMessage) -> Link {
     link
 }
 
+/// In which place of a list an address comes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Place {
+    First,
+    Last,
+}
+
+/// All addresses of a family with their interfaces, those first that `usable` places first.
+fn addresses(
+    family: AddressFamily,
+    usable: fn(&AddressMessage) -> Option<Place>,
+) -> io::Result<Vec<(u32, Address)>> {
+    let mut request = AddressMessage::default();
+    request.header.family = family;
+    let (mut first, mut last) = (Vec::new(), Vec::new());
+    for message in dump(RouteNetlinkMessage::GetAddress(request))? {
+        let RouteNetlinkMessage::NewAddress(message) = message else { continue };
+        let (Some(place), Some(address)) = (usable(&message), address(&message)) else { continue };
+        match place {
+            Place::First => first.push((message.header.index, address)),
+            Place::Last => last.push((message.header.index, address)),
+        }
+    }
+    first.append(&mut last);
+    Ok(first)
+}
+
+/// All of them, the secondary ones last.
+fn usable_v4(message: &AddressMessage) -> Option<Place> {
+    let secondary = message.header.flags.contains(AddressHeaderFlags::Secondary);
+    Some(if secondary { Place::Last } else { Place::First })
+}
+
+/// Those that reach beyond the link and are ready for use, the deprecated ones last.
+fn usable_v6(message: &AddressMessage) -> Option<Place> {
+    if message.header.scope != AddressScope::Universe {
+        return None;
+    }
+    let flags = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Flags(flags) => Some(*flags),
+        _ => None,
+    });
+    // The header has room for eight of them only.
+    let flags = flags.unwrap_or(AddressFlags::from_bits_retain(message.header.flags.bits().into()));
+    if flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed) {
+        return None;
+    }
+    let deprecated = flags.contains(AddressFlags::Deprecated);
+    Some(if deprecated { Place::Last } else { Place::First })
+}
+
 /// The interface's own address; on point-to-point links `IFA_ADDRESS` is the peer's.
 fn address(message: &AddressMessage) -> Option<Address> {
     let mut own = None;
     for attribute in &message.attributes {
         match attribute {
-            AddressAttribute::Local(IpAddr::V4(address)) => own = Some(*address),
-            AddressAttribute::Address(IpAddr::V4(address)) => own = own.or(Some(*address)),
+            AddressAttribute::Local(address) => own = Some(*address),
+            AddressAttribute::Address(address) => own = own.or(Some(*address)),
             _ => {}
         }
     }
@@ -342,6 +394,37 @@ mod tests {
         assert!(!loopback.is_bridge);
         assert_eq!(loopback.master, None);
         assert!(snapshot.links.contains_key(&loopback.ifindex));
+    }
+
+    fn message(scope: AddressScope, flags: AddressFlags) -> AddressMessage {
+        let mut message = AddressMessage::default();
+        message.header.scope = scope;
+        message.header.prefix_len = 64;
+        message.attributes.push(AddressAttribute::Flags(flags));
+        message.attributes.push(AddressAttribute::Address([0xfd00, 0, 0, 0, 0, 0, 0, 1].into()));
+        message
+    }
+
+    #[test]
+    fn ipv6_addresses_are_of_global_scope_and_ready() {
+        let place = |scope, flags| usable_v6(&message(scope, flags));
+        let (global, none) = (AddressScope::Universe, AddressFlags::empty());
+        assert_eq!(place(global, none), Some(Place::First));
+        assert_eq!(place(global, AddressFlags::Permanent), Some(Place::First));
+        assert_eq!(place(global, AddressFlags::Deprecated), Some(Place::Last));
+        assert_eq!(place(global, AddressFlags::Tentative), None);
+        assert_eq!(place(global, AddressFlags::Dadfailed), None);
+        assert_eq!(place(AddressScope::Link, none), None);
+        assert_eq!(place(AddressScope::Site, none), None);
+    }
+
+    #[test]
+    fn the_own_address_is_the_local_one() {
+        let mut message = message(AddressScope::Universe, AddressFlags::empty());
+        let read = |message: &AddressMessage| address(message).unwrap().address.to_string();
+        assert_eq!(read(&message), "fd00::1");
+        message.attributes.push(AddressAttribute::Local([0xfd00, 0, 0, 0, 0, 0, 0, 2].into()));
+        assert_eq!(read(&message), "fd00::2");
     }
 
     #[test]

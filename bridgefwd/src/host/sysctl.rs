@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use bridgefwd_common::contract::Family;
+
 use crate::failure::{Failure, Result};
 
 const IPV4: &str = "/proc/sys/net/ipv4";
@@ -20,10 +22,17 @@ pub fn local_port_range() -> Result<(u16, u16)> {
     })
 }
 
-/// Does the kernel forward IPv4? `None` where it cannot be known.
+/// The families, with their names and the settings that say whether the kernel forwards them.
+pub const FORWARDING: [(Family, &str, &str); 2] = [
+    (Family::V4, "IPv4", "net.ipv4.ip_forward"),
+    (Family::V6, "IPv6", "net.ipv6.conf.all.forwarding"),
+];
+
+/// Does the kernel forward packets of that family? `None` where it cannot be known.
 #[must_use]
-pub fn ip_forward() -> Option<bool> {
-    let text = fs::read_to_string(format!("{IPV4}/ip_forward")).ok()?;
+pub fn forwards(family: Family) -> Option<bool> {
+    let (_, _, setting) = FORWARDING.iter().find(|(of, ..)| *of == family)?;
+    let text = fs::read_to_string(format!("/proc/sys/{}", setting.replace('.', "/"))).ok()?;
     Some(text.trim() != "0")
 }
 

@@ -93,7 +93,7 @@ async fn toggle(client: &Client, screen: &mut Screen) {
         Some(PairState::Allowed) => (PairState::Denied, "denied"),
         Some(PairState::Denied) | None => (PairState::Allowed, "allowed"),
     };
-    let change = PairChange { state, nat: None, drain: false };
+    let change = PairChange::to(state);
     let start = Instant::now();
     let outcome = client.put_pair(&direction.from, &direction.to, &change).await;
     screen.say(match outcome {

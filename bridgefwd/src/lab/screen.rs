@@ -242,6 +242,8 @@ mod tests {
             to: to.into(),
             state,
             nat: "masquerade".into(),
+            nat6: "none".into(),
+            mapping: "per-destination".into(),
             drain: false,
             present: true,
         };

@@ -273,7 +273,7 @@ impl<'a> Steps<'a> {
     }
 
     async fn set_pair(&self, state: PairState) -> Result<()> {
-        let change = PairChange { state, nat: None, drain: false };
+        let change = PairChange::to(state);
         self.client.put_pair(SHOP_FRONT.name, SHOP_DB.name, &change).await.map(drop)
     }
 

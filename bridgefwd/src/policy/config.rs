@@ -13,17 +13,19 @@
 //! from = "shop_front"
 //! to = "shop_db"
 //! state = "allowed"            # or "denied"; where absent, "allowed"
-//! nat = "masquerade"           # or "none", or an address of `to`
+//! nat = "masquerade"           # of IPv4; or "none", or addresses of `to`: "10.0.0.1,10.0.0.8-10.0.0.11"
+//! nat6 = "none"                # of IPv6, likewise
+//! mapping = "per-destination"  # or "endpoint-independent"
 //! ```
 
 use std::fs;
 use std::path::Path;
 
-use bridgefwd_common::contract::Unlisted;
+use bridgefwd_common::contract::{Family, Unlisted};
 use serde::Deserialize;
 
-use super::Nat;
 use super::timers::TimerChanges;
+use super::{Mapping, Nat, PairNat};
 use crate::api::types::PairState;
 use crate::failure::{Failure, Result};
 
@@ -59,9 +61,23 @@ pub struct ConfigPair {
     /// Its state.
     #[serde(default = "allowed")]
     pub state: PairState,
-    /// Its NAT.
+    /// Its NAT of IPv4.
     #[serde(default, deserialize_with = "nat")]
-    pub nat: Nat,
+    nat: Nat,
+    /// Its NAT of IPv6.
+    #[serde(default = "untranslated", deserialize_with = "nat6")]
+    nat6: Nat,
+    /// How its ports are mapped.
+    #[serde(default, deserialize_with = "mapping")]
+    mapping: Mapping,
+}
+
+impl ConfigPair {
+    /// Its NAT.
+    #[must_use]
+    pub fn nat(&self) -> PairNat {
+        PairNat { v4: self.nat.clone(), v6: self.nat6.clone(), mapping: self.mapping }
+    }
 }
 
 impl Config {
@@ -109,10 +125,24 @@ const fn allowed() -> PairState {
     PairState::Allowed
 }
 
+const fn untranslated() -> Nat {
+    Nat::None
+}
+
 fn nat<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Nat, D::Error> {
+    Nat::parse(&String::deserialize(deserializer)?, Family::V4)
+        .map_err(|error| serde::de::Error::custom(format!("nat: {error}")))
+}
+
+fn nat6<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Nat, D::Error> {
+    Nat::parse(&String::deserialize(deserializer)?, Family::V6)
+        .map_err(|error| serde::de::Error::custom(format!("nat6: {error}")))
+}
+
+fn mapping<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Mapping, D::Error> {
     String::deserialize(deserializer)?
         .parse()
-        .map_err(|error: Failure| serde::de::Error::custom(format!("nat: {error}")))
+        .map_err(|error: Failure| serde::de::Error::custom(format!("mapping: {error}")))
 }
 
 fn unlisted<'de, D: serde::Deserializer<'de>>(
@@ -148,7 +178,8 @@ mod tests {
         let config = parse(
             "bridges = ['a', 'b']\nuplinks = ['u']\nunlisted = 'deny'\n\
              [timers]\nicmp = 61\nestablished = '3h'\n[[pair]]\nfrom = 'a'\nto = 'b'\n\
-             [[pair]]\nfrom = 'b'\nto = 'a'\nstate = 'denied'\nnat = '10.0.0.1'\n",
+             [[pair]]\nfrom = 'b'\nto = 'a'\nstate = 'denied'\nnat = '10.0.0.1-10.0.0.3'\n\
+             nat6 = 'masquerade'\nmapping = 'endpoint-independent'\n",
         )
         .unwrap();
         assert_eq!(config.bridges, ["a", "b"]);
@@ -159,9 +190,11 @@ mod tests {
         expected.add("established=10800").unwrap();
         assert_eq!(config.timers, expected);
         assert_eq!(config.pairs[0].state, PairState::Allowed);
-        assert_eq!(config.pairs[0].nat, Nat::Masquerade);
+        assert_eq!(config.pairs[0].nat(), PairNat::default());
         assert_eq!(config.pairs[1].state, PairState::Denied);
-        assert_eq!(config.pairs[1].nat.to_string(), "10.0.0.1");
+        let nat = config.pairs[1].nat();
+        assert_eq!(nat.v4.to_string(), "10.0.0.1-10.0.0.3");
+        assert_eq!((nat.v6, nat.mapping), (Nat::Masquerade, Mapping::EndpointIndependent));
         assert_eq!(parse("").unwrap(), Config::default());
     }
 
@@ -170,6 +203,10 @@ mod tests {
         refused("bridges = ['a']\nbridge = 'b'\n", &["line 2", "`bridge`"]);
         refused("unlisted = 'drop'\n", &["line 1", "unlisted", "drop"]);
         refused("[[pair]]\nfrom = 'a'\nto = 'b'\nnat = 'x'\n", &["line 4", "nat", "\"x\""]);
+        let pair = |line: &str| format!("[[pair]]\nfrom = 'a'\nto = 'b'\n{line}\n");
+        refused(&pair("nat = '::1'"), &["line 4", "nat: ::1", "nat6"]);
+        refused(&pair("nat6 = '10.0.0.1'"), &["line 4", "nat6: 10.0.0.1"]);
+        refused(&pair("mapping = 'cone'"), &["line 4", "mapping", "\"cone\""]);
         refused("[[pair]]\nfrom = 'a'\n", &["line 1", "`to`"]);
         refused("[[pair]]\nfrom = 'a'\nto = 'b'\nstate = 'on'\n", &["line 4", "state"]);
         refused("[timers]\nicmp = 0\n", &["icmp", "\"0\""]);

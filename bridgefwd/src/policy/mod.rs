@@ -4,4 +4,4 @@ pub mod config;
 mod nat;
 pub mod timers;
 
-pub use nat::Nat;
+pub use nat::{Mapping, Nat, PairNat};

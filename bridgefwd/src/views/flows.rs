@@ -3,6 +3,8 @@
 //! Where it is wide enough a flow is one line; in a narrow terminal it is two, so that neither long
 //! bridge names nor long addresses are broken.
 
+use std::net::SocketAddr;
+
 use super::{Align, sheet, text, units};
 use crate::api::types::{BothWays, Flow, FlowTuple};
 
@@ -97,7 +99,7 @@ pub fn server(flow: &Flow) -> String {
     if flow.original.dst_port == 0 {
         flow.original.dst.to_string()
     } else {
-        format!("{}:{}", flow.original.dst, flow.original.dst_port)
+        SocketAddr::new(flow.original.dst, flow.original.dst_port).to_string()
     }
 }
 
@@ -111,7 +113,11 @@ pub fn seen_as(flow: &Flow) -> Option<String> {
 /// An echo has no port but an identifier.
 fn source(flow: &Flow, tuple: &FlowTuple) -> String {
     let FlowTuple { src, src_port, .. } = tuple;
-    if flow.proto == "icmp" { format!("{src} id {src_port}") } else { format!("{src}:{src_port}") }
+    if flow.proto.starts_with("icmp") {
+        format!("{src} id {src_port}")
+    } else {
+        SocketAddr::new(*src, *src_port).to_string()
+    }
 }
 
 fn both(ways: BothWays, unit: impl Fn(u64) -> String) -> String {
@@ -175,6 +181,19 @@ br-0123456789ab -> br-ba9876543210  tcp          12/10    1.2kB/48kB  1m12s/3s
         let narrow = table(&[flow], Some(80));
         assert_eq!(narrow, expected);
         assert!(narrow.lines().all(|line| line.len() <= 80));
+    }
+
+    #[test]
+    fn an_ipv6_address_with_a_port_stands_in_brackets() {
+        let mut flow = flow("a", "b", "tcp");
+        flow.original.src = "fd00:1::2".parse().unwrap();
+        flow.original.dst = "fd00:2::2".parse().unwrap();
+        assert_eq!(client(&flow), "[fd00:1::2]:41512");
+        assert_eq!(server(&flow), "[fd00:2::2]:8080");
+        flow.proto = "icmpv6".into();
+        flow.original.dst_port = 0;
+        assert_eq!(client(&flow), "fd00:1::2 id 41512");
+        assert_eq!(server(&flow), "fd00:2::2");
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use bridgefwd_common::Reason;
-use bridgefwd_common::contract::{NatMode, PairKey, PairPolicy, PairState};
+use bridgefwd_common::contract::{
+    Address, MAX_POOL, NatMode, PairKey, PairPolicy, PairState, Pool,
+};
 use bridgefwd_tests::packets::Packet;
 use bridgefwd_tests::program::{Outcome, Program};
 use bridgefwd_tests::topology::{Host, Options, Router};
@@ -13,6 +15,8 @@ use bridgefwd_tests::view::assert_same_packet;
 pub const A_TO_B: u32 = 3;
 /// Index of the pair `br-b -> br-a`, where a test lists it.
 pub const B_TO_A: u32 = 5;
+/// Key of the pool, where a pair has one.
+const POOL: u32 = 1;
 /// Generation that the pairs begin with.
 pub const GENERATION: u32 = 11;
 
@@ -87,8 +91,14 @@ impl Bench<'_> {
 
     /// Allows `br-a -> br-b`.
     pub fn allow(&mut self, nat: NatMode, address: Option<Ipv4Addr>) {
-        let address = address.map_or([0; 4], |address| address.octets());
-        let policy = PairPolicy { nat: nat as u8, address, ..policy(PairState::Allowed) };
+        let mut pool = 0;
+        if let Some(address) = address {
+            pool = POOL;
+            let mut addresses = [Address::default(); MAX_POOL];
+            addresses[0] = address.into();
+            self.program.pool(pool, &Pool { count: 1, addresses, ..Pool::default() });
+        }
+        let policy = PairPolicy { nat: nat as u8, pool, ..policy(PairState::Allowed) };
         self.set(policy, GENERATION);
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::Ipv4Addr;
 
 use bridgefwd_common::Reason;
-use bridgefwd_common::contract::{InterfaceAddress, NatMode};
+use bridgefwd_common::contract::{Address, InterfaceAddress, NatMode};
 use bridgefwd_tests::needs_root;
 use bridgefwd_tests::packets::{Packet, flags};
 use bridgefwd_tests::program::LOCAL_PORTS;
@@ -61,8 +61,11 @@ fn masquerading_takes_the_address_in_the_next_hops_subnet() {
         let (router, gateway) = (bench.router, bench.gateway());
         bench.program.manage_bridge(router, "br-b", |entry| {
             entry.addresses[1] = entry.addresses[0];
-            entry.addresses[0] =
-                InterfaceAddress { address: [192, 0, 2, 1], prefix_len: 24, _zero: [0; 3] };
+            entry.addresses[0] = InterfaceAddress {
+                address: Address::v4([192, 0, 2, 1]),
+                prefix_len: 24,
+                _zero: [0; 3],
+            };
             entry.address_count = 2;
         });
         let packet = Packet::udp(bench.a().at(10_000), bench.b().at(53));

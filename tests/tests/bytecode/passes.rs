@@ -50,7 +50,7 @@ fn frames_that_are_not_ipv4() {
         bench.expect_frame(A, &arp, Reason::NotForRouter);
         arp[..6].copy_from_slice(&router);
         bench.expect_frame(A, &arp, Reason::NotIp);
-        bench.expect_frame(A, &packets::ipv6_udp(mac, router), Reason::Ipv6);
+        bench.expect_frame(A, &packets::ipv6_udp(mac, router), Reason::NotForwarded);
     });
 }
 
