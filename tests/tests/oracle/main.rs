@@ -8,6 +8,7 @@ mod case;
 mod cases;
 mod compare;
 mod differences;
+mod fixtures;
 mod normal;
 mod seeded;
 mod sockets;
