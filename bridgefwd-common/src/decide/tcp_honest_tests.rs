@@ -93,11 +93,8 @@ impl Endpoint {
         let room = self.edge.wrapping_sub(self.next);
         let room = if room as i32 > 0 { room } else { 0 };
         match (self.fin_at, room.min(want)) {
-            (Some(_), _) => self.ack(free),
-            (None, 0) if self.edge == self.next => {
-                self.next = self.next.wrapping_add(1);
-                self.make(TcpFlags::ACK, self.next.wrapping_sub(1), 1, free)
-            }
+            (Some(_), _) => self.repeat(want, free),
+            (None, 0) if self.edge == self.next => self.make(TcpFlags::ACK, self.next, 1, free),
             (None, 0) => self.make(TcpFlags::ACK, self.next.wrapping_sub(1), 0, free),
             (None, len) => {
                 let seq = self.next;
@@ -137,12 +134,16 @@ impl Endpoint {
         } else if !self.synchronised {
             return;
         }
-        if flags.any(TcpFlags::ACK) && at_or_before(segment.ack, self.next) {
+        // A probe may have been taken.
+        let sent = self.next.wrapping_add(u32::from(self.fin_at.is_none()));
+        if flags.any(TcpFlags::ACK) && at_or_before(segment.ack, sent) {
+            if at_or_before(self.next, segment.ack) {
+                self.next = segment.ack;
+            }
             if at_or_before(self.acknowledged, segment.ack) {
                 self.acknowledged = segment.ack;
             }
-            let shift =
-                if flags.any(TcpFlags::SYN) { 0 } else { self.shift(other_scale) };
+            let shift = if flags.any(TcpFlags::SYN) { 0 } else { self.shift(other_scale) };
             let edge = segment.ack.wrapping_add(u32::from(segment.window) << shift);
             if at_or_before(self.edge, edge) {
                 self.edge = edge;
@@ -199,12 +200,12 @@ impl Conversation {
     fn happens(&mut self, (what, by_server, much): Event) {
         let by = usize::from(by_server);
         let choice = usize::from(much) % DISORDER;
-        match what % 16 {
-            0..=3 => self.tracked(by, choice, false),
-            4 => self.tracked(by, choice, true),
-            5 => drop(taken(&mut self.before[by], choice)),
-            6 => drop(taken(&mut self.behind[by], choice)),
-            7..=9 => {
+        match what % 24 {
+            0..=7 => self.tracked(by, choice, false),
+            8 => self.tracked(by, choice, true),
+            9 => drop(taken(&mut self.before[by], choice)),
+            10 => drop(taken(&mut self.behind[by], choice)),
+            11..=17 => {
                 if let Some(segment) = taken(&mut self.behind[by], choice) {
                     self.ends[1 - by].take(&segment, self.scales[by]);
                 }
@@ -225,9 +226,9 @@ impl Conversation {
             end.syn(much.max(1))
         } else {
             match action {
-                10..=12 => end.send(want, much),
-                13 => end.repeat(want, much),
-                14 => end.ack(much),
+                18..=20 => end.send(want, much),
+                21 => end.repeat(want, much),
+                22 => end.ack(much),
                 _ if end.bytes_taken > 5000 => end.close(much),
                 _ => end.ack(much),
             }

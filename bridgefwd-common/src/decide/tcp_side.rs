@@ -97,7 +97,8 @@ impl TcpSide {
             NO_SCALE => (0, 0),
             shift => (u16::from(shift.min(MAX_SCALE)), Self::OFFERED),
         };
-        let mut side = Self { next: end, edge: end, window: 0, bits: Self::KNOWN | offered | scale };
+        let mut side =
+            Self { next: end, edge: end, window: 0, bits: Self::KNOWN | offered | scale };
         side.widen(u32::from(segment.window).max(1));
         side
     }

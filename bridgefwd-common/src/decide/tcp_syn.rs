@@ -19,10 +19,7 @@ pub(super) fn synchronise(
     let answers = segment.flags.any(TcpFlags::ACK);
     match (direction, answers) {
         (_, true) if opening => answer(segment, direction, mine, theirs),
-        (Direction::Reply, true) if theirs.has(TcpSide::SYN_PENDING) => {
-            renew(segment, mine, theirs)
-        }
-        (_, true) => Judgement::Passes,
+        (_, true) => answer_again(segment, direction, mine, theirs),
         (Direction::Reply, false) if opening => {
             if !mine.has(TcpSide::KNOWN) || is_after(segment.end(), mine.next) {
                 *mine = TcpSide::from_syn(segment);
@@ -91,23 +88,31 @@ fn answer(
     Judgement::Continues(FlowState::TcpAnswered)
 }
 
-/// A SYN-ACK inside a connection, after a SYN that seemed stray: both have begun anew.
+/// A SYN-ACK inside a connection: a late one of its own, or both have begun anew after a SYN that
+/// seemed stray.
 #[inline(always)]
-fn renew(segment: &TcpSegment, mine: &mut TcpSide, theirs: &mut TcpSide) -> Judgement {
+fn answer_again(
+    segment: &TcpSegment,
+    direction: Direction,
+    mine: &mut TcpSide,
+    theirs: &mut TcpSide,
+) -> Judgement {
     let end = segment.end();
-    let old = !is_after(end, mine.next)
+    let late = !is_after(end, mine.next)
         && is_recent(end, mine, theirs)
         && !is_after(segment.ack, theirs.next)
         && is_recent_ack(segment.ack, mine, theirs);
-    if old {
-        // Late ones of this very connection.
-        return Judgement::Passes;
+    if late {
+        // Its receiver may go by the window that it offers.
+        permit(segment.ack, u32::from(segment.window), theirs);
+    } else if theirs.has(TcpSide::SYN_PENDING) && matches!(direction, Direction::Reply) {
+        // That SYN's own numbers are not kept, so this is not proven: liberal from here on.
+        *theirs = TcpSide::from_course(segment.ack, segment.ack, u16::MAX);
+        permit(segment.ack, u32::from(segment.window), theirs);
+        *mine = TcpSide::from_course(end, end, segment.window.max(1));
+        return Judgement::Continues(FlowState::TcpAnswered);
     }
-    // That SYN's own numbers are not kept, so this is not proven: liberal from here on.
-    *theirs = TcpSide::from_course(segment.ack, segment.ack, u16::MAX);
-    permit(segment.ack, u32::from(segment.window), theirs);
-    *mine = TcpSide::from_course(end, end, segment.window.max(1));
-    Judgement::Continues(FlowState::TcpAnswered)
+    Judgement::Passes
 }
 
 /// A segment with ACK alone or with FIN while the SYN is not yet answered.
