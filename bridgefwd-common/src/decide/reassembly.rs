@@ -5,7 +5,9 @@
 //! whole datagram is discarded, or just the piece. An overlap always discards (RFC 5722). A piece
 //! that lies wholly within what came in one go before is a duplicate and changes nothing.
 //!
-//! Every loop runs over all [`MAX_PIECES`] places: nothing is indexed by what a packet says.
+//! Pieces are kept as they come. Sorting them would make the verifier follow every place that one
+//! might be moved to; once they are complete, each begins where the one before it ends, and
+//! [`starting_at`] finds it. Every loop is bounded by [`MAX_PIECES`].
 
 use bytemuck::{Pod, Zeroable};
 
@@ -38,7 +40,7 @@ pub struct Piece {
     pub dont_fragment: bool,
     /// Its ECN field: the lower 2 bits of the type of service.
     pub ecn: u8,
-    /// Where the caller has put it: handed back by [`in_order`].
+    /// Where the caller has put it: handed back by [`starting_at`].
     pub slot: u32,
 }
 
@@ -46,29 +48,29 @@ pub struct Piece {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Pod, Zeroable)]
 pub struct Held {
-    /// In units of 8 bytes in bits 0 to 12; bit 15: it was the next one of those that came in one
-    /// go, as the one before it.
-    place: u16,
-    /// Bytes; less than the piece had, where the kernel cuts it.
-    pub length: u16,
     /// Where the caller has put it.
     pub slot: u32,
+    /// Bytes; less than the piece had, where the kernel cuts it. 0: there is no such piece.
+    pub length: u16,
+    /// Where it belongs, in units of 8 bytes.
+    place: u16,
+    /// Where those begin that came in one go up to this one, in units of 8 bytes.
+    run: u16,
+    /// Always zero.
+    _zero: u16,
 }
 
 impl Held {
-    const JOINED: u16 = 0x8000;
-    const UNITS: u16 = 0x1fff;
-
     /// Where it belongs, bytes.
     #[inline(always)]
     #[must_use]
     pub const fn offset(&self) -> u32 {
-        ((self.place & Self::UNITS) as u32) << 3
+        (self.place as u32) << 3
     }
 
     #[inline(always)]
     const fn end(&self) -> u32 {
-        self.offset() + self.length as u32
+        self.offset().wrapping_add(self.length as u32)
     }
 }
 
@@ -76,9 +78,10 @@ impl Held {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Pod, Zeroable)]
 pub struct Datagram {
-    /// Ascending by offset; the first `count` are in use.
+    /// As they came; the first `count` are in use.
     pieces: [Held; MAX_PIECES],
-    /// Where the furthest piece ends, bytes: the length of the payload, once the last one is known.
+    /// Where the furthest piece seen ends, bytes: the length of the payload, once the last one is
+    /// known.
     total: u32,
     /// Bytes held.
     received: u32,
@@ -93,14 +96,18 @@ pub struct Datagram {
     /// How many pieces are held.
     pub count: u8,
     flags: u8,
+    /// Where the piece ends that reaches furthest, bytes.
+    furthest: u32,
+    /// [`Held::run`] of that piece.
+    run: u16,
     /// The ECN fields seen: bit n for the value n.
     ecn: u8,
     /// Always zero.
-    _zero: [u8; 3],
+    _zero: u8,
 }
 
-const _: () = assert!(size_of::<Held>() == 8);
-const _: () = assert!(size_of::<Datagram>() == 536);
+const _: () = assert!(size_of::<Held>() == 12);
+const _: () = assert!(size_of::<Datagram>() == 796);
 
 const FIRST_IN: u8 = 1;
 const LAST_IN: u8 = 2;
@@ -112,7 +119,7 @@ const BOTH_IN: u8 = FIRST_IN | LAST_IN;
 pub enum Outcome {
     /// It is held, and more are missing.
     Held = 0,
-    /// It was the last one missing: all of them go on, by [`in_order`].
+    /// It was the last one missing: all of them go on, by [`starting_at`].
     Complete = 1,
     /// Nothing new: the piece is dropped, the datagram stays.
     Duplicate = 2,
@@ -147,13 +154,13 @@ impl Outcome {
 #[inline(always)]
 pub fn add(datagram: &mut Datagram, piece: &Piece) -> Outcome {
     let nonsense = if piece.ipv6 { Outcome::Refused } else { Outcome::Malformed };
-    let offset = piece.offset & (Held::UNITS as u32) << 3;
+    let offset = piece.offset & 0xfff8;
     let mut end = offset.wrapping_add(piece.length & 0xffff);
     if piece.ipv6 && end > MAX_LENGTH {
         return Outcome::Refused;
     }
     if piece.more {
-        if end % 8 != 0 {
+        if end & 7 != 0 {
             if piece.ipv6 {
                 return Outcome::Malformed;
             }
@@ -192,27 +199,23 @@ pub fn add(datagram: &mut Datagram, piece: &Piece) -> Outcome {
     Outcome::Complete
 }
 
-/// Puts a piece in its place, if there is nothing there.
+/// Keeps a piece, if there is nothing in its place.
 #[inline(always)]
 fn insert(datagram: &mut Datagram, offset: u32, end: u32, slot: u32) -> Outcome {
     let count = usize::from(datagram.count);
-    let (mut place, mut run_start, mut furthest) = (0, 0, 0);
-    let (mut touches, mut within) = (false, false);
+    let mut touches = false;
     for (index, held) in datagram.pieces.iter().enumerate() {
         if index >= count {
             break;
         }
-        if held.place & Held::JOINED == 0 {
-            run_start = held.offset();
+        let (start, furthest) = (held.offset(), held.end());
+        if offset >= furthest || end <= u32::from(held.run) << 3 {
+            continue;
         }
-        furthest = held.end();
-        touches |= offset < furthest && held.offset() < end;
-        // By now the run reaches to the end of this piece.
-        within |= run_start <= offset && offset < furthest && end <= furthest;
-        place += usize::from(held.offset() < offset);
-    }
-    if within {
-        return Outcome::Duplicate;
+        if end <= furthest && u32::from(held.run) << 3 <= offset {
+            return Outcome::Duplicate;
+        }
+        touches |= start < end;
     }
     if touches {
         return Outcome::Overlap;
@@ -220,18 +223,17 @@ fn insert(datagram: &mut Datagram, offset: u32, end: u32, slot: u32) -> Outcome 
     if count >= MAX_PIECES {
         return Outcome::TooMany;
     }
-    let joined = if count != 0 && offset == furthest { Held::JOINED } else { 0 };
-    let new = Held {
-        place: (offset >> 3) as u16 & Held::UNITS | joined,
-        length: end.wrapping_sub(offset) as u16,
-        slot,
-    };
-    for index in (1..MAX_PIECES).rev() {
-        if index > place && index <= count {
-            datagram.pieces[index] = datagram.pieces[index - 1];
+    let place = (offset >> 3) as u16;
+    if end > datagram.furthest {
+        // The kernel takes pieces together only where one comes after the last of them.
+        if offset != datagram.furthest || count == 0 {
+            datagram.run = place;
         }
+        datagram.furthest = end;
     }
-    datagram.pieces[place & (MAX_PIECES - 1)] = new;
+    let run = if end == datagram.furthest { datagram.run } else { place };
+    let length = end.wrapping_sub(offset) as u16;
+    datagram.pieces[count & (MAX_PIECES - 1)] = Held { slot, length, place, run, _zero: 0 };
     datagram.count = datagram.count.wrapping_add(1);
     Outcome::Held
 }
@@ -265,11 +267,20 @@ pub const fn met_congestion(datagram: &Datagram) -> bool {
     datagram.ecn & 0b1000 != 0
 }
 
-/// The piece number `index` by ascending offset; of no meaning from [`Datagram::count`] on.
+/// The piece that begins at `offset` bytes; of length 0 if there is none. From 0 on, each one's
+/// length leads to the next, up to [`total_length`].
 #[inline(always)]
 #[must_use]
-pub const fn in_order(datagram: &Datagram, index: usize) -> Held {
-    datagram.pieces[index & (MAX_PIECES - 1)]
+pub fn starting_at(datagram: &Datagram, offset: u32) -> Held {
+    for (index, held) in datagram.pieces.iter().enumerate() {
+        if index >= usize::from(datagram.count) {
+            break;
+        }
+        if held.offset() == offset {
+            return *held;
+        }
+    }
+    Held::zeroed()
 }
 
 /// Length of the payload that all the pieces make, bytes; final once the last one is known.

@@ -168,3 +168,25 @@ pub(super) const fn is_recent_ack(ack: u32, mine: &TcpSide, theirs: &TcpSide) ->
 pub(super) const fn is_after(a: u32, b: u32) -> bool {
     (b.wrapping_sub(a) as i32) < 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_grow_no_further_than_their_field() {
+        let mut side = TcpSide { window: 0xfffe, bits: TcpSide::KNOWN | 3, ..TcpSide::zeroed() };
+        side.widen(1);
+        assert_eq!(side.window, 0xffff);
+        side.widen(u32::MAX - 7);
+        assert_eq!(side.window, 0xffff);
+        side.unscale();
+        assert_eq!((side.window, side.bits), (0xffff, TcpSide::KNOWN));
+    }
+
+    #[test]
+    fn order_wraps_around() {
+        assert!(is_after(1, 0) && is_after(0, u32::MAX) && is_after(0x7fff_ffff, 0));
+        assert!(!is_after(0, 0) && !is_after(u32::MAX, 0));
+    }
+}

@@ -56,20 +56,54 @@ pub fn judge(
     mine: &mut TcpSide,
     theirs: &mut TcpSide,
 ) -> Judgement {
+    if is_plain(segment.flags, state) {
+        judge_plain(segment, direction, state, mine, theirs)
+    } else {
+        judge_rare(segment, direction, state, mine, theirs)
+    }
+}
+
+/// Is it for [`judge_plain`]? It is if it has ACK, with or without FIN, after the handshake's
+/// beginning.
+#[inline(always)]
+#[must_use]
+pub const fn is_plain(flags: TcpFlags, state: FlowState) -> bool {
+    flags.0 & (TcpFlags::SYN | TcpFlags::RST | TcpFlags::ACK) == TcpFlags::ACK
+        && !matches!(state, FlowState::TcpOpening)
+}
+
+/// As [`judge`], of segments that are not [plain](is_plain): much code for few segments, to be kept
+/// out of the everyday path.
+#[inline(always)]
+pub fn judge_rare(
+    segment: &TcpSegment,
+    direction: Direction,
+    state: FlowState,
+    mine: &mut TcpSide,
+    theirs: &mut TcpSide,
+) -> Judgement {
     let flags = segment.flags;
     if !tcp::are_possible(flags) {
-        return Judgement::ImpossibleFlags;
+        Judgement::ImpossibleFlags
+    } else if flags.any(TcpFlags::RST) {
+        reset(segment, direction, state, mine, theirs)
+    } else if flags.any(TcpFlags::SYN) {
+        synchronise(segment, direction, state, mine, theirs)
+    } else {
+        before_the_answer(segment, direction, mine)
     }
-    if flags.any(TcpFlags::RST) {
-        return reset(segment, direction, state, mine, theirs);
-    }
-    if flags.any(TcpFlags::SYN) {
-        return synchronise(segment, direction, state, mine, theirs);
-    }
-    // From here on it has ACK: without SYN and RST nothing else is possible.
-    if matches!(state, FlowState::TcpOpening) {
-        return before_the_answer(segment, direction, mine);
-    }
+}
+
+/// As [`judge`], of [plain](is_plain) segments.
+#[inline(always)]
+pub fn judge_plain(
+    segment: &TcpSegment,
+    direction: Direction,
+    state: FlowState,
+    mine: &mut TcpSide,
+    theirs: &mut TcpSide,
+) -> Judgement {
+    let flags = segment.flags;
     match place(segment, mine, theirs) {
         Place::Inside => {}
         Place::Aside => return Judgement::Passes,

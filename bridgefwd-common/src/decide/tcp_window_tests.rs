@@ -351,22 +351,10 @@ fn what_was_not_seen_opening_is_believed_but_for_resets() {
     picked.goes(Reply, ACK, 600 + 50_000_000, 900, 1000, TcpEstablished);
     picked.not(Reply, RST, 600 + 2_140_000_000, 0, 0, Passes);
     picked.clone().goes(Reply, RST, 600 + 50_001_000, 0, 0, TcpReset);
-    // Begun with such a segment.
     let [original, reply] = &mut picked.sides;
     begin(&segment(Original, ACK, 800, 600, 0), original, reply);
     assert!(original.has(TcpSide::LIBERAL) && !reply.has(TcpSide::KNOWN));
     picked.goes(Reply, ACK, 700, 800, 0, TcpEstablished);
-}
-
-#[test]
-fn windows_grow_no_further_than_their_field() {
-    let mut side = TcpSide { window: 0xfffe, bits: TcpSide::KNOWN | 3, ..TcpSide::zeroed() };
-    side.widen(1);
-    assert_eq!(side.window, 0xffff);
-    side.widen(u32::MAX - 7);
-    assert_eq!(side.window, 0xffff);
-    side.unscale();
-    assert_eq!((side.window, side.bits), (0xffff, TcpSide::KNOWN));
 }
 
 proptest! {
