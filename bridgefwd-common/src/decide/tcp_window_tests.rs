@@ -104,7 +104,6 @@ fn data_passes_up_to_the_edge_and_acknowledgments_of_what_was_sent() {
     open.goes(Original, ACK, 1, 1, 1000, TcpEstablished);
     open.goes(Reply, ACK, 1, 1001, 0, TcpEstablished);
     open.not(Reply, ACK, 1, 1002, 0, OutOfWindow);
-    // The kernel looks at where a segment begins.
     open.goes(Original, ACK, 1001 + WINDOW, 1, 0, TcpEstablished);
     open.not(Original, ACK, 1002 + 3 * WINDOW, 1, 10, OutOfWindow);
     open.not(Reply, ACK, 900_000_000, 1, 5, OutOfWindow);
