@@ -145,6 +145,8 @@ fn a_receiver_may_take_more_than_it_permitted() {
     let (seq, len) = (1 + WINDOW + 10, 1000);
     assert_eq!(open.judge(Original, &segment(Original, ACK, seq, 1, len)), Passes);
     open.goes(Reply, ACK, 1, seq + len, 0, TcpEstablished);
+    open.goes(Original, ACK, seq + len, 1, WINDOW + 500, TcpEstablished);
+    assert_eq!(open.sides[1].window_bytes(), WINDOW + 500);
 }
 
 #[test]
@@ -225,7 +227,6 @@ fn handshake_segments_again_change_nothing() {
     answered.clone().goes(Reply, ACK, 1, 1, 0, TcpAnswered);
     answered.goes(Original, ACK, 1, 1, 100, TcpEstablished);
     answered.not(Reply, SYN | ACK, 0, 1, 0, Passes);
-    // Both of them, late.
     assert_eq!(answered.judge(Original, &segment(Original, SYN, 0, 0, 0)), Passes);
     answered.not(Reply, SYN | ACK, 0, 1, 0, Passes);
     answered.goes(Original, ACK, 101, 1, 100, TcpEstablished);
@@ -264,7 +265,6 @@ fn both_may_begin_anew_where_we_hold_an_old_connection() {
     open.goes(Reply, SYN | ACK, server, client + 1, 0, TcpAnswered);
     open.goes(Original, ACK, client + 1, server + 1, 500, TcpEstablished);
     open.goes(Reply, ACK, server + 1, client + 501, 500, TcpEstablished);
-    // Or the server knows nothing of it.
     let mut reset = segment(Reply, RST | ACK, 0, client + 1, 0);
     reset.seq = 0;
     assert_eq!(refused.judge(Reply, &reset), Continues(TcpReset));
