@@ -26,7 +26,10 @@ pub fn table(bridges: &[Bridge], width: Option<u16>) -> String {
             bridge.mtu.to_string(),
             bridge.attached.clone(),
             listed(&bridge.addresses),
-            listed(&bridge.ports),
+            match bridge.ports_attached {
+                Some(false) => "not attached".into(),
+                _ => listed(&bridge.ports),
+            },
         ]
     });
     text(&sheet(&COLUMNS, rows, width))
@@ -48,6 +51,7 @@ mod tests {
             addresses: vec!["172.18.0.1/16".into()],
             mtu: 1_500,
             ports: ports.iter().map(|&port| port.into()).collect(),
+            ports_attached: Some(true),
             attached: "tcx".into(),
             kind: "bridge".into(),
         };
@@ -58,6 +62,8 @@ shop_db     bridge        7  1500  tcx       172.18.0.1/16  none
 ";
         let bridges = [bridge("shop_front", &["veth1", "veth2"]), bridge("shop_db", &[])];
         assert_eq!(table(&bridges, None), expected);
+        let alone = Bridge { ports_attached: Some(false), ..bridge("shop_db", &[]) };
+        assert!(table(&[alone], None).trim_end().ends_with("not attached"));
         assert_eq!(table(&[], Some(80)), "no bridges are managed\n");
         let many: Vec<String> = (0..40).map(|number| format!("veth{number}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
