@@ -1,73 +1,98 @@
-//! Writes a plan into the packet and sends it on. The only place that changes packets; whatever
-//! fails here drops.
+//! Writes a plan into the packet and sends it on. For packets whose headers are where they mostly are;
+//! [`rewrite`](crate::rewrite) is for all others. Whatever fails here drops.
 
 use aya_ebpf::bindings::{
     BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_REDIRECT, bpf_redir_neigh,
     bpf_redir_neigh__bindgen_ty_1,
 };
-use aya_ebpf::helpers::generated::bpf_redirect_neigh;
+use aya_ebpf::helpers::generated::{bpf_redirect_neigh, bpf_skb_vlan_pop};
 use aya_ebpf::programs::TcContext;
 use aya_log_ebpf::warn;
 use bridgefwd_common::Reason;
-use bridgefwd_common::contract::Tuple;
+use bridgefwd_common::contract::{Address, Family, Tuple};
 use bridgefwd_common::decide::Plan;
-use bridgefwd_common::decide::translate::Rewrite;
-use bridgefwd_common::packet::headers::{Segment, Transport};
+use bridgefwd_common::decide::translate::{self, Rewrite};
+use bridgefwd_common::packet::ipv6;
+use bridgefwd_common::packet::transport::{Segment, Transport};
 use network_types::ip::Ipv4Hdr;
 
-use crate::read::{IP, L4, Packet, header_at_mut};
+use crate::marks;
+use crate::read::{IP, L4, L4_V6, Packet, header_at_mut};
+use crate::route::{AF_INET, AF_INET6};
 
-const AF_INET: u32 = 2;
-const TCP_CHECK: usize = 16;
-const UDP_CHECK: usize = 6;
-const ICMP_CHECK: usize = 2;
-const ICMP_ID: usize = 4;
+/// Where the checksum is in a TCP header.
+pub const TCP_CHECK: usize = 16;
+/// Where it is in a UDP header.
+pub const UDP_CHECK: usize = 6;
+/// Where it is in an ICMP header.
+pub const ICMP_CHECK: usize = 2;
+/// Where an ICMP query has its identifier.
+pub const ICMP_ID: usize = 4;
 
 /// Rewrites the packet and redirects it; the value that the program has to return.
 ///
 /// # Errors
 /// [`Reason::WriteFailed`]: the packet may be half rewritten and must not go on.
 #[inline(always)]
-pub fn apply(
+pub fn apply<const V6: bool>(
     ctx: &mut TcContext,
     packet: &Packet,
     segment: &Segment,
     plan: &Plan,
 ) -> Result<i32, Reason> {
-    let rewrite =
-        Rewrite::new(&segment.tuple, &plan.leaving, packet.ip.ttl, plan.ttl, packet.ip_check);
+    if packet.priority_tagged {
+        end_tag(ctx)?;
+    }
+    let (arriving, leaving) = (&segment.tuple, &plan.leaving);
+    let (rewrite, at) = if V6 {
+        (Rewrite::v6(arriving, leaving), L4_V6)
+    } else {
+        (Rewrite::v4(arriving, leaving), L4)
+    };
     // The checksum helpers first: they invalidate pointers into the packet.
-    let written = update_transport_checksum(ctx, segment, &plan.leaving, &rewrite)
-        .and_then(|()| write_headers(ctx, segment.transport, &plan.leaving, &rewrite));
+    let written =
+        update_transport_checksum(ctx, segment.transport, at, arriving, leaving, &rewrite)
+            .and_then(|()| write_headers::<V6>(ctx, packet, segment, plan, &rewrite));
     if written.is_none() {
         warn!(&*ctx, "a packet could not be rewritten and was dropped");
         return Err(Reason::WriteFailed);
     }
-    redirect(plan.out_end, plan.next_hop)
+    redirect(ctx, plan.out_end, &plan.next_hop)
+}
+
+/// Takes a VLAN tag off that says nothing but a priority: it was for the way here.
+#[inline(always)]
+pub fn end_tag(ctx: &TcContext) -> Result<(), Reason> {
+    // SAFETY: the context is valid; pointers into the packet are taken anew afterwards.
+    if unsafe { bpf_skb_vlan_pop(ctx.skb.skb) } == 0 { Ok(()) } else { Err(Reason::WriteFailed) }
 }
 
 /// With offloaded checksums the field holds the sum of the pseudo-header only: the helper knows
 /// which it is, so address changes go through it as such, and ports apart from them.
+///
+/// `at` is where the transport header begins in the frame.
 #[inline(always)]
-fn update_transport_checksum(
+pub fn update_transport_checksum(
     ctx: &TcContext,
-    segment: &Segment,
+    transport: Transport,
+    at: usize,
+    arriving: &Tuple,
     leaving: &Tuple,
     rewrite: &Rewrite,
 ) -> Option<()> {
-    let arriving = &segment.tuple;
-    let (check, flags) = match segment.transport {
-        Transport::Tcp => (L4 + TCP_CHECK, 0),
+    let (check, flags) = match transport {
+        Transport::Tcp => (at + TCP_CHECK, 0),
         // A UDP checksum of zero means none, and stays; a computed zero becomes 0xffff.
-        Transport::Udp => (L4 + UDP_CHECK, u64::from(BPF_F_MARK_MANGLED_0)),
-        Transport::UdpLike => (L4 + UDP_CHECK, 0),
+        Transport::Udp => (at + UDP_CHECK, u64::from(BPF_F_MARK_MANGLED_0)),
+        Transport::UdpLike => (at + UDP_CHECK, 0),
+        Transport::QueryV6 => (at + ICMP_CHECK, 0),
         // No checksum covers the addresses, and the ports stay.
         Transport::Sctp | Transport::Other | Transport::Fragment => return Some(()),
-        Transport::Echo => {
+        Transport::Query => {
             // ICMPv4 has no pseudo-header: only the identifier counts.
             return if rewrite.ports_change {
-                let (old, new) = (arriving.echo_id(), leaving.echo_id());
-                replace(ctx, L4 + ICMP_CHECK, word(old), word(new), 2)
+                let (old, new) = (arriving.query_id(), leaving.query_id());
+                replace(ctx, at + ICMP_CHECK, word(old), word(new), 2)
             } else {
                 Some(())
             };
@@ -79,6 +104,7 @@ fn update_transport_checksum(
         replace(ctx, check, 0, difference, flags | u64::from(BPF_F_PSEUDO_HDR))?;
     }
     if rewrite.ports_change {
+        // The identifier of a query stands in one of the ports, the other being zero: the same sum.
         let old = double_word([arriving.src_port, arriving.dst_port]);
         replace(ctx, check, old, double_word(rewrite.ports), flags | 4)?;
     }
@@ -101,39 +127,64 @@ fn double_word(ports: [[u8; 2]; 2]) -> u64 {
 }
 
 #[inline(always)]
-fn write_headers(
+fn write_headers<const V6: bool>(
     ctx: &mut TcContext,
-    transport: Transport,
-    leaving: &Tuple,
+    packet: &Packet,
+    segment: &Segment,
+    plan: &Plan,
     rewrite: &Rewrite,
 ) -> Option<()> {
-    match transport {
+    let at = if V6 { L4_V6 } else { L4 };
+    match segment.transport {
         Transport::Tcp | Transport::Udp | Transport::UdpLike => {
-            *header_at_mut::<[[u8; 2]; 2]>(ctx, L4)? = rewrite.ports;
+            *header_at_mut::<[[u8; 2]; 2]>(ctx, at)? = rewrite.ports;
         }
-        Transport::Echo => *header_at_mut::<[u8; 2]>(ctx, L4 + ICMP_ID)? = leaving.echo_id(),
+        Transport::Query | Transport::QueryV6 => {
+            *header_at_mut::<[u8; 2]>(ctx, at + ICMP_ID)? = plan.leaving.query_id();
+        }
         Transport::Sctp | Transport::Other | Transport::Fragment => {}
     }
-    let header = header_at_mut::<Ipv4Hdr>(ctx, IP)?;
-    header.ttl = rewrite.ttl;
-    header.check = rewrite.ip_check;
-    header.src_addr = rewrite.addresses[0];
-    header.dst_addr = rewrite.addresses[1];
+    if V6 {
+        let header = header_at_mut::<ipv6::Header>(ctx, IP)?;
+        header[7] = plan.ttl;
+        let (_, addresses) = header.split_at_mut(8);
+        let addresses: &mut [u8; 32] = addresses.try_into().ok()?;
+        let [src, dst] = rewrite.addresses;
+        *addresses = bytemuck::cast([src.octets(), dst.octets()]);
+    } else {
+        let check = translate::ipv4_check(
+            packet.ip_check,
+            &segment.tuple,
+            &plan.leaving,
+            packet.ip.ttl,
+            plan.ttl,
+        );
+        let header = header_at_mut::<Ipv4Hdr>(ctx, IP)?;
+        header.ttl = plan.ttl;
+        header.check = check;
+        header.src_addr = rewrite.addresses[0].last_word().to_ne_bytes();
+        header.dst_addr = rewrite.addresses[1].last_word().to_ne_bytes();
+    }
     Some(())
 }
 
-/// Hands the packet to the neighbour by the way out; the value that the program has to return. The kernel writes the MAC addresses, and asks
-/// for the neighbour where it is not known, keeping the packet meanwhile.
+/// Hands the packet to the neighbour by the way out; the value that the program has to return. The
+/// kernel writes the MAC addresses, and asks for the neighbour where it is not known, keeping the
+/// packet meanwhile.
 ///
 /// # Errors
 /// [`Reason::WriteFailed`].
 #[inline(always)]
-pub fn redirect(out_end: u32, next_hop: [u8; 4]) -> Result<i32, Reason> {
+pub fn redirect(ctx: &TcContext, out_end: u32, next_hop: &Address) -> Result<i32, Reason> {
+    marks::set_leaving(ctx, marks::DONE);
     let mut neighbour = bpf_redir_neigh {
-        nh_family: AF_INET,
-        __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 { ipv6_nh: [0; 4] },
+        nh_family: u32::from(AF_INET6),
+        __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 { ipv6_nh: next_hop.words() },
     };
-    neighbour.__bindgen_anon_1.ipv4_nh = u32::from_ne_bytes(next_hop);
+    if matches!(next_hop.family(), Family::V4) {
+        neighbour.nh_family = u32::from(AF_INET);
+        neighbour.__bindgen_anon_1.ipv4_nh = next_hop.last_word();
+    }
     let len = size_of::<bpf_redir_neigh>() as i32;
     // SAFETY: the parameters are valid for the call, and the kernel copies them.
     let action = unsafe { bpf_redirect_neigh(out_end, &raw mut neighbour, len, 0) };

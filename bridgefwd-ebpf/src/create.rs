@@ -1,25 +1,28 @@
 //! Makes flows.
 
-use aya_ebpf::bindings::{__sk_buff, BPF_NOEXIST};
+use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
 use bridgefwd_common::Reason;
-use bridgefwd_common::contract::{Direction, FlowSide, FlowState, IndexEntry, Tuple};
+use bridgefwd_common::contract::{Direction, FlowSide, FlowState, IndexEntry};
 
 use crate::flows::now_ns;
-use crate::maps::{FLOW_INDEX, FLOWS, FREE_SLOTS};
-use crate::{ports, scratch, sweep};
+use crate::maps::{FLOWS, FREE_SLOTS};
+use crate::{index, ports, scratch, sources, sweep};
 
-/// Makes the flow that this CPU's [`scratch::Scratch`] describes; the tuple that its packets leave with.
+/// Makes the flow that this CPU's [`scratch::Scratch`] describes; `translated` there is the tuple that
+/// its packets leave with.
 ///
 /// # Errors
-/// [`Reason::TableFull`], [`Reason::NoPortLeft`]; [`Reason::FlowContended`] where another CPU was
+/// [`Reason::TableFull`], [`Reason::SourceOverQuota`], [`Reason::NoPortLeft`];
+/// [`Reason::FlowContended`] where another CPU was
 /// first with the same flow.
 #[inline(always)]
-pub fn create(ctx: &TcContext) -> Result<Tuple, Reason> {
+pub fn create(ctx: &TcContext) -> Result<(), Reason> {
     match make_flow(ctx.skb.skb) {
-        MADE => scratch::current().map(|opening| opening.translated).ok_or(Reason::FlowContended),
+        MADE => Ok(()),
         TABLE_FULL => Err(Reason::TableFull),
         NO_PORT_LEFT => Err(Reason::NoPortLeft),
+        OVER_QUOTA => Err(Reason::SourceOverQuota),
         _ => Err(Reason::FlowContended),
     }
 }
@@ -28,18 +31,26 @@ const MADE: u32 = 0;
 const TABLE_FULL: u32 = 1;
 const NO_PORT_LEFT: u32 = 2;
 const CONTENDED: u32 = 3;
+const OVER_QUOTA: u32 = 4;
 
 /// Makes the flow in `SCRATCH`. Global to the verifier, and out of the hot path's way.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn make_flow(skb: *mut __sk_buff) -> u32 {
-    let Some(slot) = allocate() else { return TABLE_FULL };
+    if sources::take_share() == 0 {
+        return OVER_QUOTA;
+    }
+    let Some(slot) = allocate() else {
+        sources::give_back_share();
+        return TABLE_FULL;
+    };
     let outcome = match ports::claim_tuple(skb, slot) {
         true => publish(slot),
         false => NO_PORT_LEFT,
     };
     if outcome != MADE {
         // Never published: it goes back as it came.
+        sources::give_back_share();
         let _ = FREE_SLOTS.push(slot, 0);
     }
     outcome
@@ -59,6 +70,8 @@ fn publish(slot: u32) -> u32 {
     flow.pair_generation = opening.pair_generation;
     flow.state = opening.state as u8;
     flow.nat = opening.nat;
+    flow.flags = opening.flow_flags;
+    flow.source_port = opening.port;
     flow.original = opening.original;
     flow.translated = opening.translated;
     flow.from = opening.from;
@@ -70,10 +83,10 @@ fn publish(slot: u32) -> u32 {
     // SAFETY: a plain word of the slot.
     unsafe { (&raw mut flow.generation).write_volatile(opening.generation) };
     let entry = IndexEntry::new(slot, Direction::Original, opening.generation);
-    if FLOW_INDEX.insert(opening.original, entry, u64::from(BPF_NOEXIST)).is_err() {
+    if !index::claim(&opening.original, entry) {
         // Still ours: it was not published.
         flow.state = FlowState::Free as u8;
-        let _ = FLOW_INDEX.remove(opening.translated.reversed());
+        index::remove(&opening.translated.reversed());
         return CONTENDED;
     }
     MADE

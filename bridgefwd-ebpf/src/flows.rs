@@ -1,6 +1,6 @@
 //! The flow table: found by tuple, made once, released once.
 //!
-//! A flow is a slot of `FLOWS`; `FLOW_INDEX` leads to it from both directions. Invariants:
+//! A flow is a slot of `FLOWS`; the index leads to it from both directions. Invariants:
 //!
 //! - A slot is in `FREE_SLOTS`, or owned by one flow, or in the hands of one CPU.
 //! - The index entry of the reply direction goes in first, with `BPF_NOEXIST`: it is what makes a
@@ -11,10 +11,11 @@
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
-use bridgefwd_common::contract::{Direction, Flow, FlowState, SlotOwner, Tuple};
+use bridgefwd_common::contract::{Direction, Flow, FlowState, IndexEntry, SlotOwner, Tuple};
 
 use crate::asm::atomic_add;
-use crate::maps::{FLOW_INDEX, FLOWS, FREE_SLOTS, RELEASING};
+use crate::maps::{FLOWS, FREE_SLOTS, RELEASING};
+use crate::{index, sources};
 
 /// `CLOCK_MONOTONIC` in ns.
 #[inline(always)]
@@ -36,8 +37,17 @@ pub struct Found {
 /// The flow of packets with this tuple.
 #[inline(always)]
 pub fn find(tuple: &Tuple) -> Option<Found> {
-    // SAFETY: copied out at once; an entry that is replaced meanwhile fails the generation check.
-    let entry = *unsafe { FLOW_INDEX.get(tuple) }?;
+    found(index::get(tuple)?)
+}
+
+/// The same, where the family is known when the program is compiled.
+#[inline(always)]
+pub fn find_in<const V6: bool>(tuple: &Tuple) -> Option<Found> {
+    found(if V6 { index::get_v6(tuple) } else { index::get_v4(tuple) }?)
+}
+
+#[inline(always)]
+fn found(entry: IndexEntry) -> Option<Found> {
     let flow = FLOWS.get_ptr_mut(entry.slot())?;
     // SAFETY: array elements never move or go.
     let generation = unsafe { (*flow).generation };
@@ -84,6 +94,7 @@ pub extern "C" fn release(slot: u32, generation: u32) -> u32 {
     if ours {
         remove_entry(&flow.original, slot, generation);
         remove_entry(&flow.translated.reversed(), slot, generation);
+        sources::give_back(flow);
         flow.state = FlowState::Free as u8;
     }
     let _ = RELEASING.remove(slot);
@@ -96,9 +107,9 @@ pub extern "C" fn release(slot: u32, generation: u32) -> u32 {
 /// Removes an index entry if it is this flow's.
 #[inline(always)]
 fn remove_entry(tuple: &Tuple, slot: u32, generation: u32) {
-    // SAFETY: copied out at once. Only the releaser of this slot, which we are, removes it.
-    let Some(entry) = (unsafe { FLOW_INDEX.get(tuple) }).copied() else { return };
+    // Only the releaser of this slot, which we are, removes it.
+    let Some(entry) = index::get(tuple) else { return };
     if entry.slot() == slot && entry.generation == generation {
-        let _ = FLOW_INDEX.remove(tuple);
+        index::remove(tuple);
     }
 }

@@ -2,87 +2,144 @@
 
 use aya_ebpf::programs::TcContext;
 use bridgefwd_common::Reason;
-use bridgefwd_common::contract::{COLD_ICMP, COLD_OPEN, Direction, Flow, FlowState, Settings};
+use bridgefwd_common::contract::{
+    COLD_ICMP, COLD_KERNEL, COLD_NEIGHBOUR, COLD_OPEN, COLD_PIECES, COLD_V6, Direction, Family,
+    Flow, FlowState, Role, Settings,
+};
 use bridgefwd_common::decide::Plan;
 use bridgefwd_common::decide::established::{self, Known};
-use bridgefwd_common::packet::headers::{self, Fragment, Segment};
+use bridgefwd_common::packet::transport::{self, Segment};
 
 use crate::flows;
 use crate::maps::{INTERFACES, SETTINGS};
 use crate::read::{self, Packet};
 use crate::route::{self, Query};
+use crate::scratch::{self, Scratch};
 use crate::verdict::{Outcome, Way};
-use crate::{apply, count, create, fragments, opening, options, pairs, scratch};
+use crate::{apply, cold, count, create, opening, pairs};
 
-/// From arrival to verdict, for packets of flows that are known and for what is not ours; the rest
-/// goes on.
+/// From arrival to verdict, for IPv4 packets of flows that are known and for what is not ours; the
+/// rest goes on.
 #[inline(always)]
 pub fn forward(ctx: &mut TcContext) -> Way {
-    match judge(ctx) {
-        Ok(Some(done)) => Way::Ends(Ok(done)),
-        Ok(None) => Way::GoesOn(COLD_OPEN),
-        Err(Reason::IcmpError) => Way::GoesOn(COLD_ICMP),
-        Err(reason) => Way::Ends(Err(reason)),
+    // What is read goes to this CPU's scratch memory, where the programs of the cold path find it.
+    let Some(scratch) = scratch::current() else { return Way::Ends(Err(Reason::NotManaged)) };
+    match arrive(ctx, scratch) {
+        Ok(Family::V4) => {}
+        Ok(Family::V6) => return Way::GoesOn(COLD_V6),
+        Err(reason) => return Way::Ends(Err(reason)),
     }
+    match read::packet_v4(ctx) {
+        Ok(packet) => scratch.packet = packet,
+        Err(reason) => return Way::Ends(Err(reason)),
+    }
+    judge::<false>(ctx, scratch)
 }
 
+/// The same for IPv6.
 #[inline(always)]
-fn judge(ctx: &mut TcContext) -> Result<Option<(Reason, i32)>, Reason> {
+pub fn forward_v6(ctx: &mut TcContext) -> Way {
+    let Some(scratch) = scratch::current() else { return Way::Ends(Err(Reason::NotManaged)) };
+    match read::packet_v6(ctx) {
+        Ok(packet) => scratch.packet = packet,
+        Err(reason) => return Way::Ends(Err(reason)),
+    }
+    judge::<true>(ctx, scratch)
+}
+
+/// Where the packet comes in, and whether it is ours to judge.
+#[inline(always)]
+fn arrive(ctx: &TcContext, scratch: &mut Scratch) -> Result<Family, Reason> {
     // SAFETY: the kernel hands a valid __sk_buff to the program for as long as it runs.
     let ifindex = unsafe { (*ctx.skb.skb).ifindex };
     // SAFETY: an entry is replaced as a whole; one that is removed meanwhile stays readable until
     // this program ends.
     let interface = unsafe { INTERFACES.get(ifindex) }.ok_or(Reason::NotManaged)?;
-    let end = interface.end;
-    // What is read goes to this CPU's scratch memory, where the programs of the cold path find it.
-    let scratch = scratch::current().ok_or(Reason::NotManaged)?;
-    scratch.from = end;
-    scratch.packet = read::packet(ctx, interface.router_mac)?;
-    let packet = &scratch.packet;
-    let settings = SETTINGS.get(0).ok_or(Reason::NotManaged)?;
-    let segment = match packet.flaw {
-        None => packet.segment()?,
-        Some(Reason::FragmentUnknown) => match fragments::follow() {
-            Some(segment) => segment,
-            None => return Ok(None),
-        },
-        Some(Reason::IcmpError) => return Err(Reason::IcmpError),
-        Some(Reason::IpOptions) if options::belong_to_flow(ctx.skb.skb) != 0 => {
-            return Err(Reason::OptionsInFlow);
+    scratch.from = interface.end;
+    scratch.port = if interface.role == Role::Port as u8 { ifindex } else { 0 };
+    scratch.through_kernel = false;
+    read::family(ctx, interface.router_mac)
+}
+
+#[inline(always)]
+fn judge<const V6: bool>(ctx: &mut TcContext, scratch: &mut Scratch) -> Way {
+    match scratch.packet.flaw {
+        None => {}
+        Some(Reason::FragmentUnknown) => return Way::GoesOn(COLD_PIECES),
+        Some(Reason::IcmpError) => return Way::GoesOn(COLD_ICMP),
+        Some(Reason::IpOptions) => return Way::GoesOn(COLD_KERNEL),
+        Some(_) => return Way::GoesOn(COLD_OPEN),
+    }
+    match continue_flow::<V6>(ctx, scratch) {
+        Ok(Some(step)) if step.plan.neighbour_known => Way::Ends(send::<V6>(ctx, scratch, &step)),
+        Ok(Some(step)) => {
+            remember(scratch, &step);
+            Way::GoesOn(COLD_NEIGHBOUR)
         }
-        Some(_) => return Ok(None),
-    };
-    let Some(step) = continue_flow(ctx, end, packet, segment, settings)? else { return Ok(None) };
-    send(ctx, packet, segment, &step).map(Some)
+        Ok(None) => Way::GoesOn(COLD_OPEN),
+        Err(Reason::ThroughKernel) => Way::GoesOn(COLD_KERNEL),
+        Err(reason) => Way::Ends(Err(reason)),
+    }
+}
+
+/// Leaves a step for the program that goes on with it.
+#[inline(always)]
+fn remember(scratch: &mut Scratch, step: &Step) {
+    scratch.original = scratch.packet.segment.tuple;
+    scratch.leaving = step.plan.leaving;
+    scratch.ttl = step.plan.ttl;
+    scratch.to = step.plan.out_end;
+    scratch.next_hop = step.plan.next_hop;
+    scratch.neighbour_known = step.plan.neighbour_known;
+    scratch.pair = step.pair;
+    scratch.direction = step.direction;
 }
 
 /// The packet in `SCRATCH` opens a flow, if it may.
 #[inline(always)]
-pub fn open(ctx: &mut TcContext) -> Outcome {
-    let step = open_flow(ctx)?;
-    let packet = &scratch::current().ok_or(Reason::NotManaged)?.packet;
-    send(ctx, packet, packet.segment()?, &step)
+pub fn open(ctx: &TcContext) -> Way {
+    match open_flow(ctx) {
+        Ok(way) => way,
+        Err(reason) => Way::Ends(Err(reason)),
+    }
+}
+
+#[inline(always)]
+fn open_flow(ctx: &TcContext) -> Result<Way, Reason> {
+    opening::prepare(ctx)?;
+    let created = create::create(ctx);
+    let scratch = scratch::current().ok_or(Reason::NotManaged)?;
+    if let Err(reason) = created {
+        count::pair_outcome(scratch.pair, reason, scratch.bytes);
+        return Err(reason);
+    }
+    count::pair_flow_created(scratch.pair);
+    count::pair_forwarded(scratch.pair, Direction::Original, scratch.bytes);
+    scratch.leaving = scratch.translated;
+    scratch.direction = Direction::Original;
+    if scratch.through_kernel {
+        return Err(Reason::ThroughKernel);
+    }
+    if !scratch.neighbour_known {
+        return Ok(Way::GoesOn(COLD_NEIGHBOUR));
+    }
+    Ok(Way::Ends(cold::send(ctx, scratch).map(|action| (Reason::FlowCreated, action))))
 }
 
 /// Rewrites a packet, sends it on its way and counts it under its pair.
 #[inline(always)]
-fn send(ctx: &mut TcContext, packet: &Packet, segment: &Segment, step: &Step) -> Outcome {
+fn send<const V6: bool>(ctx: &mut TcContext, scratch: &Scratch, step: &Step) -> Outcome {
+    let packet = &scratch.packet;
     let bytes = u64::from(ctx.len());
-    let action = match apply::apply(ctx, packet, segment, &step.plan) {
-        Ok(action) => action,
-        Err(reason) => {
-            count::pair_outcome(step.pair, reason, bytes);
-            return Err(reason);
-        }
-    };
-    count::pair_forwarded(step.pair, step.direction, bytes);
-    match packet.ip.fragment {
-        Fragment::None => Ok((step.plan.reason, action)),
-        Fragment::First => {
-            fragments::note_first(&segment.tuple);
+    match apply::apply::<V6>(ctx, packet, &packet.segment, &step.plan) {
+        Ok(action) => {
+            count::pair_forwarded(step.pair, step.direction, bytes);
             Ok((step.plan.reason, action))
         }
-        Fragment::Later => Ok((Reason::ForwardedFragment, action)),
+        Err(reason) => {
+            count::pair_outcome(step.pair, reason, bytes);
+            Err(reason)
+        }
     }
 }
 
@@ -96,20 +153,19 @@ struct Step {
 
 /// A packet of a flow that we know; `None` where there is none, or it turns out to be over.
 #[inline(always)]
-fn continue_flow(
+fn continue_flow<const V6: bool>(
     ctx: &TcContext,
-    end: u32,
-    packet: &Packet,
-    segment: &Segment,
-    settings: &Settings,
+    scratch: &Scratch,
 ) -> Result<Option<Step>, Reason> {
-    let Some(found) = flows::find(&segment.tuple) else { return Ok(None) };
+    let packet = &scratch.packet;
+    let Some(found) = flows::find_in::<V6>(&packet.segment.tuple) else { return Ok(None) };
+    let settings = SETTINGS.get(0).ok_or(Reason::NotManaged)?;
     // SAFETY: array elements never move or go.
     let flow = unsafe { &*found.flow };
     let (pair, direction) = (flow.pair, found.direction);
     let bytes = u64::from(ctx.len());
     let now = flows::now_ns();
-    match known_plan(ctx, end, packet, segment, flow, direction, now, settings) {
+    match known_plan(ctx, scratch.from, packet, &packet.segment, flow, direction, now, settings) {
         Ok(Some((plan, state))) => {
             flows::refresh(&found, state, now, bytes);
             Ok(Some(Step { plan, pair, direction }))
@@ -118,16 +174,24 @@ fn continue_flow(
             flows::release(found.slot, flow.generation);
             Ok(None)
         }
+        // Counted where the flow is looked at again.
+        Err(Reason::ThroughKernel) => Err(Reason::ThroughKernel),
         Err(reason) => {
+            if matches!((reason, direction), (Reason::RouteChanged, Direction::Original)) {
+                // The kernel forgets a masqueraded connection whose way out has changed: its next
+                // packet begins anew, by the new way.
+                flows::release(found.slot, flow.generation);
+            }
             count::pair_outcome(pair, reason, bytes);
             Err(reason)
         }
     }
 }
 
+/// How a packet of a flow leaves, and the flow's state after it; `None` where the flow is over.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "inlined: each is one register's worth of context")]
-fn known_plan(
+pub fn known_plan(
     ctx: &TcContext,
     end: u32,
     packet: &Packet,
@@ -144,32 +208,9 @@ fn known_plan(
         src: packet.ip.src,
         dst: flow.leaving(direction).dst,
         in_end: end,
-        wire_len: headers::wire_len(&packet.ip, segment, packet.gso_size),
+        wire_len: transport::wire_len(&packet.ip, segment, packet.gso_size),
     };
     let route = route::lookup(ctx, &packet.ip, &query);
     let plan = established::plan(&packet.ip, flow, direction, route)?;
     Ok(Some((plan, state)))
-}
-
-/// A packet without a flow: opens one if it may.
-#[inline(always)]
-fn open_flow(ctx: &TcContext) -> Result<Step, Reason> {
-    let opening = opening::prepare(ctx)?;
-    match create::create(ctx) {
-        Ok(leaving) => {
-            count::pair_flow_created(opening.pair);
-            let plan = Plan {
-                leaving,
-                ttl: opening.ttl,
-                out_end: opening.to,
-                next_hop: opening.next_hop,
-                reason: Reason::FlowCreated,
-            };
-            Ok(Step { plan, pair: opening.pair, direction: Direction::Original })
-        }
-        Err(reason) => {
-            count::pair_outcome(opening.pair, reason, u64::from(ctx.len()));
-            Err(reason)
-        }
-    }
 }

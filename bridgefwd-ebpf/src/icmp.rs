@@ -1,14 +1,15 @@
 //! ICMP errors: each belongs to the flow of the packet that it quotes, and is translated with it
 //! (RFC 5508, section 4.2). They neither refresh a flow nor change its state.
 
-use aya_ebpf::bindings::{__sk_buff, BPF_F_RECOMPUTE_CSUM};
+use aya_ebpf::bindings::{__sk_buff, BPF_F_RECOMPUTE_CSUM, TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::programs::TcContext;
 use bridgefwd_common::Reason;
 use bridgefwd_common::contract::{COLD_OPEN, Direction, Flow, Tuple};
-use bridgefwd_common::decide::{Route, established, translate::Rewrite};
+use bridgefwd_common::decide::{Route, established, translate};
 use bridgefwd_common::packet::checksum;
-use bridgefwd_common::packet::headers::{Fragment, Transport};
+use bridgefwd_common::packet::ip::Fragment;
 use bridgefwd_common::packet::quoted::{self, QUOTED_LEN};
+use bridgefwd_common::packet::transport::Transport;
 use network_types::icmp::Icmpv4Hdr;
 use network_types::ip::Ipv4Hdr;
 
@@ -42,7 +43,7 @@ pub fn forward_error(ctx: &TcContext) -> Way {
     let Some(opening) = scratch::current() else { return Way::Ends(Err(Reason::IcmpError)) };
     match outcome {
         TRANSLATED => Way::Ends(
-            apply::redirect(opening.to, opening.next_hop)
+            apply::redirect(ctx, opening.to, &opening.next_hop)
                 .map(|action| (Reason::ForwardedIcmpError, action)),
         ),
         REFUSED => {
@@ -105,7 +106,7 @@ fn examine(ctx: &TcContext, opening: &mut Scratch) -> Result<Option<()>, Reason>
     let ip = &opening.packet.ip;
     let query = Query { src: ip.src, dst: opening.outer.dst, in_end: opening.from, wire_len: 0 };
     match route::lookup(ctx, ip, &query) {
-        Route::Via { ifindex, next_hop } if ifindex == opening.to => {
+        Route::Via { ifindex, next_hop, .. } if ifindex == opening.to => {
             opening.next_hop = next_hop;
             Ok(Some(()))
         }
@@ -143,6 +144,13 @@ pub extern "C" fn read_quote(skb: *mut __sk_buff) -> u32 {
 
 #[inline(always)]
 fn rewrite(ctx: &TcContext, opening: &Scratch) -> Result<(), Reason> {
+    rewrite_quote(ctx, opening)?;
+    write_outer(ctx, &opening.packet, &opening.outer)
+}
+
+/// Has the error quote what it shall show.
+#[inline(always)]
+fn rewrite_quote(ctx: &TcContext, opening: &Scratch) -> Result<(), Reason> {
     let (quote, shown) = (&opening.quoted, &opening.shown);
     let payload_len = opening.packet.ip.payload_len;
     let header_len = usize::from(quote.header_len & 0x3c);
@@ -160,8 +168,42 @@ fn rewrite(ctx: &TcContext, opening: &Scratch) -> Result<(), Reason> {
     store(ctx, after_at, &after)?;
     store(ctx, CHECK, &[0u8; 2])?;
     let sum = message_sum(ctx.skb.skb, payload_len) as u16;
-    store(ctx, CHECK, &(!sum).to_ne_bytes())?;
-    write_outer(ctx, &opening.packet, &opening.outer)
+    store(ctx, CHECK, &(!sum).to_ne_bytes())
+}
+
+/// At egress: an ICMP error of the host's own about a reply that we translated before the kernel saw
+/// it quotes what the sender has never sent. What to return.
+#[inline(always)]
+pub fn mend_quote(ctx: &TcContext) -> i32 {
+    if mend_own_error(ctx.skb.skb) == REFUSED { TC_ACT_SHOT } else { TC_ACT_UNSPEC }
+}
+
+/// The same. Global to the verifier.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn mend_own_error(skb: *mut __sk_buff) -> u32 {
+    let Some(opening) = scratch::current() else { return NOT_OURS };
+    let ctx = TcContext::new(skb);
+    if read_quote(skb) == 0 {
+        return NOT_OURS;
+    }
+    // What the kernel saw of a reply is addressed to where packets of the original direction come
+    // from.
+    let Some(found) = flows::find(&opening.quoted.tuple.reversed()) else { return NOT_OURS };
+    // SAFETY: array elements never move or go.
+    let flow = unsafe { &*found.flow };
+    if !matches!(found.direction, Direction::Original) || !flow.translates() {
+        return NOT_OURS;
+    }
+    opening.shown = flow.arriving(Direction::Reply);
+    match rewrite_quote(&ctx, opening) {
+        Ok(()) => TRANSLATED,
+        Err(reason) => {
+            count::seen(&ctx);
+            count::packet(&ctx, reason);
+            REFUSED
+        }
+    }
 }
 
 /// The addresses that the error leaves with, and the end it leaves by.
@@ -206,10 +248,11 @@ fn decide_outer(opening: &mut Scratch, flow: &Flow, direction: Direction) -> Res
 fn write_outer(ctx: &TcContext, packet: &Packet, outer: &Tuple) -> Result<(), Reason> {
     let ip = &packet.ip;
     let arriving = Tuple { src: ip.src, dst: ip.dst, protocol: ip.protocol, ..Tuple::default() };
-    let rewrite = Rewrite::new(&arriving, outer, ip.ttl, ip.ttl - 1, packet.ip_check);
-    store(ctx, IP + core::mem::offset_of!(Ipv4Hdr, ttl), &rewrite.ttl)?;
-    store(ctx, IP + core::mem::offset_of!(Ipv4Hdr, check), &rewrite.ip_check)?;
-    store(ctx, IP + core::mem::offset_of!(Ipv4Hdr, src_addr), &rewrite.addresses)
+    let check = translate::ipv4_check(packet.ip_check, &arriving, outer, ip.ttl, ip.ttl - 1);
+    store(ctx, IP + core::mem::offset_of!(Ipv4Hdr, ttl), &(ip.ttl - 1))?;
+    store(ctx, IP + core::mem::offset_of!(Ipv4Hdr, check), &check)?;
+    let addresses = [outer.src.last_word(), outer.dst.last_word()];
+    store(ctx, IP + core::mem::offset_of!(Ipv4Hdr, src_addr), &addresses)
 }
 
 #[inline(always)]

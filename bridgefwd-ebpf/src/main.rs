@@ -10,21 +10,30 @@
 
 mod apply;
 mod asm;
+mod cold;
 mod count;
 mod create;
+mod deep;
+mod egress;
 mod flows;
+mod followers;
 mod forward;
-mod fragments;
 mod icmp;
+mod index;
+mod kernel;
 mod maps;
+mod marks;
+mod neighbour;
 mod opening;
-mod options;
 mod pairs;
+mod pieces;
 mod ports;
 mod read;
+mod rewrite;
 mod route;
 mod scratch;
 mod sockets;
+mod sources;
 mod sweep;
 mod verdict;
 
@@ -32,35 +41,69 @@ use aya_ebpf::bindings::TC_ACT_UNSPEC;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 
-use crate::verdict::Way;
-
 /// Attached at TC ingress: forwards packets of flows that are known, and knows what to leave alone.
 #[classifier]
 pub fn bridgefwd(mut ctx: TcContext) -> i32 {
-    if verdict::already_judged(&ctx) {
+    if marks::let_go(&ctx) {
         return TC_ACT_UNSPEC;
     }
     count::seen(&ctx);
-    match forward::forward(&mut ctx) {
-        Way::Ends(outcome) => verdict::give(&ctx, outcome),
-        Way::GoesOn(place) => verdict::go_on(&ctx, place),
-    }
+    let way = forward::forward(&mut ctx);
+    verdict::follow(&ctx, way)
 }
 
-/// Opens flows. `bridgefwd` goes on to it by tail call.
+/// The same for IPv6. `bridgefwd` goes on to it by tail call, as to all that follow.
 #[classifier]
-pub fn bridgefwd_open(mut ctx: TcContext) -> i32 {
-    let outcome = forward::open(&mut ctx);
+pub fn bridgefwd_v6(mut ctx: TcContext) -> i32 {
+    let way = forward::forward_v6(&mut ctx);
+    verdict::follow(&ctx, way)
+}
+
+/// Opens flows.
+#[classifier]
+pub fn bridgefwd_open(ctx: TcContext) -> i32 {
+    let way = forward::open(&ctx);
+    verdict::follow(&ctx, way)
+}
+
+/// Forwards ICMP errors.
+#[classifier]
+pub fn bridgefwd_icmp(ctx: TcContext) -> i32 {
+    let way = icmp::forward_error(&ctx);
+    verdict::follow(&ctx, way)
+}
+
+/// Has the kernel forward what it has to look at on its way, or to answer.
+#[classifier]
+pub fn bridgefwd_kernel(ctx: TcContext) -> i32 {
+    let way = kernel::hand_over(&ctx);
+    verdict::follow(&ctx, way)
+}
+
+/// Forwards pieces of fragmented packets.
+#[classifier]
+pub fn bridgefwd_pieces(ctx: TcContext) -> i32 {
+    let way = pieces::forward(&ctx);
+    verdict::follow(&ctx, way)
+}
+
+/// Sends packets to neighbours that are not known yet.
+#[classifier]
+pub fn bridgefwd_neigh(ctx: TcContext) -> i32 {
+    let outcome = neighbour::send(&ctx);
     verdict::give(&ctx, outcome)
 }
 
-/// Forwards ICMP errors. `bridgefwd` goes on to it by tail call.
+/// Attached at TC egress of ends.
 #[classifier]
-pub fn bridgefwd_icmp(ctx: TcContext) -> i32 {
-    match icmp::forward_error(&ctx) {
-        Way::Ends(outcome) => verdict::give(&ctx, outcome),
-        Way::GoesOn(place) => verdict::go_on(&ctx, place),
-    }
+pub fn bridgefwd_egress(ctx: TcContext) -> i32 {
+    egress::leave(&ctx)
+}
+
+/// Mends what the host's own ICMP errors quote, at egress.
+#[classifier]
+pub fn bridgefwd_quote(ctx: TcContext) -> i32 {
+    icmp::mend_quote(&ctx)
 }
 
 /// Never attached: the daemon runs it to free the slots of flows that are over.

@@ -1,16 +1,16 @@
 //! The maps, as `bridgefwd_common::contract` has them. The loader sets the sizes and the pins.
 
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, Queue};
 use bridgefwd_common::Reason;
 use bridgefwd_common::contract::{
-    COLD_PROGRAMS, Counter, DEFAULT_MAX_FLOWS, Flow, FragmentKey, FragmentOwner, IndexEntry,
-    Interface, MAX_FRAGMENTS, MAX_INTERFACES, MAX_PAIRS, PairCounters, PairKey, PairRule, Settings,
-    SlotOwner, Tuple,
+    COLD_PROGRAMS, Counter, DEFAULT_MAX_FLOWS, Endpoint, Flow, FragmentKey, FragmentOwner,
+    IndexEntry, Interface, MAX_FRAGMENTS, MAX_INTERFACES, MAX_PAIRS, MAX_POOLS, Mapping,
+    PairCounters, PairKey, PairRule, Pool, Settings, SlotOwner, SourceKey, SourceUse, Tuple,
+    TupleV4,
 };
 
-/// The daemon maps these arrays into its memory.
-const MMAPABLE: u32 = aya_ebpf::bindings::BPF_F_MMAPABLE;
 /// Releases under way at one time: at most one a CPU.
 const MAX_RELEASING: u32 = 4096;
 
@@ -20,15 +20,23 @@ pub static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
 pub static INTERFACES: HashMap<u32, Interface> = HashMap::with_max_entries(MAX_INTERFACES, 0);
 #[map]
 pub static PAIR_INDEX: HashMap<PairKey, u32> = HashMap::with_max_entries(MAX_PAIRS, 0);
+/// The daemon maps this array into its memory.
 #[map]
-pub static PAIRS: Array<PairRule> = Array::with_max_entries(MAX_PAIRS, MMAPABLE);
+pub static PAIRS: Array<PairRule> = Array::with_max_entries(MAX_PAIRS, BPF_F_MMAPABLE);
 #[map]
 pub static PAIR_COUNTERS: PerCpuArray<PairCounters> = PerCpuArray::with_max_entries(MAX_PAIRS, 0);
 #[map]
-pub static FLOW_INDEX: HashMap<Tuple, IndexEntry> =
-    HashMap::with_max_entries(2 * DEFAULT_MAX_FLOWS, 0);
+pub static POOLS: HashMap<u32, Pool> = HashMap::with_max_entries(MAX_POOLS, BPF_F_NO_PREALLOC);
 #[map]
-pub static FLOWS: Array<Flow> = Array::with_max_entries(DEFAULT_MAX_FLOWS, MMAPABLE);
+pub static FLOW_INDEX_V4: HashMap<TupleV4, IndexEntry> =
+    HashMap::with_max_entries(2 * DEFAULT_MAX_FLOWS, 0);
+/// Takes memory for what is in it only: many hosts have no IPv6.
+#[map]
+pub static FLOW_INDEX_V6: HashMap<Tuple, IndexEntry> =
+    HashMap::with_max_entries(2 * DEFAULT_MAX_FLOWS, BPF_F_NO_PREALLOC);
+/// The daemon maps this array into its memory.
+#[map]
+pub static FLOWS: Array<Flow> = Array::with_max_entries(DEFAULT_MAX_FLOWS, BPF_F_MMAPABLE);
 #[map]
 pub static FREE_SLOTS: Queue<u32> = Queue::with_max_entries(DEFAULT_MAX_FLOWS, 0);
 #[map]
@@ -42,3 +50,12 @@ pub static COLD_PATHS: ProgramArray = ProgramArray::with_max_entries(COLD_PROGRA
 #[map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentOwner> =
     LruHashMap::with_max_entries(MAX_FRAGMENTS, 0);
+#[map]
+pub static SOURCES: HashMap<SourceKey, SourceUse> =
+    HashMap::with_max_entries(DEFAULT_MAX_FLOWS, BPF_F_NO_PREALLOC);
+#[map]
+pub static MAPPINGS: HashMap<Endpoint, Mapping> =
+    HashMap::with_max_entries(DEFAULT_MAX_FLOWS, BPF_F_NO_PREALLOC);
+#[map]
+pub static MAPPED: HashMap<Endpoint, Mapping> =
+    HashMap::with_max_entries(DEFAULT_MAX_FLOWS, BPF_F_NO_PREALLOC);

@@ -4,12 +4,12 @@ use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
 use aya_ebpf::programs::TcContext;
 use bridgefwd_common::Reason;
-use bridgefwd_common::contract::{Interface, PairKey, PairRule, Settings, Unlisted};
+use bridgefwd_common::contract::{Family, NatMode, PairKey, PairRule, Settings, Unlisted};
 use bridgefwd_common::decide::nat::{self, PortChoice};
 use bridgefwd_common::decide::{Route, policy};
-use bridgefwd_common::packet::headers::{self, Segment};
+use bridgefwd_common::packet::transport::{self, Segment};
 
-use crate::maps::{INTERFACES, SETTINGS};
+use crate::maps::{INTERFACES, POOLS, SETTINGS};
 use crate::read::Packet;
 use crate::route::{self, Query};
 use crate::scratch::{self, Scratch};
@@ -20,10 +20,11 @@ use crate::{count, pairs};
 /// # Errors
 /// The reason why it opens none; it is counted under the pair already.
 #[inline(always)]
-pub fn prepare(ctx: &TcContext) -> Result<&'static Scratch, Reason> {
-    let permitted = prepare_opening(ctx.skb.skb);
-    let opening = scratch::current().ok_or(Reason::TableFull)?;
-    if permitted == 0 { Err(opening.refused) } else { Ok(opening) }
+pub fn prepare(ctx: &TcContext) -> Result<(), Reason> {
+    if prepare_opening(ctx.skb.skb) == 1 {
+        return Ok(());
+    }
+    Err(scratch::current().map_or(Reason::TableFull, |scratch| scratch.refused))
 }
 
 /// Fills `SCRATCH`; 1 if the packet may open a flow, else `refused` says why not.
@@ -48,25 +49,35 @@ fn examine(ctx: &TcContext, opening: &mut Scratch) -> Result<(), Reason> {
     let settings = SETTINGS.get(0).ok_or(Reason::NotManaged)?;
     let packet = &opening.packet;
     let from = opening.from;
+    if matches!(packet.ip.family, Family::V6)
+        && policy::stays_on_link(&packet.ip.src, &packet.ip.dst)
+    {
+        return Err(Reason::NeighbourDiscovery);
+    }
     let query = Query { src: packet.ip.src, dst: packet.ip.dst, in_end: from, wire_len: 0 };
-    let (to, next_hop) = match route::lookup(ctx, &packet.ip, &query) {
+    let to = match route::lookup(ctx, &packet.ip, &query) {
         Route::Via { ifindex, .. } if ifindex == from => return Err(Reason::SameEnd),
-        Route::Via { ifindex, next_hop } => (ifindex, next_hop),
+        Route::Via { ifindex, next_hop, neighbour_known } => {
+            opening.next_hop = next_hop;
+            opening.neighbour_known = neighbour_known;
+            ifindex
+        }
         Route::No(reason) => return Err(reason),
         Route::TooBig => return Err(Reason::TooBig),
     };
     // SAFETY: an entry is replaced as a whole; one that is removed meanwhile stays readable until
     // this program ends.
-    let target = unsafe { INTERFACES.get(to) }.ok_or(Reason::TargetNotManaged)?;
+    if unsafe { INTERFACES.get(to) }.is_none() {
+        return Err(Reason::TargetNotManaged);
+    }
     opening.to = to;
-    opening.next_hop = next_hop;
     opening.bytes = u64::from(ctx.len());
     let index = pairs::index(PairKey { from, to });
     let rule = index.map_or_else(PairRule::default, pairs::rule);
     opening.pair = index.unwrap_or_default();
     opening.pair_generation = rule.generation;
     let permitted = policy::permit(rule.policy, Unlisted::from_word(settings.unlisted))
-        .and_then(|()| describe(ctx, settings, target, &rule, opening));
+        .and_then(|()| describe(ctx, settings, &rule, opening));
     if let (Err(reason), Some(index)) = (permitted, index) {
         count::pair_outcome(index, reason, opening.bytes);
     }
@@ -78,11 +89,13 @@ fn examine(ctx: &TcContext, opening: &mut Scratch) -> Result<(), Reason> {
 fn describe(
     ctx: &TcContext,
     settings: &Settings,
-    target: &Interface,
     rule: &PairRule,
     opening: &mut Scratch,
 ) -> Result<(), Reason> {
     let packet = &opening.packet;
+    if policy::is_martian(&packet.ip.src, &packet.ip.dst) {
+        return Err(Reason::Martian);
+    }
     if !source_belongs(ctx, packet, opening.from) {
         return Err(Reason::SourceNotOfEnd);
     }
@@ -90,29 +103,59 @@ fn describe(
     let state = policy::opening_state(segment, Unlisted::from_word(settings.unlisted))?;
     let ttl = policy::next_ttl(packet.ip.ttl)?;
     if !fits(ctx, packet, segment, opening.from) {
-        return Err(policy::too_big(packet.ip.dont_fragment));
+        if packet.ip.dont_fragment {
+            return Err(Reason::TooBig);
+        }
+        // The kernel cuts it to pieces, and we translate them.
+        opening.through_kernel = true;
     }
-    let source = nat::source_address(rule.policy, packet.ip.src, target, opening.next_hop)?;
-    let ports = PortChoice::new(
+    let mode = rule.policy.nat_of(packet.ip.family);
+    let inner = packet.ip.src;
+    opening.nat = mode as u8;
+    opening.source = inner;
+    if !matches!(mode, NatMode::None) && choose_source(rule.policy.pool) == 0 {
+        return Err(Reason::NoNatAddress);
+    }
+    let source = opening.source;
+    opening.ports = PortChoice::new(
         segment.transport,
         u16::from_be_bytes(segment.tuple.src_port),
-        source != packet.ip.src,
+        source != inner,
         settings,
         random(),
     );
     opening.original = segment.tuple;
-    opening.source = source;
-    opening.nat = rule.policy.nat;
-    opening.ports = ports;
+    opening.flow_flags = 0;
     opening.state = state;
     opening.ttl = ttl;
     Ok(())
 }
 
+/// Sets the source address that the packet in `SCRATCH` leaves with, by the NAT mode there; 0 where
+/// there is none. Global to the verifier: it is checked once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn choose_source(pool: u32) -> u32 {
+    let Some(opening) = scratch::current() else { return 0 };
+    // SAFETY: a pool is never changed, and stays readable until this program ends.
+    let pool = unsafe { POOLS.get(pool) };
+    // SAFETY: an entry is replaced as a whole, and stays readable too.
+    let Some(target) = (unsafe { INTERFACES.get(opening.to) }) else { return 0 };
+    let ip = &opening.packet.ip;
+    let mode = NatMode::from_byte(opening.nat);
+    match nat::source_address(mode, pool, &ip.src, target, &opening.next_hop, &ip.dst) {
+        Ok(source) => {
+            opening.source = source;
+            1
+        }
+        Err(_) => 0,
+    }
+}
+
 /// Is the packet, or each of its segments, small enough for the way out?
 #[inline(always)]
 fn fits(ctx: &TcContext, packet: &Packet, segment: &Segment, from: u32) -> bool {
-    let wire_len = headers::wire_len(&packet.ip, segment, packet.gso_size);
+    let wire_len = transport::wire_len(&packet.ip, segment, packet.gso_size);
     let query = Query { src: packet.ip.src, dst: packet.ip.dst, in_end: from, wire_len };
     !matches!(route::lookup(ctx, &packet.ip, &query), Route::TooBig)
 }

@@ -1,12 +1,12 @@
 //! The source port of a new flow: found, and taken.
 
-use aya_ebpf::bindings::{__sk_buff, BPF_NOEXIST};
+use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
 use bridgefwd_common::contract::{Direction, FlowState, IndexEntry};
 use bridgefwd_common::decide::{established, nat, tcp};
 
-use crate::maps::{FLOW_INDEX, FLOWS, SETTINGS};
-use crate::{flows, scratch, sockets};
+use crate::maps::{FLOWS, SETTINGS};
+use crate::{flows, index, scratch, sockets};
 
 /// Source ports are searched in blocks, so that the verifier checks one block once.
 const PORTS_PER_BLOCK: u32 = 256;
@@ -87,7 +87,7 @@ pub extern "C" fn try_port(skb: *mut __sk_buff, slot: u32, attempt: u32) -> u64 
             return NOTHING;
         }
         let entry = IndexEntry::new(slot, Direction::Reply, opening.generation);
-        if FLOW_INDEX.insert(reply, entry, u64::from(BPF_NOEXIST)).is_err() {
+        if !index::claim(&reply, entry) {
             return NOTHING;
         }
         opening.translated = translated;

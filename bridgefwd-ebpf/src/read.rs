@@ -2,20 +2,26 @@
 
 use aya_ebpf::programs::TcContext;
 use bridgefwd_common::Reason;
-use bridgefwd_common::packet::headers::{self, Ipv4, Segment, Transport};
+use bridgefwd_common::contract::Family;
+use bridgefwd_common::packet::ip::{self, Ip};
+use bridgefwd_common::packet::transport::{self, Segment, Transport};
+use bridgefwd_common::packet::{ipv4, ipv6};
 use network_types::eth::EthHdr;
-use network_types::icmp::Icmpv4Hdr;
 use network_types::ip::Ipv4Hdr;
 use network_types::udp::UdpHdr;
 
 use crate::asm;
 
-/// Where the IPv4 header begins.
+/// Where the IP header begins.
 pub const IP: usize = EthHdr::LEN;
-/// Where the transport header begins: we only read it behind a header without options.
+/// Where the transport header begins behind an IPv4 header without options.
 pub const L4: usize = IP + Ipv4Hdr::LEN;
+/// Where the transport header begins behind an IPv6 header without extensions.
+pub const L4_V6: usize = IP + ipv6::HEADER_LEN;
 /// Length of the fixed part of a TCP header.
 const TCP_LEN: usize = 20;
+/// The VLAN identifier's bits of a tag; the others are its priority.
+const VLAN_ID: u32 = 0x0fff;
 
 /// The `T` at `offset`, if the packet's linear part holds all of it.
 ///
@@ -45,11 +51,10 @@ pub fn header_at_mut<T>(ctx: &mut TcContext, offset: usize) -> Option<&mut T> {
     Some(unsafe { &mut *(start as *mut T) })
 }
 
-/// Has the headers in the linear part of the packet, as far as the packet reaches.
+/// Has the first `wanted` bytes in the linear part of the packet, as far as the packet reaches.
 #[inline(always)]
-fn pull_headers(ctx: &TcContext) {
+fn pull(ctx: &TcContext, wanted: usize) {
     let (data, data_end) = asm::packet_bounds(ctx);
-    let wanted = L4 + TCP_LEN;
     if data + wanted > data_end && ctx.len() as usize > data_end - data {
         let len = ctx.len();
         let len = if (len as usize) < wanted { len } else { wanted as u32 };
@@ -61,17 +66,19 @@ fn pull_headers(ctx: &TcContext) {
 /// What is read of every packet that is ours to judge.
 #[derive(Clone, Copy)]
 pub struct Packet {
-    /// The IPv4 header.
-    pub ip: Ipv4,
-    /// Its checksum field.
+    /// The IP header.
+    pub ip: Ip,
+    /// Checksum field of an IPv4 header.
     pub ip_check: [u8; 2],
     /// The transport header; all zeros where `flaw` says that it cannot be used. Apart from it
     /// rather than in a `Result`, whose unset payload the verifier would see being copied.
-    segment: Segment,
+    pub segment: Segment,
     /// Why the transport header cannot be used, where it cannot.
     pub flaw: Option<Reason>,
     /// Size of the segments that it will be cut into, 0 where it will not.
     pub gso_size: u32,
+    /// Has it a VLAN tag that says nothing but a priority? The tag ends here.
+    pub priority_tagged: bool,
 }
 
 impl Packet {
@@ -86,47 +93,91 @@ impl Packet {
             None => Ok(&self.segment),
         }
     }
+
+    /// Where its transport header begins in the frame.
+    #[inline(always)]
+    pub fn transport_at(&self) -> usize {
+        IP + usize::from(self.ip.header_len)
+    }
 }
 
-/// Reads an IPv4 packet that is addressed to the router.
+/// Is this an IP packet that is addressed to the router? Of which family?
 ///
 /// # Errors
 /// The reason why it is not one.
 #[inline(always)]
-pub fn packet(ctx: &TcContext, router_mac: [u8; 6]) -> Result<Packet, Reason> {
+pub fn family(ctx: &TcContext, router_mac: [u8; 6]) -> Result<Family, Reason> {
     // SAFETY: the kernel hands a valid __sk_buff to the program for as long as it runs.
     let skb = unsafe { &*ctx.skb.skb };
-    if skb.vlan_present != 0 {
+    if skb.vlan_present != 0 && skb.vlan_tci & VLAN_ID != 0 {
         return Err(Reason::VlanTagged);
     }
-    pull_headers(ctx);
-    headers::ethernet(header_at(ctx, 0).ok_or(Reason::NotIp)?, router_mac)?;
-    let gso_size = skb.gso_size;
+    pull(ctx, L4 + TCP_LEN);
+    ip::ethernet(header_at(ctx, 0).ok_or(Reason::NotIp)?, router_mac)
+}
+
+/// What the packet's buffer says beside its bytes: `gso_size`, `priority_tagged`.
+#[inline(always)]
+fn buffer(ctx: &TcContext) -> (u32, bool) {
+    // SAFETY: as in `family`.
+    let skb = unsafe { &*ctx.skb.skb };
+    (skb.gso_size, skb.vlan_present != 0)
+}
+
+/// Reads an IPv4 packet.
+///
+/// # Errors
+/// The reason why it is none that anybody could forward.
+#[inline(always)]
+pub fn packet_v4(ctx: &TcContext) -> Result<Packet, Reason> {
+    let (gso_size, priority_tagged) = buffer(ctx);
     let raw = header_at::<[u8; Ipv4Hdr::LEN]>(ctx, IP).ok_or(Reason::MalformedIp)?;
     // SAFETY: Ipv4Hdr is repr(C) of bytes and byte arrays, 20 bytes long.
     let header = unsafe { &*raw.as_ptr().cast::<Ipv4Hdr>() };
     let available = ctx.len().saturating_sub(IP as u32);
-    let ip = headers::ipv4(header, available, gso_size != 0)?;
+    let ip = ipv4::read(header, available, gso_size != 0)?;
     let ip_check = header.check;
     if ip.header_len as usize == Ipv4Hdr::LEN {
-        headers::verify_ipv4_checksum(raw)?;
+        ipv4::verify_checksum(raw)?;
     }
-    let (segment, flaw) = match segment(ctx, &ip) {
-        Ok(segment) => (segment, None),
-        Err(reason) => (Segment::default(), Some(reason)),
-    };
-    Ok(Packet { ip, ip_check, segment, flaw, gso_size })
+    let (segment, flaw) = split(plain_segment::<L4>(ctx, &ip));
+    Ok(Packet { ip, ip_check, segment, flaw, gso_size, priority_tagged })
+}
+
+/// Reads an IPv6 packet.
+///
+/// # Errors
+/// As of [`packet_v4`].
+#[inline(always)]
+pub fn packet_v6(ctx: &TcContext) -> Result<Packet, Reason> {
+    pull(ctx, L4_V6 + TCP_LEN);
+    let (gso_size, priority_tagged) = buffer(ctx);
+    let header = header_at::<ipv6::Header>(ctx, IP).ok_or(Reason::MalformedIp)?;
+    let available = ctx.len().saturating_sub(IP as u32);
+    let ip = ipv6::read(header, available, gso_size != 0)?;
+    let (segment, flaw) = split(plain_segment::<L4_V6>(ctx, &ip));
+    Ok(Packet { ip, ip_check: [0; 2], segment, flaw, gso_size, priority_tagged })
 }
 
 #[inline(always)]
-fn segment(ctx: &TcContext, ip: &Ipv4) -> Result<Segment, Reason> {
+fn split(segment: Result<Segment, Reason>) -> (Segment, Option<Reason>) {
+    match segment {
+        Ok(segment) => (segment, None),
+        Err(reason) => (Segment::default(), Some(reason)),
+    }
+}
+
+#[inline(always)]
+fn plain_segment<const AT: usize>(ctx: &TcContext, ip: &Ip) -> Result<Segment, Reason> {
     let cut_off = Reason::MalformedTransport;
-    match headers::transport(ip)? {
-        Transport::Tcp => headers::tcp(header_at(ctx, L4).ok_or(cut_off)?, ip),
-        Transport::Udp => headers::udp(header_at::<UdpHdr>(ctx, L4).ok_or(cut_off)?, ip),
-        Transport::Echo => headers::icmp(header_at::<Icmpv4Hdr>(ctx, L4).ok_or(cut_off)?, ip),
-        Transport::UdpLike => headers::udp_like(header_at(ctx, L4).ok_or(cut_off)?, ip),
-        Transport::Sctp => headers::sctp(header_at(ctx, L4).ok_or(cut_off)?, ip),
-        Transport::Other | Transport::Fragment => Ok(headers::other(ip)),
+    match transport::of_plain(ip)? {
+        Transport::Tcp => transport::tcp(header_at(ctx, AT).ok_or(cut_off)?, ip),
+        Transport::Udp => transport::udp(header_at::<UdpHdr>(ctx, AT).ok_or(cut_off)?, ip),
+        Transport::Query | Transport::QueryV6 => {
+            transport::icmp(header_at(ctx, AT).ok_or(cut_off)?, ip)
+        }
+        Transport::UdpLike => transport::udp_like(header_at(ctx, AT).ok_or(cut_off)?, ip),
+        Transport::Sctp => transport::sctp(header_at(ctx, AT).ok_or(cut_off)?, ip),
+        Transport::Other | Transport::Fragment => Ok(transport::other(ip)),
     }
 }

@@ -7,17 +7,19 @@ use aya_ebpf::bindings::{
 use aya_ebpf::helpers::generated::bpf_fib_lookup;
 use aya_ebpf::programs::TcContext;
 use bridgefwd_common::Reason;
+use bridgefwd_common::contract::{Address, Family};
 use bridgefwd_common::decide::Route;
-use bridgefwd_common::packet::headers::Ipv4;
+use bridgefwd_common::packet::ip::Ip;
 
-const AF_INET: u8 = 2;
+pub const AF_INET: u8 = 2;
+pub const AF_INET6: u8 = 10;
 
 /// What to look up.
 pub struct Query {
-    /// Source address, wire order.
-    pub src: [u8; 4],
-    /// Destination address, wire order.
-    pub dst: [u8; 4],
+    /// Source address.
+    pub src: Address,
+    /// Destination address.
+    pub dst: Address,
     /// ifindex of the end that the packet comes in by.
     pub in_end: u32,
     /// Length of the packet on the wire from the IP header on, or 0 to ask regardless of it.
@@ -26,24 +28,39 @@ pub struct Query {
 
 /// Where the kernel would forward the packet.
 #[inline(never)]
-pub fn lookup(ctx: &TcContext, ip: &Ipv4, query: &Query) -> Route {
+pub fn lookup(ctx: &TcContext, ip: &Ip, query: &Query) -> Route {
     // SAFETY: Params is plain data, for which zeros are a value.
     let mut params: Params = unsafe { core::mem::zeroed() };
-    params.family = AF_INET;
     params.l4_protocol = ip.protocol;
     params.ifindex = query.in_end;
     params.__bindgen_anon_1.tot_len =
         if query.wire_len > u16::MAX as u32 { u16::MAX } else { query.wire_len as u16 };
-    params.__bindgen_anon_2.tos = ip.tos;
-    params.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(query.src);
-    params.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(query.dst);
+    let is_v4 = matches!(ip.family, Family::V4);
+    if is_v4 {
+        params.family = AF_INET;
+        params.__bindgen_anon_2.tos = ip.tos;
+        params.__bindgen_anon_3.ipv4_src = query.src.last_word();
+        params.__bindgen_anon_4.ipv4_dst = query.dst.last_word();
+    } else {
+        params.family = AF_INET6;
+        params.__bindgen_anon_2.flowinfo = ip.flow_info;
+        params.__bindgen_anon_3.ipv6_src = query.src.words();
+        params.__bindgen_anon_4.ipv6_dst = query.dst.words();
+    }
     // SAFETY: both pointers are valid for the call, and the length is that of Params.
     let answer = unsafe {
         bpf_fib_lookup(ctx.skb.skb.cast(), &raw mut params, size_of::<Params>() as i32, 0)
     } as u32;
-    // SAFETY: the helper writes the IPv4 address of the next hop for this family.
-    let next_hop = unsafe { params.__bindgen_anon_4.ipv4_dst }.to_ne_bytes();
-    let via = Route::Via { ifindex: params.ifindex, next_hop };
+    // SAFETY: the helper writes the next hop, of this family, over the destination.
+    let next_hop = unsafe {
+        if is_v4 {
+            Address::v4_word(params.__bindgen_anon_4.ipv4_dst)
+        } else {
+            Address::from_words(params.__bindgen_anon_4.ipv6_dst)
+        }
+    };
+    let neighbour_known = answer != BPF_FIB_LKUP_RET_NO_NEIGH;
+    let via = Route::Via { ifindex: params.ifindex, next_hop, neighbour_known };
     match answer {
         // A neighbour that is not known yet is asked for when the packet is sent.
         BPF_FIB_LKUP_RET_SUCCESS | BPF_FIB_LKUP_RET_NO_NEIGH => via,

@@ -7,9 +7,8 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 use bridgefwd_common::Reason;
-use bridgefwd_common::contract::{FlowState, Tuple};
+use bridgefwd_common::contract::{Address, Direction, FlowState, Tuple};
 use bridgefwd_common::decide::nat::PortChoice;
-use bridgefwd_common::packet::headers::Segment;
 use bridgefwd_common::packet::quoted::Quoted;
 
 use crate::read::Packet;
@@ -25,17 +24,27 @@ pub struct Scratch {
     pub packet: Packet,
     /// Its addresses and ports as it arrived.
     pub original: Tuple,
-    /// The source address it leaves with, wire order.
-    pub source: [u8; 4],
+    /// Those that it leaves with, where that was decided.
+    pub leaving: Tuple,
+    /// The source address that a new flow leaves with.
+    pub source: Address,
     /// The NAT mode of its pair, as it stands in the map.
     pub nat: u8,
+    /// Flags of the new flow: see [`Flow`](bridgefwd_common::contract::Flow).
+    pub flow_flags: u8,
     /// The source ports it may leave with.
     pub ports: PortChoice,
     /// The state it begins in.
     pub state: FlowState,
-    /// The TTL that the opening packet leaves with.
+    /// The TTL that the packet leaves with.
     pub ttl: u8,
-    /// Why no flow can be opened, where none can.
+    /// Which way the packet goes.
+    pub direction: Direction,
+    /// Does the kernel forward this packet, so that it is not redirected?
+    pub through_kernel: bool,
+    /// Is it known where the neighbour is?
+    pub neighbour_known: bool,
+    /// Why the packet does not go on, where it does not.
     pub refused: Reason,
     /// Index of its pair.
     pub pair: u32,
@@ -43,18 +52,18 @@ pub struct Scratch {
     pub pair_generation: u32,
     /// ifindex of the end that the packet came in by.
     pub from: u32,
+    /// ifindex of the bridge port that it came in by, or 0.
+    pub port: u32,
     /// ifindex of the end it goes to.
     pub to: u32,
-    /// The neighbour that it goes to, wire order.
-    pub next_hop: [u8; 4],
-    /// Bytes of the opening packet.
+    /// The neighbour that it goes to.
+    pub next_hop: Address,
+    /// Bytes of the packet.
     pub bytes: u64,
-    /// Filled in by `flows::create`: the tuple that its packets leave with.
+    /// Filled in by `create::create`: the tuple that the flow's packets leave with.
     pub translated: Tuple,
-    /// Filled in by `flows::create`: the slot's generation that will be the flow's.
+    /// Filled in by `create::create`: the slot's generation that will be the flow's.
     pub generation: u32,
-    /// What a later fragment goes by.
-    pub followed: Segment,
     /// What an ICMP error quotes, and the addresses that the error leaves with.
     pub quoted: Quoted,
     /// See `quoted`.

@@ -1,29 +1,43 @@
 //! The host's own conversations: a flow must not take the tuple of one.
 
-use aya_ebpf::bindings::{
-    BPF_F_CURRENT_NETNS, BPF_TCP_LISTEN, bpf_sock_tuple, bpf_sock_tuple__bindgen_ty_1,
-    bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1,
-};
+use aya_ebpf::bindings::{BPF_F_CURRENT_NETNS, BPF_TCP_LISTEN, bpf_sock_tuple};
 use aya_ebpf::helpers::generated::{bpf_sk_lookup_udp, bpf_sk_release, bpf_skc_lookup_tcp};
 use aya_ebpf::programs::TcContext;
-use bridgefwd_common::contract::Tuple;
-use bridgefwd_common::packet::headers::{PROTOCOL_TCP, PROTOCOL_UDP};
+use bridgefwd_common::contract::{Family, Tuple};
+use bridgefwd_common::packet::transport::{PROTOCOL_TCP, PROTOCOL_UDP};
 
-/// Has the host a conversation of its own whose packets arrive with this tuple? Sockets that only
-/// listen have none: what we take from them is what nobody sends them.
+/// Length of an IPv4 tuple in `bpf_sock_tuple`: two addresses and two ports.
+const LEN_V4: u32 = 12;
+/// Length of an IPv6 tuple in it.
+const LEN_V6: u32 = 36;
+
+/// Has the host a socket that packets with this tuple are for? TCP sockets that only listen do not
+/// count: what we take from them is what nobody sends them. One of UDP that is not connected may be
+/// talking to anybody.
 #[inline(always)]
 pub fn host_has(ctx: &TcContext, arriving: &Tuple) -> bool {
-    let mut tuple = bpf_sock_tuple {
-        __bindgen_anon_1: bpf_sock_tuple__bindgen_ty_1 {
-            ipv4: bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 {
-                saddr: u32::from_ne_bytes(arriving.src),
-                daddr: u32::from_ne_bytes(arriving.dst),
-                sport: u16::from_ne_bytes(arriving.src_port),
-                dport: u16::from_ne_bytes(arriving.dst_port),
-            },
-        },
+    // SAFETY: plain data, for which zeros are a value.
+    let mut tuple: bpf_sock_tuple = unsafe { core::mem::zeroed() };
+    let src_port = u16::from_ne_bytes(arriving.src_port);
+    let dst_port = u16::from_ne_bytes(arriving.dst_port);
+    let len = match arriving.family() {
+        Family::V4 => {
+            // SAFETY: every member of the union is plain data.
+            let v4 = unsafe { &mut tuple.__bindgen_anon_1.ipv4 };
+            v4.saddr = arriving.src.last_word();
+            v4.daddr = arriving.dst.last_word();
+            (v4.sport, v4.dport) = (src_port, dst_port);
+            LEN_V4
+        }
+        Family::V6 => {
+            // SAFETY: as above.
+            let v6 = unsafe { &mut tuple.__bindgen_anon_1.ipv6 };
+            v6.saddr = arriving.src.words();
+            v6.daddr = arriving.dst.words();
+            (v6.sport, v6.dport) = (src_port, dst_port);
+            LEN_V6
+        }
     };
-    let len = size_of::<bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1>() as u32;
     let netns = i64::from(BPF_F_CURRENT_NETNS) as u64;
     let (skb, tuple) = (ctx.skb.skb.cast(), &raw mut tuple);
     match arriving.protocol {
@@ -46,10 +60,8 @@ pub fn host_has(ctx: &TcContext, arriving: &Tuple) -> bool {
                 return false;
             }
             // SAFETY: as for TCP.
-            let connected = unsafe { (*socket).dst_ip4 } != 0;
-            // SAFETY: as for TCP.
             unsafe { bpf_sk_release(socket.cast()) };
-            connected
+            true
         }
         _ => false,
     }

@@ -3,33 +3,48 @@
 //! The daemon asks for it every now and then; where the table is full, new flows do it themselves,
 //! so that nothing wedges while the daemon is away.
 
-use bridgefwd_common::contract::FlowState;
+use bridgefwd_common::contract::{Family, Flow, FlowState, MAX_ADDRESSES, NatMode, SourceKey};
 use bridgefwd_common::decide::{established, tcp};
 
 use crate::flows::{self, now_ns};
-use crate::maps::{FLOWS, SETTINGS, SWEEP_CURSOR};
-use crate::pairs;
+use crate::maps::{FLOWS, INTERFACES, SETTINGS, SWEEP_CURSOR};
+use crate::{pairs, scratch};
 
 /// Slots looked at in one run by the daemon.
 const ON_REQUEST: u32 = 256;
 /// Slots looked at by a packet that finds none free.
 const UNDER_PRESSURE: u32 = 32;
+/// Slots looked at by a packet whose source has had its share.
+const AMONG_SOURCE: u32 = 128;
+
+/// Free what is over.
+const EXPIRED: u32 = 0;
+/// And connections that are closed but still waiting.
+const CLOSED_TOO: u32 = 1;
+/// The same, of the source in `SCRATCH` alone.
+const OF_SOURCE: u32 = 2;
 
 /// Looks at the next slots and frees what is over; how many it freed.
 #[inline(always)]
 pub fn on_request() -> u32 {
-    sweep::<ON_REQUEST>(false)
+    sweep::<ON_REQUEST>(EXPIRED)
 }
 
 /// Looks at a few slots and frees what is over, connections that are closed but still waiting
 /// included.
 #[inline(always)]
 pub fn under_pressure() -> u32 {
-    sweep::<UNDER_PRESSURE>(true)
+    sweep::<UNDER_PRESSURE>(CLOSED_TOO)
+}
+
+/// Looks at some slots and frees what is over, or closed, of the source in `SCRATCH`.
+#[inline(always)]
+pub fn among_source() -> u32 {
+    sweep::<AMONG_SOURCE>(OF_SOURCE)
 }
 
 #[inline(always)]
-fn sweep<const SLOTS: u32>(closed_too: bool) -> u32 {
+fn sweep<const SLOTS: u32>(what: u32) -> u32 {
     let (Some(cursor), Some(settings)) = (SWEEP_CURSOR.get_ptr_mut(0), SETTINGS.get(0)) else {
         return 0;
     };
@@ -40,7 +55,7 @@ fn sweep<const SLOTS: u32>(closed_too: bool) -> u32 {
         if slot >= settings.max_flows {
             slot = 0;
         }
-        let generation = over_in_slot(slot, u32::from(closed_too));
+        let generation = over_in_slot(slot, what);
         if generation != 0 {
             freed += flows::release(slot, generation);
         }
@@ -51,23 +66,61 @@ fn sweep<const SLOTS: u32>(closed_too: bool) -> u32 {
     freed
 }
 
+/// Is the flow masqueraded to an address that its way out has no more? The kernel forgets such
+/// connections too (`masq_inet_event`).
+#[inline(always)]
+fn lost_its_address(flow: &Flow) -> bool {
+    if flow.nat != NatMode::Masquerade as u8 || !flow.translates() {
+        return false;
+    }
+    // SAFETY: an entry is replaced as a whole; one that is removed meanwhile stays readable until
+    // this program ends.
+    let Some(target) = (unsafe { INTERFACES.get(flow.to) }) else { return false };
+    let (addresses, count) = match flow.translated.family() {
+        Family::V4 => (&target.addresses, target.address_count),
+        Family::V6 => (&target.addresses_v6, target.address_count_v6),
+    };
+    let mut there = 0;
+    let mut at = 0;
+    while at < MAX_ADDRESSES {
+        if (at as u32) < count && addresses[at].address == flow.translated.src {
+            there = 1;
+        }
+        at += 1;
+    }
+    // With as many addresses as are kept there may be more.
+    there == 0 && (count as usize) < MAX_ADDRESSES
+}
+
+/// Is it a flow of the source in `SCRATCH`?
+#[inline(always)]
+fn is_of_source(flow: &Flow) -> bool {
+    scratch::current().is_some_and(|scratch| {
+        SourceKey::new(flow.original.src, flow.source_port)
+            == SourceKey::new(scratch.original.src, scratch.port)
+    })
+}
+
 /// The generation of the flow in `slot` if it is over, else 0, which is no flow's. Global to the
 /// verifier: checked once, not once a turn of the loop.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn over_in_slot(slot: u32, closed_too: u32) -> u32 {
+pub extern "C" fn over_in_slot(slot: u32, what: u32) -> u32 {
     let (Some(flow), Some(settings)) = (FLOWS.get_ptr(slot), SETTINGS.get(0)) else { return 0 };
     // SAFETY: array elements never move or go; a flow that changes hands meanwhile has another
     // generation, which `release` checks.
     let flow = unsafe { &*flow };
-    if flow.state == FlowState::Free as u8 {
+    if flow.state == FlowState::Free as u8 || what == OF_SOURCE && !is_of_source(flow) {
         return 0;
     }
     let cut = pairs::rule(flow.pair).generation != flow.pair_generation;
     let recyclable = cut || tcp::is_recyclable(FlowState::from_byte(flow.state));
     // A flow that was cut refuses its packets for as long as a closed one waits, no longer.
     let state = if cut { FlowState::TcpClosed as u8 } else { flow.state };
-    if (closed_too != 0 && recyclable)
+    if lost_its_address(flow) {
+        return flow.generation;
+    }
+    if (what != EXPIRED && recyclable)
         || established::is_over(state, flow.last_seen_ns, now_ns(), settings)
     {
         flow.generation

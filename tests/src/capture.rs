@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::link_layer;
 use crate::namespaces::Namespace;
 use crate::view::View;
+use crate::view6::View6;
 use crate::wait::PATIENCE;
 
 /// One captured frame.
@@ -27,6 +28,12 @@ impl Frame {
     #[must_use]
     pub fn view(&self) -> Option<View> {
         View::of(&self.bytes)
+    }
+
+    /// Its headers; `None` for what is not IPv6.
+    #[must_use]
+    pub fn view6(&self) -> Option<View6> {
+        View6::of(&self.bytes)
     }
 }
 

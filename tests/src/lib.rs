@@ -12,12 +12,15 @@ pub mod foreign;
 pub mod inject;
 pub mod namespaces;
 pub mod packets;
+pub mod packets6;
 pub mod program;
 pub mod skip;
 pub mod tap;
 pub mod topology;
 pub mod traffic;
+pub mod uplink;
 pub mod view;
+pub mod view6;
 pub mod wait;
 
 mod link_layer;

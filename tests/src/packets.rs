@@ -22,7 +22,7 @@ pub mod flags {
     pub const ACK: u8 = 0x10;
 }
 
-/// What follows the IPv4 header.
+/// What follows the IP header, and its extension headers where it is IPv6.
 #[derive(Clone, Debug)]
 pub enum Transport {
     /// TCP, without options.
@@ -47,7 +47,7 @@ pub enum Transport {
         /// With a checksum, or the 0 that says there is none.
         checksum: bool,
     },
-    /// ICMP; for an echo `rest` is the identifier and the sequence number.
+    /// ICMP, or ICMPv6; for an echo `rest` is the identifier and the sequence number.
     Icmp {
         /// Type.
         kind: u8,
@@ -188,7 +188,7 @@ impl Packet {
         }
         frame.extend([0x08, 0x00]);
         let start = frame.len();
-        let (protocol, transport) = self.transport_header();
+        let (protocol, transport) = self.transport.header(self.payload.len(), 1);
         let length = transport.len() + self.payload.len();
         let mut header = Ipv4Header::new(
             u16::try_from(length).expect("fits"),
@@ -236,10 +236,14 @@ impl Packet {
         header[10..12].copy_from_slice(&sum.to_be_bytes());
         frame
     }
+}
 
-    fn transport_header(&self) -> (u8, Vec<u8>) {
-        match self.transport {
-            Transport::Tcp { src_port, dst_port, flags, seq, ack } => {
+impl Transport {
+    /// The header in front of `payload` bytes, and its protocol number; `icmp` is that of ICMP. The
+    /// checksum is left 0.
+    pub(crate) fn header(&self, payload: usize, icmp: u8) -> (u8, Vec<u8>) {
+        match *self {
+            Self::Tcp { src_port, dst_port, flags, seq, ack } => {
                 let header = TcpHeader {
                     acknowledgment_number: ack,
                     ..TcpHeader::new(src_port, dst_port, seq, 0x4000)
@@ -248,16 +252,14 @@ impl Packet {
                 bytes[13] = flags;
                 (6, bytes)
             }
-            Transport::Udp { src_port, dst_port, .. } => {
-                let header =
-                    UdpHeader::without_ipv4_checksum(src_port, dst_port, self.payload.len())
-                        .expect("fits");
-                (17, header.to_bytes().to_vec())
+            Self::Udp { src_port, dst_port, .. } => {
+                let header = UdpHeader::without_ipv4_checksum(src_port, dst_port, payload);
+                (17, header.expect("fits").to_bytes().to_vec())
             }
-            Transport::Icmp { kind, code, rest } => {
-                (1, [&[kind, code, 0, 0][..], &rest[..]].concat())
+            Self::Icmp { kind, code, rest } => {
+                (icmp, [&[kind, code, 0, 0][..], &rest[..]].concat())
             }
-            Transport::Other(protocol) => (protocol, Vec::new()),
+            Self::Other(protocol) => (protocol, Vec::new()),
         }
     }
 }

@@ -104,14 +104,14 @@ impl Address {
     #[inline(always)]
     #[must_use]
     pub const fn common_prefix(&self, other: &Self) -> u32 {
+        // Without a branch: the verifier would follow each of them, for each address of an end.
         let mut bits = 0;
+        let mut all_equal = 1;
         let mut at = 0;
         while at < 4 {
             let differing = u32::from_be(self.words[at] ^ other.words[at]);
-            if differing != 0 {
-                return bits + leading_zeros(differing);
-            }
-            bits += 32;
+            bits += all_equal * leading_zeros(differing);
+            all_equal *= is_zero(differing);
             at += 1;
         }
         bits
@@ -130,20 +130,27 @@ impl Address {
     }
 }
 
-/// By halves: BPF has no instruction for it, and a table would be data that the program cannot have.
+/// 1 for 0, else 0.
+#[inline(always)]
+const fn is_zero(word: u32) -> u32 {
+    (word | word.wrapping_neg()) >> 31 ^ 1
+}
+
+/// BPF has no instruction for it, and a table would be data that the program cannot have: the word is
+/// filled with ones from its highest one on, and the others are counted in pairs, fours and bytes.
 #[inline(always)]
 const fn leading_zeros(word: u32) -> u32 {
-    let mut count = 0;
-    let mut rest = word;
-    let mut half = 16;
-    while half > 0 {
-        if rest >> (32 - half) == 0 {
-            count += half;
-            rest <<= half;
-        }
-        half /= 2;
-    }
-    count
+    let mut filled = word;
+    filled |= filled >> 1;
+    filled |= filled >> 2;
+    filled |= filled >> 4;
+    filled |= filled >> 8;
+    filled |= filled >> 16;
+    let zeros = !filled;
+    let pairs = zeros - (zeros >> 1 & 0x5555_5555);
+    let fours = (pairs & 0x3333_3333) + (pairs >> 2 & 0x3333_3333);
+    let bytes = fours + (fours >> 4) & 0x0f0f_0f0f;
+    bytes.wrapping_mul(0x0101_0101) >> 24
 }
 
 #[cfg(not(target_arch = "bpf"))]
@@ -214,9 +221,8 @@ mod tests {
         #[test]
         fn leading_zeros_are_counted(word: u32, shift in 0_u32..33) {
             let word = word.checked_shr(shift).unwrap_or(0);
-            if word != 0 {
-                prop_assert_eq!(leading_zeros(word), word.leading_zeros());
-            }
+            prop_assert_eq!(leading_zeros(word), word.leading_zeros());
+            prop_assert_eq!(is_zero(word) == 1, word == 0);
         }
 
         #[test]

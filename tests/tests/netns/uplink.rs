@@ -10,13 +10,12 @@ use bridgefwd_tests::topology::{Host, Options, Router};
 use bridgefwd_tests::traffic::{
     connect_within, listen, pair_up, ping, say, transfer, udp, udp_exchange,
 };
+use bridgefwd_tests::uplink::{OUTSIDE as SERVER, UPLINK, Uplink};
 use bridgefwd_tests::wait::{PATIENCE, until};
 use serde_json::{Value, json};
 
 use crate::lifecycle::traces;
 
-const UPLINK: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 const NOT_AT_ALL: Duration = Duration::from_millis(300);
 const ARGS: [&str; 6] = ["--bridge", "br-a", "--uplink", "up0", "--unlisted", "deny"];
 
@@ -25,15 +24,12 @@ const ARGS: [&str; 6] = ["--bridge", "br-a", "--uplink", "up0", "--unlisted", "d
 struct Site {
     bridgefwd: Bridgefwd,
     router: Router,
-    outside: Namespace,
 }
 
 impl Site {
     fn new() -> Self {
-        let router = Router::new(Options::default(), &["br-a", "br-b"]);
-        let outside = Namespace::new("outside");
-        plug(&router.ns, &outside, UPLINK);
-        Self { bridgefwd: Bridgefwd::new(&router.ns), router, outside }
+        let router = Router::new(Options { uplink: true, ..Options::default() }, &["br-a", "br-b"]);
+        Self { bridgefwd: Bridgefwd::new(&router.ns), router }
     }
 
     fn allowed() -> Self {
@@ -47,13 +43,22 @@ impl Site {
         &self.router.hosts[0]
     }
 
+    fn uplink(&self) -> &Uplink {
+        self.router.uplink.as_ref().expect("an uplink")
+    }
+
+    /// The server's namespace.
+    fn outside(&self) -> &Namespace {
+        &self.uplink().ns
+    }
+
     fn bridges(&self) -> Value {
         self.bridgefwd.json(&["bridges"])
     }
 
     /// One exchange with the server outside, from `port`; returns the client as the server sees it.
     fn exchange(&self, port: u16) -> SocketAddrV4 {
-        let server = udp(&self.outside, SocketAddrV4::new(SERVER, 53));
+        let server = udp(self.outside(), SocketAddrV4::new(SERVER, 53));
         let client = udp(&self.a().ns, self.a().at(port));
         udp_exchange(&client, &server, "who am I?")
     }
@@ -64,22 +69,11 @@ impl Site {
     }
 }
 
-/// Makes `up0` in the router, with the server at its other end.
-fn plug(router: &Namespace, outside: &Namespace, address: Ipv4Addr) {
-    router.ip(&format!(
-        "link add up0 type veth peer name eth0 netns {}\n\
-         addr add {address}/24 dev up0\n\
-         link set up0 up\n",
-        outside.name()
-    ));
-    outside.ip(&format!("addr add {SERVER}/24 dev eth0\nlink set eth0 up\n"));
-}
-
 #[test]
 fn clients_go_out_under_the_address_of_the_uplink() {
     needs_root!();
     let site = Site::allowed();
-    let listener = listen(&site.outside, SocketAddrV4::new(SERVER, 80));
+    let listener = listen(site.outside(), SocketAddrV4::new(SERVER, 80));
     let (near, far, seen) = pair_up(&site.a().ns, 0, &listener);
     assert_eq!(*seen.ip(), UPLINK);
     transfer(near, far, 4 << 20);
@@ -100,20 +94,20 @@ fn clients_go_out_under_the_address_of_the_uplink() {
 fn what_was_not_asked_for_from_outside_is_refused() {
     needs_root!();
     let site = Site::allowed();
-    site.outside.ip(&format!("route add 10.0.0.0/8 via {UPLINK}\n"));
+    site.outside().ip(&format!("route add 10.0.0.0/8 via {UPLINK}\n"));
     let listener = listen(&site.a().ns, site.a().at(80));
-    let refused = connect_within(NOT_AT_ALL, &site.outside, 0, site.a().at(80));
+    let refused = connect_within(NOT_AT_ALL, site.outside(), 0, site.a().at(80));
     assert!(refused.is_err(), "outside reached a client");
-    assert_eq!(ping(&site.outside, site.a().address, 9, 1, NOT_AT_ALL), 0);
+    assert_eq!(ping(site.outside(), site.a().address, 9, 1, NOT_AT_ALL), 0);
     assert!(site.counted("unlisted_denied") >= 2);
     // What is not between managed ends stays the kernel's: its own, and bridges without us.
-    let outer = listen(&site.outside, SocketAddrV4::new(SERVER, 80));
+    let outer = listen(site.outside(), SocketAddrV4::new(SERVER, 80));
     let (mut near, mut far, _) = pair_up(&site.router.ns, 0, &outer);
     say(&mut near, &mut far, "the router itself");
-    assert_eq!(ping(&site.outside, site.router.hosts[1].address, 9, 1, PATIENCE), 1);
+    assert_eq!(ping(site.outside(), site.router.hosts[1].address, 9, 1, PATIENCE), 1);
     // The other way round it is a pair like any other.
     site.bridgefwd.ok(&["pair", "allow", "up0", "br-a"]);
-    let (_, _, seen) = pair_up(&site.outside, 0, &listener);
+    let (_, _, seen) = pair_up(site.outside(), 0, &listener);
     assert_eq!(*seen.ip(), Ipv4Addr::new(10, 1, 0, 1));
 }
 
@@ -134,7 +128,7 @@ fn the_uplink_changes_its_address_and_its_mac() {
         let bridges = site.bridges();
         bridges.as_array().expect("a list").iter().any(|end| end["mtu"] == 1400)
     });
-    site.outside.ip("neigh flush dev eth0\n");
+    site.outside().ip("neigh flush dev eth0\n");
     assert_eq!(*site.exchange(5_002).ip(), Ipv4Addr::new(192, 0, 2, 7));
     assert_eq!(site.router.ns.snmp("Ip", "ForwDatagrams"), 0);
 }
@@ -150,7 +144,7 @@ fn the_uplink_goes_and_comes_back_with_its_pair() {
     let status = site.bridgefwd.json(&["status"]);
     let warnings = status["warnings"].to_string();
     assert!(warnings.contains("the uplink up0 is gone"), "{warnings}");
-    plug(&site.router.ns, &site.outside, UPLINK);
+    site.uplink().plug(&site.router.ns);
     until("it is managed again", || site.bridges().as_array().is_some_and(|ends| ends.len() == 2));
     until("its pairs hold again", || {
         let pairs = site.bridgefwd.json(&["pair", "list"]);
@@ -172,7 +166,7 @@ fn a_daemon_that_comes_back_and_one_that_goes_down() {
     std::fs::write(&config, text).expect("written");
     let config = config.to_str().expect("UTF-8").to_owned();
     site.bridgefwd.start(&["--config", &config]);
-    let listener = listen(&site.outside, SocketAddrV4::new(SERVER, 80));
+    let listener = listen(site.outside(), SocketAddrV4::new(SERVER, 80));
     let (mut near, mut far, seen) = pair_up(&site.a().ns, 0, &listener);
     assert_eq!(*seen.ip(), UPLINK);
     site.bridgefwd.kill();

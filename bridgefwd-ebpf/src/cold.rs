@@ -1,0 +1,155 @@
+//! Packets of known flows off the everyday way: found, judged, and sent on, each step a function that
+//! the verifier checks once. What they find out is in `SCRATCH`.
+
+use aya_ebpf::bindings::__sk_buff;
+use aya_ebpf::programs::TcContext;
+use bridgefwd_common::Reason;
+use bridgefwd_common::contract::{Direction, Family};
+use bridgefwd_common::decide::established::{self, Known};
+use bridgefwd_common::packet::checksum;
+use network_types::ip::Ipv4Hdr;
+
+use crate::maps::SETTINGS;
+use crate::read::IP;
+use crate::scratch::{self, Scratch};
+use crate::{apply, count, flows, forward, pairs, rewrite};
+
+/// Does not ask where the packet goes: the kernel forwards it.
+pub const BY_KERNEL: u32 = 0;
+/// Asks where the packet goes.
+pub const BY_US: u32 = 1;
+
+/// Finds the flow of the packet in `SCRATCH`, by `original` there, and how it leaves.
+///
+/// `true` where there is one and the packet continues it. It is counted under flow and pair.
+///
+/// # Errors
+/// The reason why it is refused; [`Reason::ThroughKernel`] where the kernel has to answer it, or to
+/// cut it to pieces.
+#[inline(always)]
+pub fn continue_flow(ctx: &TcContext, by: u32) -> Result<bool, Reason> {
+    match find_flow(ctx.skb.skb, by) {
+        UNKNOWN => Ok(false),
+        CONTINUES => Ok(true),
+        _ => Err(scratch::current().map_or(Reason::NotManaged, |scratch| scratch.refused)),
+    }
+}
+
+const UNKNOWN: u32 = 0;
+const CONTINUES: u32 = 1;
+const REFUSED: u32 = 2;
+
+/// The same. Global to the verifier.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn find_flow(skb: *mut __sk_buff, by: u32) -> u32 {
+    let Some(scratch) = scratch::current() else { return UNKNOWN };
+    match find(&TcContext::new(skb), scratch, by) {
+        Ok(true) => CONTINUES,
+        Ok(false) => UNKNOWN,
+        Err(reason) => {
+            scratch.refused = reason;
+            REFUSED
+        }
+    }
+}
+
+#[inline(always)]
+fn find(ctx: &TcContext, scratch: &mut Scratch, by: u32) -> Result<bool, Reason> {
+    let Some(found) = flows::find(&scratch.original) else { return Ok(false) };
+    let settings = SETTINGS.get(0).ok_or(Reason::NotManaged)?;
+    // SAFETY: array elements never move or go.
+    let flow = unsafe { &*found.flow };
+    let direction = found.direction;
+    scratch.direction = direction;
+    scratch.pair = flow.pair;
+    scratch.leaving = flow.leaving(direction);
+    let bytes = u64::from(ctx.len());
+    let now = flows::now_ns();
+    let (packet, end) = (&scratch.packet, scratch.from);
+    let segment = &packet.segment;
+    let outcome = if by == BY_US {
+        forward::known_plan(ctx, end, packet, segment, flow, direction, now, settings).map(
+            |known| {
+                known.map(|(plan, state)| {
+                    scratch.ttl = plan.ttl;
+                    scratch.to = plan.out_end;
+                    scratch.next_hop = plan.next_hop;
+                    scratch.neighbour_known = plan.neighbour_known;
+                    state
+                })
+            },
+        )
+    } else {
+        let rule = pairs::rule(flow.pair);
+        established::recognise(segment, flow, direction, &rule, end, now, settings).map(|known| {
+            match known {
+                Known::Continues(state) => Some(state),
+                Known::Over => None,
+            }
+        })
+    };
+    match outcome {
+        Ok(Some(state)) => {
+            flows::refresh(&found, state, now, bytes);
+            count::pair_forwarded(flow.pair, direction, bytes);
+            Ok(true)
+        }
+        Ok(None) => {
+            flows::release(found.slot, flow.generation);
+            Ok(false)
+        }
+        Err(reason) => {
+            count::pair_outcome(flow.pair, reason, bytes);
+            Err(reason)
+        }
+    }
+}
+
+/// Gives the kernel's stack the packet in `SCRATCH`, which belongs to a flow, as it would be without
+/// us: as it is, or, a reply, addressed to whom it is for. What leaves then is translated at egress.
+///
+/// # Errors
+/// Always: [`Reason::ThroughKernel`], which passes, or [`Reason::WriteFailed`].
+#[inline(always)]
+pub fn hand_over(ctx: &TcContext, scratch: &Scratch) -> Reason {
+    let translates = scratch.original != scratch.leaving;
+    if matches!(scratch.direction, Direction::Reply)
+        && translates
+        && let Err(reason) = rewrite::to_leaving(ctx)
+    {
+        return reason;
+    }
+    Reason::ThroughKernel
+}
+
+/// Translates the packet in `SCRATCH`, takes one off its TTL, and redirects it; the value that the
+/// program has to return.
+///
+/// # Errors
+/// [`Reason::WriteFailed`]: the packet may be half rewritten and must not go on.
+#[inline(always)]
+pub fn send(ctx: &TcContext, scratch: &Scratch) -> Result<i32, Reason> {
+    if scratch.packet.priority_tagged {
+        apply::end_tag(ctx)?;
+    }
+    if scratch.original != scratch.leaving {
+        rewrite::to_leaving(ctx)?;
+    }
+    take_one_off_ttl(ctx, scratch).ok_or(Reason::WriteFailed)?;
+    apply::redirect(ctx, scratch.to, &scratch.next_hop)
+}
+
+#[inline(always)]
+fn take_one_off_ttl(ctx: &TcContext, scratch: &Scratch) -> Option<()> {
+    let ip = &scratch.packet.ip;
+    if matches!(ip.family, Family::V6) {
+        return ctx.store(IP + 7, &scratch.ttl, 0).ok();
+    }
+    let check_at = IP + core::mem::offset_of!(Ipv4Hdr, check);
+    let check = ctx.load::<[u8; 2]>(check_at).ok()?;
+    // The word also holds the protocol.
+    let check = checksum::update(check, &[ip.ttl, ip.protocol], &[scratch.ttl, ip.protocol]);
+    ctx.store(check_at, &check, 0).ok()?;
+    ctx.store(IP + core::mem::offset_of!(Ipv4Hdr, ttl), &scratch.ttl, 0).ok()
+}

@@ -1,0 +1,33 @@
+//! What the kernel forwards, or answers, and we translate: packets with options or extension headers,
+//! which it has to look at on their way; replies that are too big or have used up their TTL.
+//!
+//! As netfilter does it: a reply is translated on its way in, so that the kernel's stack sees to whom it
+//! goes; a packet of the original direction on its way out, at egress.
+
+use aya_ebpf::programs::TcContext;
+use bridgefwd_common::Reason;
+use bridgefwd_common::contract::COLD_OPEN;
+
+use crate::verdict::Way;
+use crate::{cold, deep, scratch};
+
+/// Hands the packet in `SCRATCH` over to the kernel, if it belongs to a flow; else it may open one.
+#[inline(always)]
+pub fn hand_over(ctx: &TcContext) -> Way {
+    let Some(scratch) = scratch::current() else { return Way::Ends(Err(Reason::NotManaged)) };
+    if scratch.packet.flaw == Some(Reason::IpOptions)
+        && let Err(reason) = deep::read(ctx)
+    {
+        return Way::Ends(Err(reason));
+    }
+    scratch.through_kernel = true;
+    if scratch.packet.flaw.is_some() {
+        return Way::GoesOn(COLD_OPEN);
+    }
+    scratch.original = scratch.packet.segment.tuple;
+    match cold::continue_flow(ctx, cold::BY_KERNEL) {
+        Ok(true) => Way::Ends(Err(cold::hand_over(ctx, scratch))),
+        Ok(false) => Way::GoesOn(COLD_OPEN),
+        Err(reason) => Way::Ends(Err(reason)),
+    }
+}

@@ -1,0 +1,34 @@
+//! Packets to neighbours that are not known yet. The packet itself is translated and waits for its
+//! neighbour as any other does. But where the neighbour turns out not to be there, only a packet that
+//! went through the kernel's stack is answered with host unreachable. So the stack gets a copy, as it
+//! would see the packet without us, which does not leave the host: egress drops it.
+
+use aya_ebpf::bindings::BPF_F_INGRESS;
+use aya_ebpf::programs::TcContext;
+use bridgefwd_common::Reason;
+use bridgefwd_common::contract::Direction;
+
+use crate::verdict::Outcome;
+use crate::{cold, marks, rewrite, scratch};
+
+/// Sends the packet in `SCRATCH` on, and has the kernel ask for its neighbour.
+#[inline(always)]
+pub fn send(ctx: &TcContext) -> Outcome {
+    let scratch = scratch::current().ok_or(Reason::NotManaged)?;
+    if matches!(scratch.direction, Direction::Reply) && scratch.original != scratch.leaving {
+        rewrite::to_leaving(ctx)?;
+        // So it is now.
+        scratch.original = scratch.leaving;
+    }
+    // SAFETY: the kernel hands a valid __sk_buff to the program for as long as it runs.
+    let ifindex = unsafe { (*ctx.skb.skb).ifindex };
+    marks::set(ctx, marks::ASKED);
+    // Where there is no memory for a copy, nobody is told.
+    let _ = ctx.clone_redirect(ifindex, u64::from(BPF_F_INGRESS));
+    marks::clear(ctx, 0);
+    let reason = match scratch.direction {
+        Direction::Original => Reason::Forwarded,
+        Direction::Reply => Reason::ForwardedReply,
+    };
+    cold::send(ctx, scratch).map(|action| (reason, action))
+}
