@@ -256,9 +256,9 @@ pub struct Bridge {
     pub mtu: u32,
     /// Names of its ports that are attached.
     pub ports: Vec<String>,
-    /// Of a bridge: are ports attached to at all (`run --ports`)? Null where no daemon says it.
+    /// Names of its ports that are not: `run --ports no` leaves them alone.
     #[serde(default)]
-    pub ports_attached: Option<bool>,
+    pub ports_not_attached: Vec<String>,
     /// `tcx` or `clsact`.
     pub attached: String,
     /// `bridge` or `uplink`.
@@ -313,9 +313,9 @@ pub struct Status {
     pub timers: Timers,
     /// How many ports are attached.
     pub ports: u64,
-    /// Are ports attached to at all (`run --ports`)? Null where no daemon says it.
+    /// How many ports of managed bridges are not: `run --ports no` leaves them alone.
     #[serde(default)]
-    pub ports_attached: Option<bool>,
+    pub ports_not_attached: u64,
     /// How many flows one source can have.
     #[serde(default)]
     pub flows_per_source: u64,

@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tracing_subscriber::EnvFilter;
 
-use crate::api::types::{Bridge, Pair, PairChange, Status};
+use crate::api::types::{Pair, PairChange, Status};
 pub use crate::datapath::AttachChoice;
 use crate::datapath::offline::Reader;
 use crate::datapath::{Datapath, Plan, Wanted, is_end};
@@ -91,17 +91,13 @@ impl Shared {
     ///
     /// The kernel's error.
     pub fn status(&self) -> Result<Status> {
-        let (mut warnings, ports) = {
-            let state = self.state();
-            (state.warnings(), state.ports)
-        };
+        let mut warnings = self.state().warnings();
         let status = self.reader.status(&self.instance)?;
         warnings.extend(status.warnings.iter().cloned());
         Ok(Status {
             state: "running".into(),
             pid: Some(std::process::id()),
             uptime_s: Some(self.ready.elapsed().as_secs()),
-            ports_attached: Some(ports),
             warnings,
             ..status
         })
@@ -118,20 +114,6 @@ impl Shared {
         pairs.extend(state.absent_pairs());
         pairs.sort_by(|a, b| (&a.from, &a.to).cmp(&(&b.from, &b.to)));
         Ok(pairs)
-    }
-
-    /// The managed ends, in order of their names.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's error.
-    pub fn bridges(&self) -> Result<Vec<Bridge>> {
-        let ports = self.state().ports;
-        let mut bridges = self.reader.bridges()?;
-        for bridge in bridges.iter_mut().filter(|end| end.kind == "bridge") {
-            bridge.ports_attached = Some(ports);
-        }
-        Ok(bridges)
     }
 
     /// Lets [`run`] take everything down and end.

@@ -50,7 +50,7 @@ async fn status(State(shared): Daemon) -> Answer {
 }
 
 async fn bridges(State(shared): Daemon) -> Answer {
-    read(shared, Shared::bridges).await
+    read(shared, |shared| shared.reader.bridges()).await
 }
 
 async fn pairs(State(shared): Daemon) -> Answer {

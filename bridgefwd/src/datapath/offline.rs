@@ -19,6 +19,7 @@ use crate::api::types::{
     self, Bridge, FlowFilter, FlowTable, Pair, PairCount, PairState as StateView, Stats, Status,
 };
 use crate::failure::{Failure, Result};
+use crate::host::netlink::Snapshot;
 use crate::instance::Instance;
 use crate::policy::{PairNat, timers};
 
@@ -159,7 +160,7 @@ impl Reader {
     ///
     /// The kernel's error.
     pub fn bridges(&self) -> Result<Vec<Bridge>> {
-        Ok(bridge_views(&interfaces::read(&self.interfaces)?))
+        Ok(bridge_views(&interfaces::read(&self.interfaces)?, &snapshot()))
     }
 
     /// The state of `instance`, as far as maps tell it: as of a daemon that is down.
@@ -175,7 +176,8 @@ impl Reader {
         let attached = |interface: &&Interface| {
             !interfaces::is_end(interface) && interfaces::attached(interface).is_some()
         };
-        let ends = bridge_views(&entries);
+        let ends = bridge_views(&entries, &snapshot());
+        let not_attached = ends.iter().flat_map(|end| &end.ports_not_attached);
         let names_of_kind = |kind| -> Vec<String> {
             ends.iter().filter(|end| end.kind == kind).map(|end| end.name.clone()).collect()
         };
@@ -196,7 +198,7 @@ impl Reader {
             uplinks: names_of_kind("uplink"),
             timers: timers::in_force(&settings.timeouts_s),
             ports: entries.values().filter(attached).count() as u64,
-            ports_attached: None,
+            ports_not_attached: not_attached.count() as u64,
             flows_per_source: settings.max_flows_per_source.into(),
             pairs_allowed: in_state(StateView::Allowed),
             pairs_denied: in_state(StateView::Denied),
@@ -268,7 +270,12 @@ pub fn end_by_name<'a>(
     )
 }
 
-fn bridge_views(entries: &BTreeMap<u32, Interface>) -> Vec<Bridge> {
+/// What the kernel has; nothing where it does not say.
+fn snapshot() -> Snapshot {
+    Snapshot::take().unwrap_or_default()
+}
+
+fn bridge_views(entries: &BTreeMap<u32, Interface>, snapshot: &Snapshot) -> Vec<Bridge> {
     let mut bridges: Vec<_> = entries
         .iter()
         .filter(|(_, interface)| interfaces::is_end(interface))
@@ -279,6 +286,13 @@ fn bridge_views(entries: &BTreeMap<u32, Interface>) -> Vec<Bridge> {
                 .map(|port| port.name().to_owned())
                 .collect();
             ports.sort_unstable();
+            let not_attached =
+                snapshot.ports(ifindex).filter(|_| interface.role == Role::Bridge as u8);
+            let mut not_attached: Vec<_> = not_attached
+                .map(|port| port.name.clone())
+                .filter(|port| !ports.contains(port))
+                .collect();
+            not_attached.sort_unstable();
             Bridge {
                 name: interface.name().into(),
                 ifindex,
@@ -287,7 +301,7 @@ fn bridge_views(entries: &BTreeMap<u32, Interface>) -> Vec<Bridge> {
                     .collect(),
                 mtu: interface.mtu,
                 ports,
-                ports_attached: None,
+                ports_not_attached: not_attached,
                 attached: match interfaces::attached(interface) {
                     Some(bridgefwd_common::contract::AttachKind::Tcx) => "tcx".into(),
                     Some(_) => "clsact".into(),

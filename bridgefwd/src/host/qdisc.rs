@@ -60,7 +60,7 @@ pub fn add_clsact(ifindex: u32) -> io::Result<bool> {
     }
 }
 
-/// Removes the clsact qdisc with all that is on it.
+/// Removes the clsact qdisc with all that is on it. Fine where it is not there (any more).
 ///
 /// # Errors
 ///
@@ -70,7 +70,11 @@ pub fn remove_clsact(ifindex: u32) -> io::Result<()> {
     message.header.handle = INGRESS_HANDLE;
     message.header.parent = TcHandle::CLSACT;
     message.attributes.push(TcAttribute::Kind(CLSACT.into()));
-    change(RouteNetlinkMessage::DelQueueDiscipline(message), 0)
+    match change(RouteNetlinkMessage::DelQueueDiscipline(message), 0) {
+        // Where one has been before, the kernel calls its handle invalid.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        other => other,
+    }
 }
 
 /// Removes one filter from a hook. `false` where it is not there (any more).

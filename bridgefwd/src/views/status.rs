@@ -20,10 +20,10 @@ pub fn report(status: &Status) -> String {
         other => other.to_owned(),
     };
     let ends = if status.bridges.is_empty() { "none".into() } else { status.bridges.join(" ") };
-    let ports = match status.ports_attached {
-        Some(false) => "ports not attached".into(),
-        _ => counted(status.ports, "port", "ports"),
-    };
+    let mut ports = counted(status.ports, "port", "ports");
+    if status.ports_not_attached > 0 {
+        ports.push_str(&format!(", {} not attached", status.ports_not_attached));
+    }
     let uplinks = if status.uplinks.is_empty() { "none".into() } else { status.uplinks.join(" ") };
     let Timers { opening, established, closing, udp_one_way, udp_two_way, icmp } = status.timers;
     let timers = format!(
@@ -83,7 +83,7 @@ mod tests {
                 icmp: 60,
             },
             ports: 1,
-            ports_attached: Some(true),
+            ports_not_attached: 0,
             flows_per_source: 16_384,
             pairs_allowed: 1,
             pairs_denied: 0,
@@ -105,7 +105,7 @@ flows      2 of 65536, at most 16384 for one source
 warning: veth3 is not attached
 ";
         assert_eq!(report(&status), expected);
-        let alone = Status { ports_attached: Some(false), ports: 0, ..status };
-        assert!(report(&alone).contains("shop_front shop_db, ports not attached\n"));
+        let alone = Status { ports_not_attached: 2, ports: 0, ..status };
+        assert!(report(&alone).contains("shop_front shop_db, 0 ports, 2 not attached\n"));
     }
 }
