@@ -11,6 +11,7 @@
 mod apply;
 mod asm;
 mod cold;
+mod connection;
 mod count;
 mod create;
 mod deep;
@@ -18,6 +19,7 @@ mod egress;
 mod flows;
 mod followers;
 mod forward;
+mod host;
 mod icmp;
 mod index;
 mod kernel;
@@ -104,6 +106,12 @@ pub fn bridgefwd_egress(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn bridgefwd_quote(ctx: TcContext) -> i32 {
     icmp::mend_quote(&ctx)
+}
+
+/// Has a conversation of the host's own give way to a flow, at egress.
+#[classifier]
+pub fn bridgefwd_host(ctx: TcContext) -> i32 {
+    host::give_way(&ctx)
 }
 
 /// Never attached: the daemon runs it to free the slots of flows that are over.

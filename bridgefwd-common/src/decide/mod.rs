@@ -3,13 +3,19 @@
 //! - [`policy`]: may this packet open a flow?
 //! - [`established`]: what does a packet of a known flow do?
 //! - [`nat`]: which source does it leave with?
+//! - [`reassembly`]: which pieces of a datagram are there?
 //! - [`tcp`]: where is a connection in its life?
+//! - [`tcp_window`]: which segments of it may be believed?
 //! - [`translate`]: the header bytes that change.
 
 pub mod established;
 pub mod nat;
 pub mod policy;
+pub mod reassembly;
 pub mod tcp;
+mod tcp_side;
+mod tcp_syn;
+pub mod tcp_window;
 pub mod translate;
 
 use crate::Reason;

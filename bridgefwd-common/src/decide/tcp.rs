@@ -6,6 +6,26 @@
 use crate::contract::{Direction, FlowState};
 use crate::packet::transport::TcpFlags;
 
+/// Has any segment these flags? Those that none has are the kernel's choice too; PSH, ECE and CWR
+/// go with all.
+#[inline(always)]
+#[must_use]
+pub const fn are_possible(flags: TcpFlags) -> bool {
+    const URG: u8 = 0x20;
+    const OF_INTEREST: u8 = TcpFlags::FIN | TcpFlags::SYN | TcpFlags::RST | TcpFlags::ACK | URG;
+    /// One bit for each combination.
+    const POSSIBLE: u64 = 1 << TcpFlags::SYN
+        | 1 << (TcpFlags::SYN | URG)
+        | 1 << (TcpFlags::SYN | TcpFlags::ACK)
+        | 1 << TcpFlags::RST
+        | 1 << (TcpFlags::RST | TcpFlags::ACK)
+        | 1 << (TcpFlags::FIN | TcpFlags::ACK)
+        | 1 << (TcpFlags::FIN | TcpFlags::ACK | URG)
+        | 1 << TcpFlags::ACK
+        | 1 << (TcpFlags::ACK | URG);
+    POSSIBLE >> (flags.0 & OF_INTEREST) & 1 != 0
+}
+
 /// The state after a packet with these flags in this direction.
 #[inline(always)]
 #[must_use]
@@ -106,6 +126,21 @@ mod tests {
     fn data_after_a_reset_shows_that_it_was_stray() {
         run(&after_handshake(&[(Reply, RST)]), FlowState::TcpReset);
         run(&after_handshake(&[(Reply, RST), (Original, ACK)]), FlowState::TcpEstablished);
+    }
+
+    #[test]
+    fn nine_combinations_of_flags_are_possible() {
+        let ignored = [0x08, 0x40, 0x80, 0xc8];
+        let possible: Vec<u8> = (0..=0xff)
+            .filter(|flags| flags & 0xc8 == 0 && are_possible(TcpFlags(*flags)))
+            .collect();
+        assert_eq!(possible, [0x02, 0x04, 0x10, 0x11, 0x12, 0x14, 0x22, 0x30, 0x31]);
+        for flags in 0..=0xff {
+            let plain = TcpFlags(flags & !0xc8);
+            for more in ignored {
+                assert_eq!(are_possible(TcpFlags(plain.0 | more)), are_possible(plain));
+            }
+        }
     }
 
     #[test]
