@@ -176,8 +176,8 @@ reasons! {
     SourceOverQuota = 51, "source_over_quota", Drop;
     /// A source or destination address that no packet on a wire may have.
     Martian = 52, "martian", Drop;
-    /// A copy of a packet whose neighbour is not known yet, so that the kernel can say so where it is not there.
-    NeighbourAsked = 53, "neighbour_asked", Pass;
+    /// A copy of a packet that waits for its neighbour: the kernel had it to say so if nobody is there.
+    NeighbourAsked = 53, "neighbour_asked", Drop;
     /// An exact repeat of a piece that is there already.
     FragmentRepeated = 54, "fragment_repeated", Drop;
     /// Left the host although its flow was over: it would have shown its inner source.

@@ -93,6 +93,7 @@ fn remember(scratch: &mut Scratch, step: &Step) {
     scratch.neighbour_known = step.plan.neighbour_known;
     scratch.pair = step.pair;
     scratch.direction = step.direction;
+    scratch.reason = step.plan.reason;
 }
 
 /// The packet in `SCRATCH` opens a flow, if it may.
@@ -117,13 +118,14 @@ fn open_flow(ctx: &TcContext) -> Result<Way, Reason> {
     count::pair_forwarded(scratch.pair, Direction::Original, scratch.bytes);
     scratch.leaving = scratch.translated;
     scratch.direction = Direction::Original;
+    scratch.reason = Reason::FlowCreated;
     if scratch.through_kernel {
         return Err(Reason::ThroughKernel);
     }
     if !scratch.neighbour_known {
         return Ok(Way::GoesOn(COLD_NEIGHBOUR));
     }
-    Ok(Way::Ends(cold::send(ctx, scratch).map(|action| (Reason::FlowCreated, action))))
+    Ok(Way::Ends(cold::send(ctx, scratch).map(|action| (scratch.reason, action))))
 }
 
 /// Rewrites a packet, sends it on its way and counts it under its pair.

@@ -26,9 +26,5 @@ pub fn send(ctx: &TcContext) -> Outcome {
     // Where there is no memory for a copy, nobody is told.
     let _ = ctx.clone_redirect(ifindex, u64::from(BPF_F_INGRESS));
     marks::clear(ctx, 0);
-    let reason = match scratch.direction {
-        Direction::Original => Reason::Forwarded,
-        Direction::Reply => Reason::ForwardedReply,
-    };
-    cold::send(ctx, scratch).map(|action| (reason, action))
+    cold::send(ctx, scratch).map(|action| (scratch.reason, action))
 }

@@ -40,12 +40,11 @@ pub fn forward(ctx: &TcContext) -> Way {
     }
     let by = if is_plain(&scratch.packet.ip) { cold::BY_US } else { cold::BY_KERNEL };
     scratch.through_kernel = by == cold::BY_KERNEL;
+    scratch.reason = Reason::ForwardedFragment;
     match cold::continue_flow(ctx, by) {
         Ok(true) if by == cold::BY_KERNEL => Way::Ends(Err(cold::hand_over(ctx, scratch))),
         Ok(true) if !scratch.neighbour_known => Way::GoesOn(COLD_NEIGHBOUR),
-        Ok(true) => {
-            Way::Ends(cold::send(ctx, scratch).map(|action| (Reason::ForwardedFragment, action)))
-        }
+        Ok(true) => Way::Ends(cold::send(ctx, scratch).map(|action| (scratch.reason, action))),
         Ok(false) => Way::GoesOn(COLD_OPEN),
         Err(Reason::ThroughKernel) => Way::Ends(Err(cold::hand_over(ctx, scratch))),
         Err(reason) => Way::Ends(Err(reason)),

@@ -45,7 +45,9 @@ pub struct Scratch {
     pub through_kernel: bool,
     /// Is it known where the neighbour is?
     pub neighbour_known: bool,
-    /// Why the packet does not go on, where it does not.
+    /// What the packet is counted under where it goes on.
+    pub reason: Reason,
+    /// Why it does not go on, where it does not.
     pub refused: Reason,
     /// Index of its pair.
     pub pair: u32,

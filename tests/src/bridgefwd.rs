@@ -176,6 +176,18 @@ impl Bridgefwd {
         output.stdout
     }
 
+    /// IPv4 packets that the kernel itself has forwarded in a router; the copies that it only has to
+    /// say that a neighbour is not there do not count.
+    #[must_use]
+    #[track_caller]
+    pub fn forwarded_by_kernel(&self, router: &Namespace) -> u64 {
+        // With no daemon it is read from the pins, and with none of those nothing was copied.
+        let output = self.cli(&["stats", "--json"]).stdout;
+        let stats = serde_json::from_slice::<Value>(&output).unwrap_or_default();
+        let copies = stats["reasons"]["neighbour_asked"]["packets"].as_u64().unwrap_or_default();
+        router.snmp("Ip", "ForwDatagrams").saturating_sub(copies)
+    }
+
     /// Runs a reading command with `--json` and returns the document.
     #[must_use]
     #[track_caller]

@@ -83,7 +83,7 @@ impl Rig {
 
     /// Packets that the kernel itself has forwarded in the router.
     pub fn forwarded_by_kernel(&self) -> u64 {
-        self.router.ns.snmp("Ip", "ForwDatagrams")
+        self.bridgefwd.forwarded_by_kernel(&self.router.ns)
     }
 }
 
