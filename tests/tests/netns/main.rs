@@ -2,14 +2,27 @@
 //! wire.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod addresses;
 mod bulk;
+mod churn;
 mod clsact;
 mod counters;
+mod expiry;
 mod forwarding;
+mod hops;
+mod hostile;
 mod lifecycle;
+mod mapping;
+mod neighbours;
+mod others;
+mod outside;
+mod own;
+mod path_mtu;
 mod policy;
 mod ports;
+mod refused;
 mod rig;
+mod routes;
 mod settings;
 mod translation;
 mod untouched;
