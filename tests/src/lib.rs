@@ -5,6 +5,7 @@
 //! stands for it. A fixture that fails panics with what was wrong: that is the test's failure.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+pub mod beyond;
 pub mod bridgefwd;
 pub mod capture;
 pub mod command;
@@ -14,7 +15,11 @@ pub mod namespaces;
 pub mod packets;
 pub mod packets6;
 pub mod program;
+pub mod raw;
+pub mod replaced;
+pub mod site;
 pub mod skip;
+pub mod sockets;
 pub mod tap;
 pub mod topology;
 pub mod traffic;

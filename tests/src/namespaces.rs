@@ -109,8 +109,19 @@ impl Namespace {
     /// A counter of the namespace's IPv4 stack, as in `/proc/net/snmp`: `Ip`, `ForwDatagrams`.
     #[must_use]
     pub fn snmp(&self, table: &str, counter: &str) -> u64 {
+        self.statistic("snmp", table, counter)
+    }
+
+    /// As [`Namespace::snmp`], of `/proc/net/netstat`: `TcpExt`, `TCPSynRetrans`.
+    #[must_use]
+    pub fn netstat(&self, table: &str, counter: &str) -> u64 {
+        self.statistic("netstat", table, counter)
+    }
+
+    fn statistic(&self, file: &str, table: &str, counter: &str) -> u64 {
         // /proc/net is the namespace of the process; only thread-self follows the thread.
-        let text = self.run(|| fs::read_to_string("/proc/thread-self/net/snmp").unwrap());
+        let path = format!("/proc/thread-self/net/{file}");
+        let text = self.run(|| fs::read_to_string(path).unwrap());
         let mut lines =
             text.lines().filter_map(|line| line.strip_prefix(table)?.strip_prefix(": "));
         let names = lines.next().expect("names of the counters").split(' ');
