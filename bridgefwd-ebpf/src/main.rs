@@ -11,6 +11,7 @@
 mod apply;
 mod asm;
 mod cold;
+mod collect;
 mod connection;
 mod count;
 mod create;
@@ -38,6 +39,7 @@ mod sockets;
 mod sources;
 mod sweep;
 mod verdict;
+mod waiting;
 
 use aya_ebpf::bindings::TC_ACT_UNSPEC;
 use aya_ebpf::macros::classifier;

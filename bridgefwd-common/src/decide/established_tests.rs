@@ -160,6 +160,8 @@ fn ip(ttl: u8, dont_fragment: bool) -> Ip {
         protocol: PROTOCOL_TCP,
         dont_fragment,
         fragment: Fragment::None,
+        fragment_offset: 0,
+        more_fragments: false,
         header_len: 20,
         id: [0; 4],
         payload_len: 20,
