@@ -4,6 +4,7 @@
 //! egress is attached everywhere, and the other way round when interfaces are left.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use bridgefwd_common::contract::{Address, AttachKind, Interface};
 
@@ -59,8 +60,14 @@ impl Datapath {
         {
             tracing::warn!("cannot remove the pins of an earlier daemon's programs: {error}");
         }
-        if lost_address && let Err(error) = sweep::all(&mut self.ebpf, self.settings.max_flows) {
-            tracing::warn!("flows of an address that is gone end by their timers: {error}");
+        if lost_address {
+            let begin = Instant::now();
+            match sweep::all(&mut self.ebpf, self.settings.max_flows) {
+                Ok(()) => tracing::debug!("ended flows of an address in {:?}", begin.elapsed()),
+                Err(error) => {
+                    tracing::warn!("flows of an address that is gone end later: {error}");
+                }
+            }
         }
         failures
     }
