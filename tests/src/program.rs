@@ -333,8 +333,11 @@ fn merged<T: bytemuck::Pod + Default>(
 #[must_use]
 pub fn interface_of(bridge: &Bridge) -> Interface {
     let mut addresses = [InterfaceAddress::default(); MAX_ADDRESSES];
-    addresses[0] =
-        InterfaceAddress { address: bridge.address.into(), prefix_len: PREFIX_LEN, _zero: [0; 3] };
+    addresses[0] = InterfaceAddress {
+        address: bridge.address.into(),
+        prefix_len: PREFIX_LEN,
+        ..InterfaceAddress::default()
+    };
     Interface {
         end: bridge.ifindex,
         role: Role::Bridge as u8,

@@ -41,8 +41,15 @@ pub struct InterfaceAddress {
     pub address: Address,
     /// Length of its subnet's prefix in bits: 0 to 32, or to 128.
     pub prefix_len: u8,
+    /// [`InterfaceAddress::DEPRECATED`].
+    pub flags: u8,
     /// Always zero.
-    pub _zero: [u8; 3],
+    pub _zero: [u8; 2],
+}
+
+impl InterfaceAddress {
+    /// In `flags`, of IPv6: not to be used for what is new, as long as there is another.
+    pub const DEPRECATED: u8 = 1;
 }
 
 /// One managed interface: the value of `INTERFACES`, by ifindex.
@@ -102,8 +109,8 @@ impl Interface {
 
     /// The address that packets leaving by this interface are masqueraded to, as the kernel chooses
     /// it. IPv4: the first in whose subnet the next hop is, else the primary one
-    /// (`inet_select_addr`). IPv6: that which has most in common with the destination (RFC 6724,
-    /// section 5, rule 8).
+    /// (`inet_select_addr`). IPv6: one that is not deprecated (RFC 6724, section 5, rule 3), of these
+    /// that which has most of its prefix in common with the destination (rule 8), else the first.
     #[inline(always)]
     #[must_use]
     pub fn masquerade_address(&self, next_hop: &Address, destination: &Address) -> Option<Address> {
@@ -136,12 +143,20 @@ impl Interface {
         let mut longest = 0;
         let mut at = 0;
         while at < MAX_ADDRESSES {
-            let address = self.addresses_v6[at].address;
-            // One more than the prefix: the first of equals wins, and any beats none.
-            let common = address.common_prefix(destination) + 1;
+            let entry = &self.addresses_v6[at];
+            let mut common = entry.address.common_prefix(destination);
+            // What comes after the prefix says nothing of where it is.
+            if common > entry.prefix_len as u32 {
+                common = entry.prefix_len as u32;
+            }
+            // One more: the first of equals wins, and any beats none.
+            common += 1;
+            if entry.flags & InterfaceAddress::DEPRECATED == 0 {
+                common += 129;
+            }
             if (at as u32) < self.address_count_v6 && common > longest {
                 longest = common;
-                chosen = address;
+                chosen = entry.address;
             }
             at += 1;
         }

@@ -211,7 +211,7 @@ mod tests {
         for &(text, prefix_len) in addresses {
             let address = address(text);
             let list = if text.contains(':') { &mut v6 } else { &mut v4 };
-            list.push(InterfaceAddress { address, prefix_len, _zero: [0; 3] });
+            list.push(InterfaceAddress { address, prefix_len, ..InterfaceAddress::default() });
         }
         let counts = [v4.len() as u32, v6.len() as u32];
         v4.resize(MAX_ADDRESSES, InterfaceAddress::default());
@@ -250,8 +250,19 @@ mod tests {
         let source = |destination| source(NatMode::Masquerade, &target, destination);
         assert_eq!(source("fd00:2::77"), Ok(address("fd00:2::1")));
         assert_eq!(source("2001:db8::77"), Ok(address("2001:db8::1")));
-        assert_eq!(source("2001:db8::8"), Ok(address("2001:db8::9")));
         assert_eq!(source("10.0.0.7"), Err(Reason::NoNatAddress));
+        // Of two in one subnet the first, as the kernel has it, however near the other is.
+        assert_eq!(source("2001:db8::8"), Ok(address("2001:db8::1")));
+    }
+
+    #[test]
+    fn masquerading_ipv6_avoids_deprecated_addresses() {
+        let mut target = interface(&[("fd00:2::1", 64), ("2001:db8::1", 64)]);
+        target.addresses_v6[1].flags = InterfaceAddress::DEPRECATED;
+        let of = |target: &Interface| source(NatMode::Masquerade, target, "2001:db8::77");
+        assert_eq!(of(&target), Ok(address("fd00:2::1")));
+        target.addresses_v6[0].flags = InterfaceAddress::DEPRECATED;
+        assert_eq!(of(&target), Ok(address("2001:db8::1")), "better than none");
     }
 
     #[test]

@@ -178,7 +178,8 @@ mod tests {
 
     #[track_caller]
     fn refused(name: &str, parts: &[&str]) {
-        let address = Address { address: IpAddr::from([10, 0, 0, 1]), prefix_len: 24 };
+        let address =
+            Address { address: IpAddr::from([10, 0, 0, 1]), prefix_len: 24, deprecated: false };
         let links = [
             Link { ifindex: 1, name: "lo".into(), ..Link::default() },
             Link { ifindex: 2, name: "bare".into(), is_bridge: true, ..Link::default() },
@@ -193,7 +194,11 @@ mod tests {
                 ifindex: 4,
                 name: "six".into(),
                 is_bridge: true,
-                addresses_v6: vec![Address { address: IpAddr::from([0xfd00; 8]), prefix_len: 64 }],
+                addresses_v6: vec![Address {
+                    address: IpAddr::from([0xfd00; 8]),
+                    prefix_len: 64,
+                    deprecated: false,
+                }],
                 ..Link::default()
             },
         ];
@@ -217,7 +222,8 @@ mod tests {
 
     #[test]
     fn uplinks_are_checked() {
-        let address = Address { address: IpAddr::from([10, 0, 0, 1]), prefix_len: 24 };
+        let address =
+            Address { address: IpAddr::from([10, 0, 0, 1]), prefix_len: 24, deprecated: false };
         let link = |ifindex, name: &str| Link {
             ifindex,
             name: name.into(),

@@ -141,6 +141,7 @@ fn entry(link: &Link, end: &Link, role: Role) -> Interface {
             for (to, from) in addresses.iter_mut().zip(from) {
                 to.address = from.address.into();
                 to.prefix_len = from.prefix_len;
+                to.flags = if from.deprecated { InterfaceAddress::DEPRECATED } else { 0 };
                 count += 1;
             }
         }
@@ -173,7 +174,8 @@ mod tests {
     }
 
     fn snapshot() -> Snapshot {
-        let address = Address { address: IpAddr::from([172, 18, 0, 1]), prefix_len: 16 };
+        let address =
+            Address { address: IpAddr::from([172, 18, 0, 1]), prefix_len: 16, deprecated: false };
         let links = [
             Link {
                 ifindex: 5,
@@ -183,7 +185,7 @@ mod tests {
                 mac: [2, 0, 0, 0, 0, 5],
                 mtu: 1500,
                 addresses: vec![address; MAX_ADDRESSES + 1],
-                addresses_v6: vec![Address { address: v6(), prefix_len: 64 }],
+                addresses_v6: vec![Address { address: v6(), prefix_len: 64, deprecated: false }],
             },
             Link { ifindex: 6, name: "p6".into(), master: Some(5), mtu: 1400, ..Link::default() },
             Link { ifindex: 7, name: "other".into(), is_bridge: true, ..Link::default() },
@@ -211,7 +213,8 @@ mod tests {
     #[test]
     fn uplinks_are_ends_of_their_own() {
         let mut snapshot = snapshot();
-        let address = Address { address: IpAddr::from([192, 0, 2, 9]), prefix_len: 24 };
+        let address =
+            Address { address: IpAddr::from([192, 0, 2, 9]), prefix_len: 24, deprecated: false };
         let up = Link {
             ifindex: 9,
             name: "up".into(),

@@ -27,7 +27,7 @@ use crate::policy::timers::TimerChanges;
 
 /// Fewest flows that make sense.
 const MIN_MAX_FLOWS: u32 = 16;
-/// Most flows there can be: 160 bytes each, and two index entries.
+/// Most flows there can be: 184 bytes each, and two index entries.
 const MAX_MAX_FLOWS: u32 = 1 << 24;
 
 /// What the maps shall be like.

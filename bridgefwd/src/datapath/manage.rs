@@ -4,8 +4,9 @@
 //! egress is attached everywhere, and the other way round when interfaces are left.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
-use bridgefwd_common::contract::{AttachKind, Interface};
+use bridgefwd_common::contract::{Address, AttachKind, Interface};
 
 use super::{Datapath, attach, interfaces, load, pins, sweep};
 use crate::failure::{Failure, Result};
@@ -59,8 +60,14 @@ impl Datapath {
         {
             tracing::warn!("cannot remove the pins of an earlier daemon's programs: {error}");
         }
-        if lost_address && let Err(error) = sweep::all(&mut self.ebpf, self.settings.max_flows) {
-            tracing::warn!("flows of an address that is gone end by their timers: {error}");
+        if lost_address {
+            let begin = Instant::now();
+            match sweep::all(&mut self.ebpf, self.settings.max_flows) {
+                Ok(()) => tracing::debug!("ended flows of an address in {:?}", begin.elapsed()),
+                Err(error) => {
+                    tracing::warn!("flows of an address that is gone end later: {error}");
+                }
+            }
         }
         failures
     }
@@ -191,19 +198,22 @@ impl Datapath {
     }
 }
 
+/// The bare addresses of an end.
+fn own(end: &Interface) -> impl Iterator<Item = Address> {
+    interfaces::addresses(end).map(|entry| entry.address)
+}
+
 /// Does an end have an address `before` that it has not `after`?
 fn loses_address(before: &BTreeMap<u32, Interface>, after: &BTreeMap<u32, Interface>) -> bool {
     before.iter().any(|(ifindex, before)| {
-        let kept: Vec<_> = after
-            .get(ifindex)
-            .map_or_else(Vec::new, |after| interfaces::addresses(after).collect());
-        interfaces::addresses(before).any(|address| !kept.contains(&address))
+        let kept: Vec<_> = after.get(ifindex).map_or_else(Vec::new, |after| own(after).collect());
+        own(before).any(|address| !kept.contains(&address))
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use bridgefwd_common::contract::{Address, InterfaceAddress, Role};
+    use bridgefwd_common::contract::{InterfaceAddress, Role};
     use bytemuck::Zeroable as _;
 
     use super::*;
@@ -227,6 +237,9 @@ mod tests {
         let before = end(&[v4(1), v4(2)], &[v6(1)]);
         assert!(!loses_address(&before, &before));
         assert!(!loses_address(&before, &end(&[v4(2), v4(1), v4(3)], &[v6(1)])));
+        let mut deprecated = before.clone();
+        deprecated.values_mut().for_each(|end| end.addresses_v6[0].flags = 1);
+        assert!(!loses_address(&before, &deprecated));
         assert!(loses_address(&before, &end(&[v4(1)], &[v6(1)])));
         assert!(loses_address(&before, &end(&[v4(1), v4(2)], &[])));
         assert!(loses_address(&before, &BTreeMap::new()));

@@ -18,6 +18,8 @@ pub struct Address {
     pub address: IpAddr,
     /// Length of its subnet's prefix in bits.
     pub prefix_len: u8,
+    /// Of IPv6: not to be used for what is new.
+    pub deprecated: bool,
 }
 
 /// The IPv4 addresses of all interfaces, with their ifindex: primary ones first, each kind in the
@@ -27,7 +29,8 @@ pub struct Address {
 ///
 /// Where the kernel refuses or does not answer.
 pub fn v4() -> io::Result<Vec<(u32, Address)>> {
-    addresses(AddressFamily::Inet, usable_v4)
+    let placed = placed(AddressFamily::Inet, usable_v4)?;
+    Ok(placed.into_iter().map(|(_, ifindex, address)| (ifindex, address)).collect())
 }
 
 /// The IPv6 addresses of all interfaces that reach beyond the link and are ready for use, likewise:
@@ -37,34 +40,37 @@ pub fn v4() -> io::Result<Vec<(u32, Address)>> {
 ///
 /// Where the kernel refuses or does not answer.
 pub fn v6() -> io::Result<Vec<(u32, Address)>> {
-    addresses(AddressFamily::Inet6, usable_v6)
+    let placed = placed(AddressFamily::Inet6, usable_v6)?;
+    let flagged = |(place, ifindex, address)| {
+        (ifindex, Address { deprecated: place == Place::Last, ..address })
+    };
+    Ok(placed.into_iter().map(flagged).collect())
 }
 
 /// In which place of a list an address comes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Place {
     First,
     Last,
 }
 
 /// All addresses of a family with their interfaces, those first that `usable` places first.
-fn addresses(
+fn placed(
     family: AddressFamily,
     usable: fn(&AddressMessage) -> Option<Place>,
-) -> io::Result<Vec<(u32, Address)>> {
+) -> io::Result<Vec<(Place, u32, Address)>> {
     let mut request = AddressMessage::default();
     request.header.family = family;
-    let (mut first, mut last) = (Vec::new(), Vec::new());
+    let mut placed = Vec::new();
     for message in dump(RouteNetlinkMessage::GetAddress(request))? {
         let RouteNetlinkMessage::NewAddress(message) = message else { continue };
-        let (Some(place), Some(address)) = (usable(&message), address(&message)) else { continue };
-        match place {
-            Place::First => first.push((message.header.index, address)),
-            Place::Last => last.push((message.header.index, address)),
+        if let (Some(place), Some(address)) = (usable(&message), address(&message)) {
+            placed.push((place, message.header.index, address));
         }
     }
-    first.append(&mut last);
-    Ok(first)
+    // Stable: each kind stays in the kernel's order.
+    placed.sort_by_key(|&(place, ..)| place);
+    Ok(placed)
 }
 
 /// All of them, the secondary ones last.
@@ -101,7 +107,7 @@ fn address(message: &AddressMessage) -> Option<Address> {
             _ => {}
         }
     }
-    own.map(|address| Address { address, prefix_len: message.header.prefix_len })
+    own.map(|address| Address { address, prefix_len: message.header.prefix_len, deprecated: false })
 }
 
 #[cfg(test)]

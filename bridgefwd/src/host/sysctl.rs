@@ -49,6 +49,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn whether_a_family_is_forwarded_can_be_read() {
+        assert!(forwards(Family::V4).is_some());
+    }
+
+    #[test]
     fn port_ranges() {
         assert_eq!(parse_port_range("32768\t60999\n"), Some((32768, 60999)));
         assert_eq!(parse_port_range("1 1"), Some((1, 1)));

@@ -64,7 +64,7 @@ fn masquerading_takes_the_address_in_the_next_hops_subnet() {
             entry.addresses[0] = InterfaceAddress {
                 address: Address::v4([192, 0, 2, 1]),
                 prefix_len: 24,
-                _zero: [0; 3],
+                ..InterfaceAddress::default()
             };
             entry.address_count = 2;
         });

