@@ -109,12 +109,13 @@ fn show(wanted: &[Seen], found: &[Seen]) -> String {
 }
 
 /// Plays them all and panics where one differs that must not, or agrees that was marked.
-pub fn play(pair: &Pair, cases: &[Case]) {
+pub fn play(mode: Mode, cases: &[Case]) {
+    let pair = Pair::new(mode);
     let (mut same, mut known, mut wrong) = (0, 0, Vec::new());
     let mut report = String::new();
     for case in cases {
         let difference = pair.difference(&case.steps);
-        match (difference, mark(&case.name)) {
+        match (difference, mark(&case.name, mode)) {
             (None, None) => same += 1,
             (Some(_), Some(reason)) => {
                 known += 1;

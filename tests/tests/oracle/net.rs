@@ -36,9 +36,10 @@ pub trait Wire: Sent + Clone + 'static {
     /// With this payload.
     #[must_use]
     fn bytes(self, payload: &[u8]) -> Self;
-    /// With the checksum at this offset of its payload set, over all of that and the pseudo-header.
+    /// With the checksum at this offset of its payload set, over so many bytes of that and the
+    /// pseudo-header.
     #[must_use]
-    fn summed(self, offset: usize) -> Self;
+    fn summed(self, offset: usize, covered: usize) -> Self;
     /// Its transport header.
     fn transport(&mut self) -> &mut Transport;
     /// Sent in pieces: `(offset, length)` of its body in bytes; the one that ends it says so. `id` is
@@ -81,11 +82,11 @@ impl Wire for Packet {
         self.payload(payload)
     }
 
-    fn summed(mut self, offset: usize) -> Self {
+    fn summed(mut self, offset: usize, covered: usize) -> Self {
         let Transport::Other(protocol) = self.transport else { return self };
         let length = (self.payload.len() as u16).to_be_bytes();
         let pseudo = [&self.src.octets()[..], &self.dst.octets(), &[0, protocol], &length].concat();
-        let sum = internet_checksum(&[&pseudo, &self.payload]);
+        let sum = internet_checksum(&[&pseudo, &self.payload[..covered]]);
         self.payload[offset..offset + 2].copy_from_slice(&sum.to_be_bytes());
         self
     }
@@ -149,9 +150,9 @@ impl Wire for Packet6 {
         self.payload(payload)
     }
 
-    fn summed(mut self, offset: usize) -> Self {
+    fn summed(mut self, offset: usize, covered: usize) -> Self {
         let Transport::Other(protocol) = self.transport else { return self };
-        let sum = checksum6(&self.quoted(), protocol, &self.payload);
+        let sum = checksum6(&self.quoted(), protocol, self.payload.len(), &self.payload[..covered]);
         self.payload[offset..offset + 2].copy_from_slice(&sum.to_be_bytes());
         self
     }

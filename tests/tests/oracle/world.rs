@@ -30,6 +30,8 @@ pub const C: Ipv4Addr = Ipv4Addr::new(10, 3, 0, 2);
 pub const NEAR: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 /// The router on the server's bridge: what clients are masqueraded to.
 pub const NAT: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 1);
+/// A router on the server's bridge, behind the server.
+pub const BEHIND: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 99);
 /// A host somewhere behind the one outside.
 pub const BEYOND: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);
 
@@ -45,13 +47,13 @@ pub const C6: Ipv6Addr = Ipv6Addr::new(0xfd00, 3, 0, 0, 0, 0, 0, 2);
 pub const NEAR6: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 1);
 /// The router on the server's bridge: what clients are masqueraded to, where they are.
 pub const NAT6: Ipv6Addr = Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 1);
+/// A router on the server's bridge, behind the server.
+pub const BEHIND6: Ipv6Addr = Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 99);
 /// A host somewhere behind the one outside.
-pub const BEYOND6: Ipv6Addr = Ipv6Addr::new(0xfd00, 99, 0, 0, 0, 0, 0, 9);
+pub const BEYOND6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x99, 0, 0, 0, 0, 0, 9);
 
 /// MTU of the server's bridge.
 pub const FAR_MTU: usize = 1400;
-/// MTU of the clients' bridge, and of every other one.
-pub const NEAR_MTU: usize = 1500;
 /// MTU of the uplink.
 const UPLINK_MTU: usize = 1600;
 
