@@ -4,10 +4,12 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use bridgefwd_tests::needs_root;
+
 use crate::case::{Case, PORTS, Sender, Step};
 use crate::cases;
 use crate::differences::{ALLOWED, mark};
-use crate::modes::Mode;
+use crate::modes::{Mode, PLAIN};
 use crate::normal::{Seen, Symbols, ends};
 use crate::world::{Played, Side};
 
@@ -28,8 +30,8 @@ pub struct Pair {
 /// The ports that are left for cases.
 struct Ports {
     next: u16,
-    /// What the routers have chosen themselves: a mapping of such a port would be in the way of a
-    /// case that has it for its own.
+    /// What the routers have used, among them what they have chosen themselves: a mapping of such a
+    /// port would be in the way of a case that has it for its own.
     chosen: BTreeSet<u16>,
 }
 
@@ -109,12 +111,13 @@ fn show(wanted: &[Seen], found: &[Seen]) -> String {
 }
 
 /// Plays them all and panics where one differs that must not, or agrees that was marked.
-pub fn play(pair: &Pair, cases: &[Case]) {
+pub fn play(mode: Mode, cases: &[Case]) {
+    let pair = Pair::new(mode);
     let (mut same, mut known, mut wrong) = (0, 0, Vec::new());
     let mut report = String::new();
     for case in cases {
         let difference = pair.difference(&case.steps);
-        match (difference, mark(&case.name)) {
+        match (difference, mark(&case.name, mode)) {
             (None, None) => same += 1,
             (Some(_), Some(reason)) => {
                 known += 1;
@@ -141,6 +144,18 @@ pub fn itself(pair: &Pair, cases: &[Case]) {
     });
     let wrong: String = wrong.collect();
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn every_case_as_the_kernel_does_it() {
+    needs_root!();
+    play(PLAIN, &cases::v4());
+}
+
+#[test]
+fn every_ipv6_case_as_the_kernel_does_it() {
+    needs_root!();
+    play(PLAIN, &cases::v6(PLAIN.nat66));
 }
 
 #[test]

@@ -12,6 +12,20 @@ use bridgefwd_tests::view6::{at6, checksum6};
 use crate::case::{Sender, Sent, Step, raw, send};
 use crate::world::{A, A2, A2_6, A6, B, B6, NAT, NAT6};
 
+/// Fields of an IP header that both families have, and what else is anybody's choice.
+pub struct Fields {
+    /// Time to live, or hop limit.
+    pub hops: u8,
+    /// Type of service, or traffic class.
+    pub class: u8,
+    /// Flow label; of IPv4 the lower 16 bits are the identification.
+    pub label: u32,
+    /// Don't fragment, in IPv4.
+    pub dont_fragment: bool,
+    /// Bytes behind the packet.
+    pub padding: usize,
+}
+
 /// Packets of one family.
 pub trait Wire: Sent + Clone + 'static {
     /// IPv4 or IPv6 address.
@@ -36,9 +50,13 @@ pub trait Wire: Sent + Clone + 'static {
     /// With this payload.
     #[must_use]
     fn bytes(self, payload: &[u8]) -> Self;
-    /// With the checksum at this offset of its payload set, over all of that and the pseudo-header.
+    /// With these fields.
     #[must_use]
-    fn summed(self, offset: usize) -> Self;
+    fn fields(self, fields: Fields) -> Self;
+    /// With the checksum at this offset of its payload set, over so many bytes of that and the
+    /// pseudo-header.
+    #[must_use]
+    fn summed(self, offset: usize, covered: usize) -> Self;
     /// Its transport header.
     fn transport(&mut self) -> &mut Transport;
     /// Sent in pieces: `(offset, length)` of its body in bytes; the one that ends it says so. `id` is
@@ -81,11 +99,16 @@ impl Wire for Packet {
         self.payload(payload)
     }
 
-    fn summed(mut self, offset: usize) -> Self {
+    fn fields(self, fields: Fields) -> Self {
+        let Fields { hops, class, label, dont_fragment, padding } = fields;
+        Self { ttl: hops, tos: class, id: label as u16, dont_fragment, padding, ..self }
+    }
+
+    fn summed(mut self, offset: usize, covered: usize) -> Self {
         let Transport::Other(protocol) = self.transport else { return self };
         let length = (self.payload.len() as u16).to_be_bytes();
         let pseudo = [&self.src.octets()[..], &self.dst.octets(), &[0, protocol], &length].concat();
-        let sum = internet_checksum(&[&pseudo, &self.payload]);
+        let sum = internet_checksum(&[&pseudo, &self.payload[..covered]]);
         self.payload[offset..offset + 2].copy_from_slice(&sum.to_be_bytes());
         self
     }
@@ -149,9 +172,14 @@ impl Wire for Packet6 {
         self.payload(payload)
     }
 
-    fn summed(mut self, offset: usize) -> Self {
+    fn fields(self, fields: Fields) -> Self {
+        let Fields { hops, class, label, padding, .. } = fields;
+        Self { hop_limit: hops, traffic_class: class, flow_label: label, padding, ..self }
+    }
+
+    fn summed(mut self, offset: usize, covered: usize) -> Self {
         let Transport::Other(protocol) = self.transport else { return self };
-        let sum = checksum6(&self.quoted(), protocol, &self.payload);
+        let sum = checksum6(&self.quoted(), protocol, self.payload.len(), &self.payload[..covered]);
         self.payload[offset..offset + 2].copy_from_slice(&sum.to_be_bytes());
         self
     }

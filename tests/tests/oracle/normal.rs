@@ -35,16 +35,12 @@ impl Symbols {
         Self { own, chosen: Vec::new() }
     }
 
-    /// The ports that have got a name.
-    #[must_use]
-    pub fn chosen(&self) -> Vec<u16> {
-        self.chosen.iter().map(|(_, port)| *port).collect()
-    }
-
     /// What stands for a port of `owner` in a line.
     pub fn name(&mut self, protocol: u8, owner: impl Into<IpAddr>, port: u16) -> String {
         let routers: [IpAddr; 4] = [NAT.into(), UPLINK.into(), NAT6.into(), UPLINK6.into()];
-        if !routers.contains(&owner.into()) || self.own.contains(&port) || port < 512 {
+        // A port below 512 is translated to another one of these only, and cases have one each.
+        let low = port < 512 && !matches!(protocol, 1 | 58);
+        if !routers.contains(&owner.into()) || self.own.contains(&port) || low {
             return port.to_string();
         }
         let known = self.chosen.iter().position(|&entry| entry == (protocol, port));
@@ -56,7 +52,7 @@ impl Symbols {
     }
 }
 
-/// Ports of a frame; of an echo both are its identifier.
+/// Ports of a frame; of an ICMP query both are its identifier.
 pub struct Ends {
     /// IP protocol number.
     pub protocol: u8,
@@ -87,7 +83,7 @@ pub fn ends(frame: &[u8]) -> Option<Ends> {
         6 | 17 | 33 | 132 | 136 => {
             Some(Ends { protocol, source: word(body, 0), target: word(body, 2) })
         }
-        1 | 58 if matches!(body[0], 0 | 8 | 128 | 129) => {
+        1 | 58 if has_identifier(body[0]) || matches!(body[0], 128 | 129) => {
             Some(Ends { protocol, source: word(body, 4), target: word(body, 4) })
         }
         _ => None,
@@ -221,7 +217,7 @@ fn packet(bytes: &[u8], symbols: &mut Symbols, inner: bool) -> String {
     // `padding`: what follows the packet is not looked at.
     let end = usize::from(word(bytes, 2)).clamp(header, bytes.len());
     let body = &bytes[header..end];
-    let from_router = !inner && src.octets()[3] == 1 && protocol == 1 && !is_echo(body);
+    let from_router = !inner && src.octets()[3] == 1 && protocol == 1 && !asks(body);
     let id = if from_router { "-".to_owned() } else { format!("{:04x}", word(bytes, 4)) };
     let sum = internet_checksum(&[&bytes[..header]]) == 0;
     let mut text = format!(
@@ -264,10 +260,9 @@ fn packet(bytes: &[u8], symbols: &mut Symbols, inner: bool) -> String {
         33 | 132 | 136 if first && body.len() >= 8 => {
             let source = symbols.name(protocol, src, word(body, 0));
             let target = symbols.name(protocol, dst, word(body, 2));
-            // DCCP and UDP-Lite: what is covered is the header, at least; of all that cases send.
             let sum = match protocol {
                 132 => "crc",
-                _ => verdict(internet_checksum(&[&pseudo, body]) == 0),
+                _ => verdict(internet_checksum(&[&pseudo, covered(protocol, body)]) == 0),
             };
             let mut rest = body[4..].to_vec();
             if protocol != 132 {
@@ -293,10 +288,15 @@ fn icmp(
 ) {
     let sum = if whole { verdict(internet_checksum(&[body]) == 0) } else { "-" };
     let _ = write!(text, " icmp {}/{} sum {sum}", body[0], body[1]);
-    if is_echo(body) {
-        let owner = if body[0] == 8 { src } else { dst };
+    if has_identifier(body[0]) {
+        let owner = if asks(body) { src } else { dst };
         let id = symbols.name(1, owner, word(body, 4));
-        let _ = write!(text, " id {id} {}", digest(&body[6..]));
+        let mut rest = body[6..].to_vec();
+        // `times`: when the router itself was asked, and when it answered.
+        if body[0] == 14 && src.octets()[3] == 1 && rest.len() == 14 {
+            rest.truncate(6);
+        }
+        let _ = write!(text, " id {id} {}", digest(&rest));
     } else if matches!(body[0], 3 | 4 | 5 | 11 | 12) && body.len() >= 28 {
         let quoted = packet(&body[8..], symbols, true);
         let _ = write!(text, " {:02x?} quotes {} bytes [{quoted}]", &body[4..8], body.len() - 8);
@@ -305,8 +305,20 @@ fn icmp(
     }
 }
 
-fn is_echo(body: &[u8]) -> bool {
-    body.first().is_some_and(|kind| matches!(kind, 0 | 8))
+/// Types of queries and of their answers.
+fn has_identifier(kind: u8) -> bool {
+    matches!(kind, 0 | 8 | 13..=18)
+}
+
+/// Is this a query?
+fn asks(body: &[u8]) -> bool {
+    body.first().is_some_and(|kind| matches!(kind, 8 | 13 | 15 | 17))
+}
+
+/// What the checksum of a body covers: of UDP-Lite what it says.
+pub fn covered(protocol: u8, body: &[u8]) -> &[u8] {
+    let length = usize::from(word(body, 4));
+    if protocol == 136 && length >= 8 { body.get(..length).unwrap_or(body) } else { body }
 }
 
 /// Of a checksum.

@@ -8,12 +8,13 @@ use bridgefwd_tests::view::ETHERNET;
 use bridgefwd_tests::view6::{Chain, address, checksum6};
 
 use crate::case::Sender;
-use crate::normal::{Symbols, digest, macs, verdict, word};
+use crate::normal::{Symbols, covered, digest, macs, verdict, word};
 
 const FRAGMENT: u8 = 44;
 const ICMP: u8 = 58;
 
-/// `neighbour_discovery`: what the router says of itself to its neighbours, at some time or other.
+/// `neighbour_discovery`: what the router says of itself to its neighbours, at some time or other;
+/// redirects too, of which it sends so many in a second.
 /// Its answers to solicitations are not of that kind, nor is what it would forward of others.
 pub fn is_own_talk(frame: &[u8]) -> bool {
     let packet = &frame[ETHERNET..];
@@ -23,7 +24,7 @@ pub fn is_own_talk(frame: &[u8]) -> bool {
     let router = Sender::ALL.iter().any(|sender| frame[6..12] == sender.router_mac());
     let source = address(packet, 8);
     let own = source.is_unspecified() || source.is_unicast_link_local() || is_router(source);
-    router && own && matches!(packet.get(chain.end), Some(130..=135 | 143))
+    router && own && matches!(packet.get(chain.end), Some(130..=135 | 137 | 143))
 }
 
 /// Is this the router's own address on one of its networks?
@@ -100,7 +101,13 @@ fn reassembled(pieces: &[Vec<u8>], last: &[u8]) -> Option<Vec<u8>> {
     data.truncate(length?);
     let data =
         data.into_iter().collect::<Option<Vec<u8>>>().filter(|data| Some(data.len()) == length)?;
-    whole_of(first?, &data)
+    let mut whole = whole_of(first?, &data)?;
+    // Whoever puts them together keeps what any of them says of congestion (RFC 3168, section 5.3).
+    let congested = |piece: &&Vec<u8>| piece[ETHERNET + 1] & 0x30 == 0x30;
+    if pieces.iter().filter(|piece| key(piece) == key(last)).any(|piece| congested(&piece)) {
+        whole[ETHERNET + 1] |= 0x30;
+    }
+    Some(whole)
 }
 
 /// The datagram whose first piece is `frame`, with all of its body.
@@ -154,7 +161,8 @@ fn packet(bytes: &[u8], symbols: &mut Symbols, inner: bool) -> String {
         let _ = write!(text, " {}", digest(body));
         return text;
     }
-    let mut sum = verdict(checksum6(bytes, chain.protocol, body) == 0);
+    let covered = covered(chain.protocol, body);
+    let mut sum = verdict(checksum6(bytes, chain.protocol, body.len(), covered) == 0);
     if !whole {
         sum = "-";
     }

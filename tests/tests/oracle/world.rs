@@ -19,9 +19,9 @@ use crate::modes::Mode;
 use crate::normal::{Seen, Symbols, ends, packets_of};
 
 /// The client.
-pub const A: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 2);
+pub const A: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 3);
 /// Another client on the same bridge.
-pub const A2: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 3);
+pub const A2: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 2);
 /// The server.
 pub const B: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 2);
 /// A host on a bridge that nothing is allowed from or to.
@@ -30,13 +30,15 @@ pub const C: Ipv4Addr = Ipv4Addr::new(10, 3, 0, 2);
 pub const NEAR: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 /// The router on the server's bridge: what clients are masqueraded to.
 pub const NAT: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 1);
+/// A router on the server's bridge, behind the server.
+pub const BEHIND: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 99);
 /// A host somewhere behind the one outside.
 pub const BEYOND: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);
 
 /// The client.
-pub const A6: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 2);
+pub const A6: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 3);
 /// Another client on the same bridge.
-pub const A2_6: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 3);
+pub const A2_6: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 2);
 /// The server.
 pub const B6: Ipv6Addr = Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 2);
 /// A host on a bridge that nothing is allowed from or to.
@@ -45,13 +47,13 @@ pub const C6: Ipv6Addr = Ipv6Addr::new(0xfd00, 3, 0, 0, 0, 0, 0, 2);
 pub const NEAR6: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 1);
 /// The router on the server's bridge: what clients are masqueraded to, where they are.
 pub const NAT6: Ipv6Addr = Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 1);
+/// A router on the server's bridge, behind the server.
+pub const BEHIND6: Ipv6Addr = Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 99);
 /// A host somewhere behind the one outside.
-pub const BEYOND6: Ipv6Addr = Ipv6Addr::new(0xfd00, 99, 0, 0, 0, 0, 0, 9);
+pub const BEYOND6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x99, 0, 0, 0, 0, 0, 9);
 
 /// MTU of the server's bridge.
 pub const FAR_MTU: usize = 1400;
-/// MTU of the clients' bridge, and of every other one.
-pub const NEAR_MTU: usize = 1500;
 /// MTU of the uplink.
 const UPLINK_MTU: usize = 1600;
 
@@ -72,7 +74,7 @@ pub struct Side {
 pub struct Played {
     /// What every host received.
     pub seen: Vec<Seen>,
-    /// Ports that the router has chosen.
+    /// Ports with which clients arrived at servers: their own, or those that the router has chosen.
     pub chosen: Vec<u16>,
 }
 
@@ -146,11 +148,14 @@ impl Side {
                 all.extend(more);
             }
         }
+        // From the frames and not from what is shown of them: of pieces that are mixed some are lost.
+        let far = [Sender::B, Sender::O].into_iter().flat_map(|host| &seen[host as usize]);
+        let chosen = far.filter_map(|frame| ends(frame)).map(|ends| ends.source).collect();
         let all = Sender::ALL.iter().zip(&seen);
         let seen = all
             .map(|(host, frames)| Seen { host: host.name(), packets: packets_of(frames, symbols) })
             .collect();
-        Played { seen, chosen: symbols.chosen() }
+        Played { seen, chosen }
     }
 
     /// Waits until everything that was sent has been dealt with, and returns what has arrived.

@@ -145,7 +145,8 @@ pub fn cases<W: Wire>(net: Net<W>) -> Vec<Case> {
             open.and(closed.clone()).and(probe).and(closed).and(opened).data().steps()
         })
     }));
-    let syns: [(&str, fn(Net<W>, u16) -> Vec<Step>); 5] = [
+    type Make<W> = fn(Net<W>, u16) -> Vec<Step>;
+    let syns: [(&str, Make<W>); 5] = [
         ("the SYN again with another number", |net, port| {
             let first = Connection::new(net, port).client(SYN, b"");
             let syn = first.of_client(SYN, b"");

@@ -2,34 +2,63 @@
 
 mod fragments;
 mod hostile;
+mod hostile6;
 mod icmp;
+mod icmp6;
 mod lives;
 mod protocols;
+mod queries;
+mod quotes;
 mod tags;
 mod tcp;
 mod udp;
+mod uplink;
 mod within;
+mod within6;
 
+use self::uplink::Beyond;
 use crate::case::Case;
 use crate::net::{self, Net, UP4, V4, Wire};
+use crate::world::{B, B6, BEHIND, BEHIND6, BEYOND, BEYOND6, NEAR, NEAR6};
 
 /// Those of IPv4.
 #[must_use]
 pub fn v4() -> Vec<Case> {
-    let each = [V4, UP4].map(of_every_net);
-    each.into_iter()
-        .flatten()
-        .chain(within::cases())
-        .chain(icmp::cases())
-        .chain(hostile::cases())
-        .collect()
+    [
+        of_every_net(V4),
+        of_every_net(UP4),
+        within::cases(),
+        icmp::cases(),
+        queries::cases(V4),
+        queries::cases(UP4),
+        quotes::cases(V4, BEHIND),
+        quotes::cases(UP4, BEYOND),
+        uplink::cases(UP4, Beyond { beyond: BEYOND, inner: B, near: NEAR }),
+        hostile::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Those of IPv6; `nat66`: clients are masqueraded.
 #[must_use]
 pub fn v6(nat66: bool) -> Vec<Case> {
-    let each = [net::v6(nat66), net::up6(nat66)].map(of_every_net);
-    each.into_iter().flatten().collect()
+    let (near, up) = (net::v6(nat66), net::up6(nat66));
+    [
+        of_every_net(near),
+        of_every_net(up),
+        within6::cases(near),
+        icmp6::cases(near, BEHIND6),
+        icmp6::cases(up, BEYOND6),
+        icmp6::others(near),
+        uplink::cases(up, Beyond { beyond: BEYOND6, inner: B6, near: NEAR6 }),
+        hostile6::cases(near),
+        hostile6::pieces(near),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// All of them.

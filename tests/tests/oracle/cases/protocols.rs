@@ -105,14 +105,15 @@ pub fn cases<W: Wire>(net: Net<W>) -> Vec<Case> {
         // Coverage 0: all of it.
         ("UDP-Lite", 136, &[0, 0, 0, 0, 1, 2, 3, 4]),
         // Coverage 8: the header.
-        ("UDP-Lite, its header covered", 136, &[0, 8, 0, 0]),
+        ("UDP-Lite, its header covered", 136, &[0, 8, 0, 0, 1, 2, 3, 4]),
     ] {
         cases.push(Case::new(net.name(&format!("protocols/{name}")), move |port| {
             let seen = net.seen(net.client);
             let there = W::other(net.client, net.server, protocol);
             let back = W::other(net.server, seen, protocol);
-            let there = a(there.bytes(&with_ports((port, 80), rest)).summed(6));
-            let back = net.b(back.bytes(&with_ports((80, port), rest)).summed(6));
+            let covered = if rest[1] == 8 { 8 } else { 4 + rest.len() };
+            let there = a(there.bytes(&with_ports((port, 80), rest)).summed(6, covered));
+            let back = net.b(back.bytes(&with_ports((80, port), rest)).summed(6, covered));
             vec![there.clone(), back.clone(), there, back]
         }));
     }

@@ -29,8 +29,8 @@ pub fn cases<W: Wire>(net: Net<W>) -> Vec<Case> {
         cases.push(Case::new(net.name(&format!("tags/{name}, first")), move |port| {
             vec![
                 tagged(Sender::A, net.there(port), tags),
-                net.b(net.back(port)),
                 a(net.there(port)),
+                net.b(net.back(port)),
             ]
         }));
         cases.push(Case::new(net.name(&format!("tags/{name}, both ways")), move |port| {
