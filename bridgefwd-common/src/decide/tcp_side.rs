@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::packet::headers::TcpFlags;
+use crate::packet::transport::TcpFlags;
 
 /// [`TcpSegment::scale`] of a segment without a window scale option.
 pub const NO_SCALE: u8 = 0xff;

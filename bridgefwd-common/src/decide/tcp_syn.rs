@@ -4,7 +4,7 @@ use super::tcp;
 use super::tcp_side::{ACK_SLACK, TcpSegment, TcpSide, is_after, is_recent, is_recent_ack, permit};
 use super::tcp_window::{Judgement, Place};
 use crate::contract::{Direction, FlowState};
-use crate::packet::headers::TcpFlags;
+use crate::packet::transport::TcpFlags;
 
 /// A segment with SYN.
 #[inline(always)]

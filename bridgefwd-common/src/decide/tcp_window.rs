@@ -13,7 +13,7 @@ pub use super::tcp_side::{NO_SCALE, TcpSegment, TcpSide};
 use super::tcp_side::{adopt, is_after, is_recent, is_recent_ack, permit};
 use super::tcp_syn::{ack_of_syn, before_the_answer, synchronise};
 use crate::contract::{Direction, FlowState};
-use crate::packet::headers::TcpFlags;
+use crate::packet::transport::TcpFlags;
 
 /// What a segment does to its connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
