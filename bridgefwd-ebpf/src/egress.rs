@@ -55,7 +55,7 @@ fn drop(ctx: &TcContext, reason: Reason) -> i32 {
 
 /// It goes its way.
 const GOES: u32 = 0;
-/// It is an ICMP error of the host's own.
+/// It is an ICMP error: the host's own, or one that the kernel forwards.
 const QUOTES: u32 = 1;
 /// It must not leave as it is.
 const REFUSED: u32 = 2;
@@ -71,11 +71,11 @@ pub extern "C" fn examine_leaving(skb: *mut __sk_buff) -> u32 {
         return GOES;
     }
     // SAFETY: the kernel hands a valid __sk_buff to the program for as long as it runs.
-    let (ingress, end) = unsafe { ((*skb).ingress_ifindex, (*skb).ifindex) };
-    if ingress == 0 && scratch.packet.flaw == Some(Reason::IcmpError) {
+    let end = unsafe { (*skb).ifindex };
+    scratch.from = end;
+    if scratch.packet.flaw == Some(Reason::IcmpError) {
         return QUOTES;
     }
-    scratch.from = end;
     match scratch.packet.ip.fragment {
         Fragment::None => {
             if scratch.packet.flaw.is_some() {

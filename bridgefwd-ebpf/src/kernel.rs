@@ -6,7 +6,7 @@
 
 use aya_ebpf::programs::TcContext;
 use bridgefwd_common::Reason;
-use bridgefwd_common::contract::COLD_OPEN;
+use bridgefwd_common::contract::{COLD_ICMP, COLD_OPEN};
 
 use crate::verdict::Way;
 use crate::{cold, deep, scratch};
@@ -21,6 +21,9 @@ pub fn hand_over(ctx: &TcContext) -> Way {
         return Way::Ends(Err(reason));
     }
     scratch.through_kernel = true;
+    if scratch.packet.flaw == Some(Reason::IcmpError) {
+        return Way::GoesOn(COLD_ICMP);
+    }
     if scratch.packet.flaw.is_some() {
         return Way::GoesOn(COLD_OPEN);
     }

@@ -116,7 +116,8 @@ mod tests {
         }
         bytes[34..36].copy_from_slice(&1234_u16.to_be_bytes());
         bytes[39] = 58;
-        let (src, dst) = ([words[0], words[1], words[2], words[3]], [words[4], words[5], words[6], words[7]]);
+        let (src, dst) =
+            ([words[0], words[1], words[2], words[3]], [words[4], words[5], words[6], words[7]]);
         let sum = pseudo_header_v6(&src, &dst, 1234, 58);
         assert_eq!(fold(sum), fold(sum_words(&bytes)));
     }
