@@ -5,14 +5,14 @@ use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
 use bridgefwd_common::Reason;
 use bridgefwd_common::contract::{Direction, Family};
-use bridgefwd_common::decide::established::{self, Known};
+use bridgefwd_common::decide::established::Known;
 use bridgefwd_common::packet::checksum;
 use network_types::ip::Ipv4Hdr;
 
 use crate::maps::SETTINGS;
 use crate::read::IP;
 use crate::scratch::{self, Scratch};
-use crate::{apply, count, flows, forward, pairs, rewrite};
+use crate::{apply, count, flows, forward, rewrite};
 
 /// Does not ask where the packet goes: the kernel forwards it.
 pub const BY_KERNEL: u32 = 0;
@@ -67,26 +67,21 @@ fn find(ctx: &TcContext, scratch: &mut Scratch, by: u32) -> Result<bool, Reason>
     let bytes = u64::from(ctx.len());
     let now = flows::now_ns();
     let (packet, end) = (&scratch.packet, scratch.from);
-    let segment = &packet.segment;
     let outcome = if by == BY_US {
-        forward::known_plan(ctx, end, packet, segment, flow, direction, now, settings).map(
-            |known| {
-                known.map(|(plan, state)| {
-                    scratch.ttl = plan.ttl;
-                    scratch.to = plan.out_end;
-                    scratch.next_hop = plan.next_hop;
-                    scratch.neighbour_known = plan.neighbour_known;
-                    state
-                })
-            },
-        )
+        forward::known_plan(ctx, end, packet, &found, now, settings).map(|known| {
+            known.map(|(plan, state)| {
+                scratch.ttl = plan.ttl;
+                scratch.to = plan.out_end;
+                scratch.next_hop = plan.next_hop;
+                scratch.neighbour_known = plan.neighbour_known;
+                state
+            })
+        })
     } else {
-        let rule = pairs::rule(flow.pair);
-        established::recognise(segment, flow, direction, &rule, end, now, settings).map(|known| {
-            match known {
-                Known::Continues(state) => Some(state),
-                Known::Over => None,
-            }
+        forward::known(ctx, end, packet, &found, now, settings).map(|known| match known {
+            Known::Continues(state) => Some(Some(state)),
+            Known::Passes | Known::Segment(_) => Some(None),
+            Known::Over => None,
         })
     };
     match outcome {

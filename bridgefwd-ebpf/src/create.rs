@@ -3,11 +3,11 @@
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
 use bridgefwd_common::Reason;
-use bridgefwd_common::contract::{Direction, FlowSide, FlowState, IndexEntry};
+use bridgefwd_common::contract::{Direction, FlowSide, FlowState, IndexEntry, TcpSide};
 
 use crate::flows::now_ns;
 use crate::maps::{FLOWS, FREE_SLOTS};
-use crate::{index, ports, scratch, sources, sweep};
+use crate::{connection, index, ports, scratch, sources, sweep};
 
 /// Makes the flow that this CPU's [`scratch::Scratch`] describes; `translated` there is the tuple that
 /// its packets leave with.
@@ -45,7 +45,7 @@ pub extern "C" fn make_flow(skb: *mut __sk_buff) -> u32 {
         return TABLE_FULL;
     };
     let outcome = match ports::claim_tuple(skb, slot) {
-        true => publish(slot),
+        true => publish(&TcContext::new(skb), slot),
         false => NO_PORT_LEFT,
     };
     if outcome != MADE {
@@ -58,7 +58,7 @@ pub extern "C" fn make_flow(skb: *mut __sk_buff) -> u32 {
 
 /// Fills the slot and lets the original direction find it.
 #[inline(always)]
-fn publish(slot: u32) -> u32 {
+fn publish(ctx: &TcContext, slot: u32) -> u32 {
     let (Some(opening), Some(flow)) = (scratch::current(), FLOWS.get_ptr_mut(slot)) else {
         return CONTENDED;
     };
@@ -79,6 +79,10 @@ fn publish(slot: u32) -> u32 {
     flow.created_ns = now;
     flow.last_seen_ns = now;
     flow.sides = [FlowSide { packets: 1, bytes: opening.bytes }, FlowSide::default()];
+    flow.tcp = [TcpSide::default(); 2];
+    if matches!(opening.state, FlowState::TcpOpening) {
+        connection::begin(ctx, opening, flow);
+    }
     // Last: until then the index entry of the reply direction finds another generation here.
     // SAFETY: a plain word of the slot.
     unsafe { (&raw mut flow.generation).write_volatile(opening.generation) };

@@ -6,7 +6,7 @@
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::programs::TcContext;
 use bridgefwd_common::Reason;
-use bridgefwd_common::contract::{COLD_QUOTE, Direction, FlowState};
+use bridgefwd_common::contract::{COLD_HOST, COLD_QUOTE, Direction, FlowState};
 use bridgefwd_common::packet::ip::Fragment;
 use bridgefwd_common::packet::{ipv4, ipv6};
 use network_types::ip::Ipv4Hdr;
@@ -14,7 +14,7 @@ use network_types::ip::Ipv4Hdr;
 use crate::maps::COLD_PATHS;
 use crate::read::{IP, Packet};
 use crate::scratch::{self, Scratch};
-use crate::{count, deep, flows, followers, marks, rewrite};
+use crate::{count, deep, flows, followers, host, marks, rewrite};
 
 const ETHERTYPE_IPV4: u32 = 0x0800_u16.to_be() as u32;
 const ETHERTYPE_IPV6: u32 = 0x86dd_u16.to_be() as u32;
@@ -42,6 +42,11 @@ pub fn leave(ctx: &TcContext) -> i32 {
             unsafe { COLD_PATHS.tail_call(ctx, COLD_QUOTE) };
             TC_ACT_UNSPEC
         }
+        MAY_CLASH => {
+            // SAFETY: as above.
+            unsafe { COLD_PATHS.tail_call(ctx, COLD_HOST) };
+            TC_ACT_UNSPEC
+        }
         _ => drop(ctx, Reason::EgressUntranslated),
     }
 }
@@ -59,6 +64,8 @@ const GOES: u32 = 0;
 const QUOTES: u32 = 1;
 /// It must not leave as it is.
 const REFUSED: u32 = 2;
+/// It is the host's own, and may have the tuple of a flow.
+const MAY_CLASH: u32 = 3;
 
 /// Looks at an IP packet that leaves. Global to the verifier.
 #[unsafe(no_mangle)]
@@ -71,10 +78,13 @@ pub extern "C" fn examine_leaving(skb: *mut __sk_buff) -> u32 {
         return GOES;
     }
     // SAFETY: the kernel hands a valid __sk_buff to the program for as long as it runs.
-    let end = unsafe { (*skb).ifindex };
+    let (ingress, end) = unsafe { ((*skb).ingress_ifindex, (*skb).ifindex) };
     scratch.from = end;
     if scratch.packet.flaw == Some(Reason::IcmpError) {
         return QUOTES;
+    }
+    if ingress == 0 {
+        return own(scratch, end);
     }
     match scratch.packet.ip.fragment {
         Fragment::None => {
@@ -99,6 +109,15 @@ pub extern "C" fn examine_leaving(skb: *mut __sk_buff) -> u32 {
         }
     }
     translate(&ctx, scratch, end)
+}
+
+/// A packet that the host sends itself.
+#[inline(always)]
+fn own(scratch: &mut Scratch, end: u32) -> u32 {
+    let packet = &scratch.packet;
+    scratch.to = end;
+    let whole = packet.flaw.is_none() && matches!(packet.ip.fragment, Fragment::None);
+    if whole && host::can_clash(&packet.segment) { MAY_CLASH } else { GOES }
 }
 
 /// Gives a packet of the original direction of a flow the source that the flow has.

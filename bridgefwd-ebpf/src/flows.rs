@@ -57,17 +57,20 @@ fn found(entry: IndexEntry) -> Option<Found> {
     Some(Found { slot: entry.slot(), flow, direction: entry.direction() })
 }
 
-/// Notes a packet of the flow: its state, its time, its counters.
+/// Notes a packet of the flow: its state and its time, if it says anything about them, and its
+/// counters.
 #[inline(always)]
-pub fn refresh(found: &Found, state: FlowState, now_ns: u64, bytes: u64) {
+pub fn refresh(found: &Found, state: Option<FlowState>, now_ns: u64, bytes: u64) {
     // SAFETY: array elements never move or go. State and time are plain words of which the last
     // writer wins; the counters are added to atomically, both directions having their own.
     unsafe {
         let flow = found.flow;
-        if (*flow).state != state as u8 {
-            (*flow).state = state as u8;
+        if let Some(state) = state {
+            if (*flow).state != state as u8 {
+                (*flow).state = state as u8;
+            }
+            (*flow).last_seen_ns = now_ns;
         }
-        (*flow).last_seen_ns = now_ns;
         let side = match found.direction {
             Direction::Original => &raw mut (*flow).sides[0],
             Direction::Reply => &raw mut (*flow).sides[1],

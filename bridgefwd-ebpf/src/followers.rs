@@ -13,8 +13,9 @@ pub const ARRIVING: u32 = 0;
 /// Pieces that leave by an end.
 pub const LEAVING: u32 = 1;
 
+/// What the pieces of a packet have in common, where they are seen.
 #[inline(always)]
-fn key(ip: &Ip, end: u32, leaving: u32) -> FragmentKey {
+pub fn key(ip: &Ip, end: u32, leaving: u32) -> FragmentKey {
     let protocol = match ip.family {
         Family::V4 => ip.protocol,
         Family::V6 => 0,

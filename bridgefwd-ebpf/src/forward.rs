@@ -4,19 +4,19 @@ use aya_ebpf::programs::TcContext;
 use bridgefwd_common::Reason;
 use bridgefwd_common::contract::{
     COLD_ICMP, COLD_KERNEL, COLD_NEIGHBOUR, COLD_OPEN, COLD_PIECES, COLD_V6, Direction, Family,
-    Flow, FlowState, Role, Settings,
+    FlowState, Role, Settings,
 };
 use bridgefwd_common::decide::Plan;
 use bridgefwd_common::decide::established::{self, Known};
-use bridgefwd_common::packet::transport::{self, Segment};
+use bridgefwd_common::packet::transport;
 
-use crate::flows;
+use crate::flows::{self, Found};
 use crate::maps::{INTERFACES, SETTINGS};
 use crate::read::{self, Packet};
 use crate::route::{self, Query};
 use crate::scratch::{self, Scratch};
 use crate::verdict::{Outcome, Way};
-use crate::{apply, cold, count, create, opening, pairs};
+use crate::{apply, cold, connection, count, create, opening, pairs};
 
 /// From arrival to verdict, for IPv4 packets of flows that are known and for what is not ours; the
 /// rest goes on.
@@ -165,7 +165,7 @@ fn continue_flow<const V6: bool>(
     let (pair, direction) = (flow.pair, found.direction);
     let bytes = u64::from(ctx.len());
     let now = flows::now_ns();
-    match known_plan(ctx, scratch.from, packet, &packet.segment, flow, direction, now, settings) {
+    match known_plan(ctx, scratch.from, packet, &found, now, settings) {
         Ok(Some((plan, state))) => {
             flows::refresh(&found, state, now, bytes);
             Ok(Some(Step { plan, pair, direction }))
@@ -188,29 +188,52 @@ fn continue_flow<const V6: bool>(
     }
 }
 
-/// How a packet of a flow leaves, and the flow's state after it; `None` where the flow is over.
+/// How a packet of a flow leaves, and the flow's state after it, if it says anything about that; `None`
+/// where the flow is over.
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "inlined: each is one register's worth of context")]
 pub fn known_plan(
     ctx: &TcContext,
     end: u32,
     packet: &Packet,
-    segment: &Segment,
-    flow: &Flow,
-    direction: Direction,
+    found: &Found,
     now: u64,
     settings: &Settings,
-) -> Result<Option<(Plan, FlowState)>, Reason> {
-    let rule = pairs::rule(flow.pair);
-    let known = established::recognise(segment, flow, direction, &rule, end, now, settings)?;
-    let Known::Continues(state) = known else { return Ok(None) };
+) -> Result<Option<(Plan, Option<FlowState>)>, Reason> {
+    let state = match known(ctx, end, packet, found, now, settings)? {
+        Known::Continues(state) => Some(state),
+        Known::Passes | Known::Segment(_) => None,
+        Known::Over => return Ok(None),
+    };
+    // SAFETY: array elements never move or go.
+    let flow = unsafe { &*found.flow };
     let query = Query {
         src: packet.ip.src,
-        dst: flow.leaving(direction).dst,
+        dst: flow.leaving(found.direction).dst,
         in_end: end,
-        wire_len: transport::wire_len(&packet.ip, segment, packet.gso_size),
+        wire_len: transport::wire_len(&packet.ip, &packet.segment, packet.gso_size),
     };
     let route = route::lookup(ctx, &packet.ip, &query);
-    let plan = established::plan(&packet.ip, flow, direction, route)?;
+    let plan = established::plan(&packet.ip, flow, found.direction, route)?;
     Ok(Some((plan, state)))
+}
+
+/// What a packet is to the flow that it found.
+#[inline(always)]
+pub fn known(
+    ctx: &TcContext,
+    end: u32,
+    packet: &Packet,
+    found: &Found,
+    now: u64,
+    settings: &Settings,
+) -> Result<Known, Reason> {
+    // SAFETY: array elements never move or go.
+    let flow = unsafe { &*found.flow };
+    let rule = pairs::rule(flow.pair);
+    let segment = &packet.segment;
+    let known = established::recognise(segment, flow, found.direction, &rule, end, now, settings)?;
+    match known {
+        Known::Segment(state) => connection::judge(ctx, packet, found, state),
+        other => Ok(other),
+    }
 }

@@ -97,12 +97,15 @@ fn recognise(flow: &Flow, direction: Direction, end: u32) -> Result<(), Reason> 
     if established::is_over(flow.state, flow.last_seen_ns, flows::now_ns(), settings) {
         return Err(Reason::IcmpError);
     }
-    let rule = pairs::rule(flow.pair);
-    if rule.generation != flow.pair_generation {
-        return Err(Reason::FlowCut);
-    }
-    if !rule.policy.forwards_existing() {
-        return Err(Reason::PairDenied);
+    // A conversation of the host's own is of no pair.
+    if flow.from != Flow::FROM_HOST {
+        let rule = pairs::rule(flow.pair);
+        if rule.generation != flow.pair_generation {
+            return Err(Reason::FlowCut);
+        }
+        if !rule.policy.forwards_existing() {
+            return Err(Reason::PairDenied);
+        }
     }
     let arrives_by = match direction {
         Direction::Original => flow.from,

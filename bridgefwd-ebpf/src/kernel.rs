@@ -6,7 +6,8 @@
 
 use aya_ebpf::programs::TcContext;
 use bridgefwd_common::Reason;
-use bridgefwd_common::contract::{COLD_ICMP, COLD_OPEN};
+use bridgefwd_common::contract::{COLD_ICMP, COLD_OPEN, COLD_PIECES};
+use bridgefwd_common::packet::ip::Fragment;
 
 use crate::verdict::Way;
 use crate::{cold, deep, scratch};
@@ -19,6 +20,9 @@ pub fn hand_over(ctx: &TcContext) -> Way {
         && let Err(reason) = deep::read(ctx)
     {
         return Way::Ends(Err(reason));
+    }
+    if !matches!(scratch.packet.ip.fragment, Fragment::None) {
+        return Way::GoesOn(COLD_PIECES);
     }
     scratch.through_kernel = true;
     if scratch.packet.flaw == Some(Reason::IcmpError) {

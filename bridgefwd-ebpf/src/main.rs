@@ -11,6 +11,8 @@
 mod apply;
 mod asm;
 mod cold;
+mod collect;
+mod connection;
 mod count;
 mod create;
 mod deep;
@@ -18,6 +20,7 @@ mod egress;
 mod flows;
 mod followers;
 mod forward;
+mod host;
 mod icmp;
 mod icmp_quote;
 mod index;
@@ -37,6 +40,7 @@ mod sockets;
 mod sources;
 mod sweep;
 mod verdict;
+mod waiting;
 
 use aya_ebpf::bindings::TC_ACT_UNSPEC;
 use aya_ebpf::macros::classifier;
@@ -105,6 +109,12 @@ pub fn bridgefwd_egress(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn bridgefwd_quote(ctx: TcContext) -> i32 {
     icmp::mend_quote(&ctx)
+}
+
+/// Has a conversation of the host's own give way to a flow, at egress.
+#[classifier]
+pub fn bridgefwd_host(ctx: TcContext) -> i32 {
+    host::give_way(&ctx)
 }
 
 /// Never attached: the daemon runs it to free the slots of flows that are over.

@@ -1,12 +1,15 @@
-//! Pieces of fragmented packets that arrive.
+//! Pieces of fragmented packets that arrive: they wait until all of a packet are there, and are then
+//! forwarded one after the other, the first one by its ports, the others by following it.
 
 use aya_ebpf::programs::TcContext;
 use bridgefwd_common::Reason;
-use bridgefwd_common::contract::{COLD_NEIGHBOUR, COLD_OPEN};
-use bridgefwd_common::packet::ip::Fragment;
+use bridgefwd_common::contract::{COLD_NEIGHBOUR, COLD_OPEN, Family};
+use bridgefwd_common::packet::ip::{Fragment, Ip};
+use bridgefwd_common::packet::ipv6;
+use network_types::ip::Ipv4Hdr;
 
 use crate::verdict::Way;
-use crate::{cold, deep, followers, scratch};
+use crate::{cold, collect, deep, followers, marks, scratch};
 
 /// Forwards the piece in `SCRATCH`.
 #[inline(always)]
@@ -14,6 +17,12 @@ pub fn forward(ctx: &TcContext) -> Way {
     let Some(scratch) = scratch::current() else { return Way::Ends(Err(Reason::NotManaged)) };
     if let Err(reason) = deep::read(ctx) {
         return Way::Ends(Err(reason));
+    }
+    if !matches!(scratch.packet.ip.fragment, Fragment::None) {
+        if marks::of_arriving(ctx) != marks::COLLECTED {
+            return Way::Ends(Err(collect::take(ctx)));
+        }
+        marks::clear(ctx, 0);
     }
     if matches!(scratch.packet.ip.fragment, Fragment::Later) {
         if followers::find(followers::ARRIVING) == 0 {
@@ -25,14 +34,30 @@ pub fn forward(ctx: &TcContext) -> Way {
             return Way::GoesOn(COLD_OPEN);
         }
         scratch.original = scratch.packet.segment.tuple;
-        followers::note_first(followers::ARRIVING);
+        if matches!(scratch.packet.ip.fragment, Fragment::First) {
+            followers::note_first(followers::ARRIVING);
+        }
     }
-    match cold::continue_flow(ctx, cold::BY_US) {
+    let by = if is_plain(&scratch.packet.ip) { cold::BY_US } else { cold::BY_KERNEL };
+    scratch.through_kernel = by == cold::BY_KERNEL;
+    match cold::continue_flow(ctx, by) {
+        Ok(true) if by == cold::BY_KERNEL => Way::Ends(Err(cold::hand_over(ctx, scratch))),
         Ok(true) if !scratch.neighbour_known => Way::GoesOn(COLD_NEIGHBOUR),
         Ok(true) => {
             Way::Ends(cold::send(ctx, scratch).map(|action| (Reason::ForwardedFragment, action)))
         }
         Ok(false) => Way::GoesOn(COLD_OPEN),
+        Err(Reason::ThroughKernel) => Way::Ends(Err(cold::hand_over(ctx, scratch))),
         Err(reason) => Way::Ends(Err(reason)),
     }
+}
+
+/// Has it nothing in its header that the kernel must look at on its way?
+#[inline(always)]
+fn is_plain(ip: &Ip) -> bool {
+    usize::from(ip.header_len)
+        == match ip.family {
+            Family::V4 => Ipv4Hdr::LEN,
+            Family::V6 => ipv6::HEADER_LEN + ipv6::FRAGMENT_HEADER_LEN,
+        }
 }

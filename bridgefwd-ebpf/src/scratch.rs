@@ -7,8 +7,9 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 use bridgefwd_common::Reason;
-use bridgefwd_common::contract::{Address, Direction, FlowState, Tuple};
+use bridgefwd_common::contract::{Address, Direction, FlowState, FragmentKey, Tuple};
 use bridgefwd_common::decide::nat::PortChoice;
+use bridgefwd_common::decide::reassembly::Piece;
 use bridgefwd_common::packet::quoted::Quoted;
 
 use crate::read::Packet;
@@ -67,6 +68,10 @@ pub struct Scratch {
     pub translated: Tuple,
     /// Filled in by `create::create`: the slot's generation that will be the flow's.
     pub generation: u32,
+    /// A piece of a packet: by what it is known, and what there is to know of it.
+    pub fragment_key: FragmentKey,
+    /// See `fragment_key`.
+    pub piece: Piece,
     /// What an ICMP error quotes, and the addresses that the error leaves with.
     pub quoted: Quoted,
     /// See `quoted`.

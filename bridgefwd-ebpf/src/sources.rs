@@ -17,6 +17,10 @@ const EXHAUSTED_NS: u64 = 10_000_000;
 #[inline(never)]
 pub extern "C" fn take_share() -> u32 {
     let (Some(opening), Some(settings)) = (scratch::current(), SETTINGS.get(0)) else { return 0 };
+    // A conversation of the host's own has no share.
+    if opening.from == Flow::FROM_HOST {
+        return 1;
+    }
     let key = SourceKey::new(opening.original.src, opening.port);
     if SOURCES.get_ptr_mut(key).is_none() {
         let _ = SOURCES.insert(key, SourceUse::default(), u64::from(BPF_NOEXIST));
@@ -44,7 +48,9 @@ pub extern "C" fn take_share() -> u32 {
 /// Gives it back: no flow was made.
 #[inline(always)]
 pub fn give_back_share() {
-    if let Some(opening) = scratch::current() {
+    if let Some(opening) = scratch::current()
+        && opening.from != Flow::FROM_HOST
+    {
         give_back_of(SourceKey::new(opening.original.src, opening.port));
     }
 }
@@ -52,7 +58,6 @@ pub fn give_back_share() {
 /// Gives back what a flow had taken.
 #[inline(always)]
 pub fn give_back(flow: &Flow) {
-    // A conversation of the host's own has no share.
     if flow.from != Flow::FROM_HOST {
         give_back_of(SourceKey::new(flow.original.src, flow.source_port));
     }

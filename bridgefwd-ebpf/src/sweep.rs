@@ -113,7 +113,8 @@ pub extern "C" fn over_in_slot(slot: u32, what: u32) -> u32 {
     if flow.state == FlowState::Free as u8 || what == OF_SOURCE && !is_of_source(flow) {
         return 0;
     }
-    let cut = pairs::rule(flow.pair).generation != flow.pair_generation;
+    let cut =
+        flow.from != Flow::FROM_HOST && pairs::rule(flow.pair).generation != flow.pair_generation;
     let recyclable = cut || tcp::is_recyclable(FlowState::from_byte(flow.state));
     // A flow that was cut refuses its packets for as long as a closed one waits, no longer.
     let state = if cut { FlowState::TcpClosed as u8 } else { flow.state };

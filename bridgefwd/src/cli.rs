@@ -103,6 +103,7 @@ Examples:
   bridgefwd run --bridge shop_front --bridge shop_db
   bridgefwd run --bridge shop_front shop_db backoffice --unlisted deny
   bridgefwd run --bridge shop_front --uplink eth0 --timer established=4h
+  bridgefwd run --bridge shop_front shop_db --ports no --flows-per-source 2000
   bridgefwd --netns lab run --config /etc/bridgefwd.toml")]
 pub struct RunOptions {
     /// Bridge to manage; several after one --bridge, or one after each
@@ -127,9 +128,27 @@ pub struct RunOptions {
     /// established, closing, udp_one_way, udp_two_way or icmp; may be repeated
     #[arg(long = "timer", value_name = "NAME=SECONDS", value_parser = timer)]
     pub timers: Vec<String>,
+    /// Attach to the bridges' ports too, so that packets are taken before the bridge's own filters
+    /// see them; or to the bridges alone [default: yes]
+    #[arg(long, value_name = "yes|no", hide_possible_values = true)]
+    pub ports: Option<PortsChoice>,
     /// How many flows there can be at one time [default: 65536]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_flows: Option<u32>,
+    /// How many of them one source can have, a bridge port or else an address [default: one in four]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub flows_per_source: Option<u32>,
+}
+
+/// `--ports`
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum PortsChoice {
+    /// Attached to
+    #[value(help = None)]
+    Yes,
+    /// Left alone
+    #[value(help = None)]
+    No,
 }
 
 /// `--unlisted`

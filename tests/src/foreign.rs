@@ -73,9 +73,20 @@ impl ForeignProgram {
     /// Makes a filter of it at ingress of `interface`, which has a clsact qdisc.
     #[track_caller]
     pub fn filter(&self, ns: &Namespace, interface: &str, preference: u32) {
+        self.add(ns, interface, "ingress", preference);
+    }
+
+    /// As [`ForeignProgram::filter`], at egress.
+    #[track_caller]
+    pub fn egress_filter(&self, ns: &Namespace, interface: &str, preference: u32) {
+        self.add(ns, interface, "egress", preference);
+    }
+
+    #[track_caller]
+    fn add(&self, ns: &Namespace, interface: &str, hook: &str, preference: u32) {
         let pin = self.pin.to_str().expect("a path of ours");
         let preference = preference.to_string();
-        let filter = ["filter", "add", "dev", interface, "ingress", "pref", &preference];
+        let filter = ["filter", "add", "dev", interface, hook, "pref", &preference];
         let program = ["bpf", "da", "object-pinned", pin];
         ns.command("tc", &[&filter[..], &program].concat());
     }

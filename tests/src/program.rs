@@ -372,6 +372,15 @@ pub fn pinned_settings(pin_dir: &Path) -> Settings {
     array.get(&0, 0).expect("settings").0
 }
 
+/// The pools of a daemon, by their pin.
+#[must_use]
+#[track_caller]
+pub fn pinned_pools(pin_dir: &Path) -> Vec<(u32, Pool)> {
+    let data = MapData::from_pin(pin_dir.join("maps").join(MAP_POOLS)).expect("pinned pools");
+    let map = BpfHashMap::<_, u32, Plain<Pool>>::try_from(Map::HashMap(data)).expect(MAP_POOLS);
+    map.iter().map(|entry| entry.expect("a pool")).map(|(key, pool)| (key, pool.0)).collect()
+}
+
 /// Reads and changes the settings in a pinned map, as somebody else's program might have left them.
 /// Returns what they are afterwards.
 #[track_caller]

@@ -3,6 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::address::{Address, Family};
+use super::connection::TcpSide;
 
 /// Addresses and ports of a packet, all in wire order: what its flow is found by. The key of
 /// `FLOW_INDEX_V6`; see [`TupleV4`] for IPv4.
@@ -292,6 +293,8 @@ pub struct Flow {
     pub last_seen_ns: u64,
     /// By [`Direction`].
     pub sides: [FlowSide; 2],
+    /// Of TCP, by the [`Direction`] of the segments that a side sends.
+    pub tcp: [TcpSide; 2],
 }
 
 impl Flow {
@@ -339,4 +342,4 @@ pub struct SlotOwner {
 const _: () = assert!(size_of::<Tuple>() == 40);
 const _: () = assert!(size_of::<TupleV4>() == 16);
 const _: () = assert!(size_of::<IndexEntry>() == 8);
-const _: () = assert!(size_of::<Flow>() == 160);
+const _: () = assert!(size_of::<Flow>() == 184);

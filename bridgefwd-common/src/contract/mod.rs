@@ -8,6 +8,7 @@
 //! [`ABI_VERSION`].
 
 mod address;
+mod connection;
 mod counters;
 mod flow;
 mod fragment;
@@ -18,6 +19,7 @@ mod settings;
 mod source;
 
 pub use address::{Address, Family};
+pub use connection::TcpSide;
 pub use counters::{Counter, PairCounters, SEEN};
 pub use flow::{Direction, Flow, FlowSide, FlowState, IndexEntry, SlotOwner, Tuple, TupleV4};
 pub use fragment::{FRAGMENT_TIMEOUT_NS, FragmentKey, FragmentOwner};
@@ -40,7 +42,7 @@ pub const SWEEP_PROGRAM: &str = "bridgefwd_sweep";
 /// Names of the classifiers that [`PROGRAM`] and [`EGRESS_PROGRAM`] go on to for what is not everyday
 /// traffic; their places in [`MAP_COLD_PATHS`] are their places here. Each has a stack of its own, and
 /// the everyday path does not pay for what they do.
-pub const COLD_PROGRAMS: [&str; 7] = [
+pub const COLD_PROGRAMS: [&str; 8] = [
     "bridgefwd_open",
     "bridgefwd_icmp",
     "bridgefwd_v6",
@@ -48,6 +50,7 @@ pub const COLD_PROGRAMS: [&str; 7] = [
     "bridgefwd_pieces",
     "bridgefwd_neigh",
     "bridgefwd_quote",
+    "bridgefwd_host",
 ];
 /// Place of the program that opens flows.
 pub const COLD_OPEN: u32 = 0;
@@ -64,6 +67,8 @@ pub const COLD_PIECES: u32 = 4;
 pub const COLD_NEIGHBOUR: u32 = 5;
 /// Place of the program that, at egress, mends what the host's own ICMP errors quote.
 pub const COLD_QUOTE: u32 = 6;
+/// Place of the program that, at egress, has the host's own conversations give way to flows.
+pub const COLD_HOST: u32 = 7;
 
 /// `ProgramArray`: the [`COLD_PROGRAMS`]. Each load of the programs has one of its own, so it is not
 /// among the [`PINNED_MAPS`]; but it must be pinned, or the kernel empties it when the daemon ends.

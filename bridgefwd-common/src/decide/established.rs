@@ -1,6 +1,7 @@
 //! What a packet of a known flow does.
 
-use super::{Plan, Route, tcp};
+use super::tcp_window::{Judgement, TcpSegment};
+use super::{Plan, Route};
 use crate::Reason;
 use crate::contract::{Direction, Flow, FlowState, PairRule, Settings, TIMEOUTS};
 use crate::packet::ip::Ip;
@@ -11,6 +12,11 @@ use crate::packet::transport::{Segment, Transport};
 pub enum Known {
     /// It belongs to this flow, which will be in that state after it.
     Continues(FlowState),
+    /// It belongs to this flow, but proves nothing: the flow's state and age stay as they are.
+    Passes,
+    /// It is a segment of this connection; what it does to it is for
+    /// [`tcp_window`](super::tcp_window) to say.
+    Segment(FlowState),
     /// The flow is over: the packet is the first of a new one, if of any.
     Over,
 }
@@ -52,7 +58,9 @@ pub fn recognise(
     if arrives_by != end {
         return Err(Reason::WrongEnd);
     }
-    if rule.generation != flow.pair_generation {
+    // A conversation of the host's own is of no pair.
+    let of_host = flow.from == Flow::FROM_HOST;
+    if !of_host && rule.generation != flow.pair_generation {
         // The pair was turned off, or its NAT changed. What can begin anew does so under the
         // pair as it is now; a connection in full course cannot.
         let begins_anew = matches!(direction, Direction::Original)
@@ -60,12 +68,11 @@ pub fn recognise(
             && (!matches!(segment.transport, Transport::Tcp) || segment.tcp_flags.opens());
         return if begins_anew { Ok(Known::Over) } else { Err(Reason::FlowCut) };
     }
-    if !rule.policy.forwards_existing() {
+    if !of_host && !rule.policy.forwards_existing() {
         return Err(Reason::PairDenied);
     }
     Ok(match segment.transport {
-        Transport::Tcp if tcp::reopens(state, direction, segment.tcp_flags) => Known::Over,
-        Transport::Tcp => Known::Continues(tcp::next_state(state, direction, segment.tcp_flags)),
+        Transport::Tcp => Known::Segment(state),
         Transport::Query | Transport::QueryV6 | Transport::Fragment => Known::Continues(state),
         Transport::Udp | Transport::UdpLike | Transport::Sctp | Transport::Other => {
             Known::Continues(match direction {
@@ -74,6 +81,36 @@ pub fn recognise(
             })
         }
     })
+}
+
+/// What a judged segment of TCP does to its flow.
+///
+/// # Errors
+/// The reason why it is refused.
+#[inline(always)]
+pub const fn after_segment(judgement: Judgement) -> Result<Known, Reason> {
+    match judgement {
+        Judgement::Continues(state) => Ok(Known::Continues(state)),
+        Judgement::Passes => Ok(Known::Passes),
+        Judgement::Reopens => Ok(Known::Over),
+        Judgement::OutOfWindow | Judgement::OutOfPlace => Err(Reason::TcpOutOfWindow),
+        Judgement::ImpossibleFlags => Err(Reason::TcpFlagsInvalid),
+    }
+}
+
+/// What counts of a segment for its connection; `scale` is the shift of its window scale option, or
+/// [`NO_SCALE`](super::tcp_window::NO_SCALE).
+#[inline(always)]
+#[must_use]
+pub const fn tcp_segment(ip: &Ip, segment: &Segment, scale: u8) -> TcpSegment {
+    TcpSegment {
+        seq: segment.tcp_seq,
+        ack: segment.tcp_ack,
+        payload_len: ip.payload_len.saturating_sub(segment.header_len as u32),
+        window: segment.tcp_window,
+        flags: segment.tcp_flags,
+        scale,
+    }
 }
 
 /// How a packet of a known flow leaves.

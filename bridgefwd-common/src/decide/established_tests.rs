@@ -74,7 +74,7 @@ fn segment(flow: &Flow, direction: Direction, flags: u8) -> Segment {
         transport,
         tcp_flags: TcpFlags(flags),
         header_len: 20,
-        is_query_reply: false,
+        ..Segment::default()
     }
 }
 
@@ -98,7 +98,7 @@ const ESTABLISHED: FlowState = FlowState::TcpEstablished;
 #[test]
 fn packets_continue_only_by_the_end_of_their_direction() {
     let allowed = rule(|_| ());
-    let go_on = Ok(Known::Continues(ESTABLISHED));
+    let go_on = Ok(Known::Segment(ESTABLISHED));
     check(ESTABLISHED, Direction::Original, ACK, &allowed, FROM, go_on);
     check(ESTABLISHED, Direction::Reply, ACK, &allowed, TO, go_on);
     check(ESTABLISHED, Direction::Original, ACK, &allowed, TO, Err(Reason::WrongEnd));
@@ -114,7 +114,7 @@ fn a_denied_pair_stops_both_directions_unless_it_drains() {
         r.policy.state = PairState::Denied as u8;
         r.policy.flags = PairPolicy::DRAINING;
     });
-    check(ESTABLISHED, Direction::Reply, ACK, &draining, TO, Ok(Known::Continues(ESTABLISHED)));
+    check(ESTABLISHED, Direction::Reply, ACK, &draining, TO, Ok(Known::Segment(ESTABLISHED)));
 }
 
 #[test]
@@ -160,6 +160,8 @@ fn ip(ttl: u8, dont_fragment: bool) -> Ip {
         protocol: PROTOCOL_TCP,
         dont_fragment,
         fragment: Fragment::None,
+        fragment_offset: 0,
+        more_fragments: false,
         header_len: 20,
         id: [0; 4],
         payload_len: 20,

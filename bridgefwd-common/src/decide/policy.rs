@@ -3,6 +3,7 @@
 //! What the kernel would answer or deliver itself is left to it; what a pair forbids is dropped
 //! before anything else is asked of the packet, so that a denied pair denies every protocol.
 
+use super::tcp;
 use crate::Reason;
 use crate::contract::{Address, Family, FlowState, PairPolicy, PairState, Unlisted};
 use crate::packet::transport::{Segment, Transport};
@@ -39,6 +40,7 @@ pub fn opening_state(segment: &Segment, unlisted: Unlisted) -> Result<FlowState,
         Transport::Query | Transport::QueryV6 => Ok(FlowState::Icmp),
         Transport::Fragment => Err(Reason::FragmentUnknown),
         Transport::Tcp if segment.tcp_flags.opens() => Ok(FlowState::TcpOpening),
+        Transport::Tcp if !tcp::are_possible(segment.tcp_flags) => Err(Reason::TcpFlagsInvalid),
         Transport::Tcp => match unlisted {
             Unlisted::Kernel => Err(Reason::TcpNotOpening),
             Unlisted::Deny => Err(Reason::TcpNotOpeningDenied),
@@ -129,7 +131,7 @@ mod tests {
                 transport: Transport::Tcp,
                 tcp_flags: TcpFlags(flags),
                 header_len: 20,
-                is_query_reply: false,
+                ..Segment::default()
             };
             let plain = flags & 0x17 == TcpFlags::SYN;
             assert_eq!(opening_state(&segment, Unlisted::Deny).is_ok(), plain, "{flags:#x}");

@@ -27,6 +27,10 @@ pub struct Ip {
     pub dont_fragment: bool,
     /// Which piece of a larger packet it is, if it is one.
     pub fragment: Fragment,
+    /// Where a piece belongs in its packet, in bytes.
+    pub fragment_offset: u16,
+    /// Do more pieces follow this one?
+    pub more_fragments: bool,
     /// Header length in bytes, options and extension headers included: where the transport header
     /// begins.
     pub header_len: u16,

@@ -47,6 +47,8 @@ pub fn read(header: &Ipv4Hdr, available: u32, gso: bool) -> Result<Ip, Reason> {
         protocol: header.proto,
         dont_fragment: flags & DONT_FRAGMENT != 0,
         fragment,
+        fragment_offset: u16::from_be_bytes([flags & OFFSET_HIGH, offset_low]) << 3,
+        more_fragments: flags & MORE_FRAGMENTS != 0,
         header_len: u16::from(header_len),
         id: [header.id[0], header.id[1], 0, 0],
         payload_len: total_len - u32::from(header_len),

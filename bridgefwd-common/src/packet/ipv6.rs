@@ -6,6 +6,8 @@ use crate::contract::{Address, Family};
 
 /// Length of the IPv6 header in bytes.
 pub const HEADER_LEN: usize = 40;
+/// Length of the fragment header in bytes.
+pub const FRAGMENT_HEADER_LEN: usize = 8;
 /// How many extension headers are looked at before a packet is refused.
 pub const MAX_EXTENSIONS: u32 = 8;
 
@@ -52,6 +54,8 @@ pub fn read(header: &Header, available: u32, gso: bool) -> Result<Ip, Reason> {
         protocol: header[6],
         dont_fragment: true,
         fragment: Fragment::None,
+        fragment_offset: 0,
+        more_fragments: false,
         header_len: HEADER_LEN as u16,
         id: [0; 4],
         payload_len,
@@ -105,6 +109,8 @@ pub fn step(ip: &mut Ip, extension: &[u8; 8]) -> Result<(), Reason> {
             // An atomic fragment (RFC 6946) is a whole packet.
             Fragment::None
         };
+        ip.fragment_offset = offset & 0xfff8;
+        ip.more_fragments = offset & 1 != 0;
         ip.id = [extension[4], extension[5], extension[6], extension[7]];
     }
     ip.protocol = extension[0];

@@ -57,6 +57,12 @@ pub struct Segment {
     pub transport: Transport,
     /// Flags of TCP, else 0.
     pub tcp_flags: TcpFlags,
+    /// Sequence number of TCP, host order.
+    pub tcp_seq: u32,
+    /// Acknowledgment number of TCP, host order.
+    pub tcp_ack: u32,
+    /// Window field of TCP, host order.
+    pub tcp_window: u16,
     /// Length of the transport header in bytes: what each segment of a GSO packet repeats.
     pub header_len: u8,
     /// The reply to an ICMP query; it cannot open a flow.
@@ -154,6 +160,9 @@ pub fn tcp(header: &[u8; 20], ip: &Ip) -> Result<Segment, Reason> {
         tuple: tuple(ip, [header[0], header[1]], [header[2], header[3]]),
         transport: Transport::Tcp,
         tcp_flags: TcpFlags(header[13]),
+        tcp_seq: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
+        tcp_ack: u32::from_be_bytes([header[8], header[9], header[10], header[11]]),
+        tcp_window: u16::from_be_bytes([header[14], header[15]]),
         header_len,
         is_query_reply: false,
     })
@@ -174,9 +183,8 @@ pub fn udp(header: &UdpHdr, ip: &Ip) -> Result<Segment, Reason> {
     Ok(Segment {
         tuple: tuple(ip, header.src, header.dst),
         transport: Transport::Udp,
-        tcp_flags: TcpFlags(0),
         header_len: UdpHdr::LEN as u8,
-        is_query_reply: false,
+        ..Segment::default()
     })
 }
 
@@ -206,9 +214,8 @@ fn ported(header: &[u8; 8], ip: &Ip, transport: Transport, len: u8) -> Result<Se
     Ok(Segment {
         tuple: tuple(ip, [header[0], header[1]], [header[2], header[3]]),
         transport,
-        tcp_flags: TcpFlags(0),
         header_len: len,
-        is_query_reply: false,
+        ..Segment::default()
     })
 }
 
@@ -219,9 +226,8 @@ pub fn other(ip: &Ip) -> Segment {
     Segment {
         tuple: tuple(ip, [0; 2], [0; 2]),
         transport: Transport::Other,
-        tcp_flags: TcpFlags(0),
         header_len: 0,
-        is_query_reply: false,
+        ..Segment::default()
     }
 }
 
@@ -253,9 +259,9 @@ pub fn icmp(header: &[u8; 8], ip: &Ip) -> Result<Segment, Reason> {
     Ok(Segment {
         tuple: Tuple { query, ..tuple(ip, ports[0], ports[1]) },
         transport,
-        tcp_flags: TcpFlags(0),
         header_len: Icmpv4Hdr::LEN as u8,
         is_query_reply,
+        ..Segment::default()
     })
 }
 

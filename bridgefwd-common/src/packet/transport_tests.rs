@@ -13,6 +13,8 @@ fn ip(edit: impl FnOnce(&mut Ip)) -> Ip {
         protocol: PROTOCOL_TCP,
         dont_fragment: true,
         fragment: Fragment::None,
+        fragment_offset: 0,
+        more_fragments: false,
         header_len: 20,
         id: [0; 4],
         payload_len: 20,

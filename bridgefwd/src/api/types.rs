@@ -210,6 +210,21 @@ pub struct FlowTable {
     pub limit: u64,
 }
 
+/// How much of the flow table a source has.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Source {
+    /// Who it is: the name of the bridge port that its packets come by, else its address.
+    pub source: String,
+    /// The end of that port; null where it is an address.
+    pub bridge: Option<String>,
+    /// Flows that it has.
+    pub flows: u64,
+    /// Flows that it can have.
+    pub limit: u64,
+    /// Flows that it was refused since it had any.
+    pub refused: u64,
+}
+
 /// Answer of `GET /v1/stats`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Stats {
@@ -223,6 +238,9 @@ pub struct Stats {
     pub pairs: Vec<PairCount>,
     /// The flow table.
     pub flows: FlowTable,
+    /// Those that have most of it, or were refused flows: at most ten.
+    #[serde(default)]
+    pub sources: Vec<Source>,
 }
 
 /// One managed end.
@@ -236,8 +254,11 @@ pub struct Bridge {
     pub addresses: Vec<String>,
     /// MTU in bytes.
     pub mtu: u32,
-    /// Names of its ports.
+    /// Names of its ports that are attached.
     pub ports: Vec<String>,
+    /// Names of its ports that are not: `run --ports no` leaves them alone.
+    #[serde(default)]
+    pub ports_not_attached: Vec<String>,
     /// `tcx` or `clsact`.
     pub attached: String,
     /// `bridge` or `uplink`.
@@ -292,6 +313,12 @@ pub struct Status {
     pub timers: Timers,
     /// How many ports are attached.
     pub ports: u64,
+    /// How many ports of managed bridges are not: `run --ports no` leaves them alone.
+    #[serde(default)]
+    pub ports_not_attached: u64,
+    /// How many flows one source can have.
+    #[serde(default)]
+    pub flows_per_source: u64,
     /// How many pairs are allowed.
     pub pairs_allowed: u64,
     /// How many pairs are denied.

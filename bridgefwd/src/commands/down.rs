@@ -12,7 +12,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use super::{ask_daemon, enter_netns, output};
-use crate::datapath::offline;
+use crate::datapath::removal;
 use crate::failure::{Failure, Result};
 use crate::instance::Instance;
 
@@ -31,7 +31,7 @@ pub(super) fn run(instance: &Instance) -> Result<()> {
         Err(failure) => return Err(failure),
     };
     enter_netns_or_none(instance)?;
-    let unpinned = offline::remove(&instance.pin_dir)?;
+    let unpinned = removal::remove(&instance.pin_dir)?;
     let unlinked = remove_socket(&instance.socket)?;
     output::print(&match ended {
         Some(pid) => format!("the daemon (pid {pid}) has gone; nothing is attached or pinned\n"),

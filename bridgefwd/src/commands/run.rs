@@ -3,7 +3,7 @@
 use tokio::runtime::Builder;
 
 use super::enter_netns;
-use crate::cli::RunOptions;
+use crate::cli::{PortsChoice, RunOptions};
 use crate::daemon::{self, Options};
 use crate::failure::{Failure, Result};
 use crate::instance::Instance;
@@ -34,7 +34,9 @@ pub(super) fn run(options: RunOptions, instance: Instance) -> Result<()> {
         unlisted: options.unlisted.map(Into::into),
         config: options.config,
         attach: options.attach.into(),
+        ports: options.ports.map(|choice| choice == PortsChoice::Yes),
         max_flows: options.max_flows,
+        flows_per_source: options.flows_per_source,
         timers,
     }))
 }

@@ -11,6 +11,7 @@ mod server;
 mod socket;
 
 use std::io::{IsTerminal as _, Write as _};
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -56,8 +57,13 @@ pub struct Options {
     pub config: Option<PathBuf>,
     /// How to attach.
     pub attach: AttachChoice,
+    /// Are the bridges' ports attached to as well? Goes before the configuration; where neither says
+    /// anything, they are.
+    pub ports: Option<bool>,
     /// How many flows there can be.
     pub max_flows: Option<u32>,
+    /// How many of them one source can have; goes before the configuration.
+    pub flows_per_source: Option<u32>,
     /// Timers to set; the configuration's where it says nothing.
     pub timers: TimerChanges,
 }
@@ -125,8 +131,12 @@ impl Shared {
 pub async fn run(options: Options) -> Result<()> {
     init_log();
     let (options, config) = with_config(options)?;
-    let wanted =
-        Wanted { unlisted: options.unlisted, max_flows: options.max_flows, timers: options.timers };
+    let wanted = Wanted {
+        unlisted: options.unlisted,
+        max_flows: options.max_flows,
+        flows_per_source: options.flows_per_source,
+        timers: options.timers,
+    };
     let plan = Plan::make(&options.instance.pin_dir, wanted)?;
     reconcile::check_ends(&options.bridges, &options.uplinks)?;
     check_pairs(&config, &[&options.bridges[..], &options.uplinks].concat())?;
@@ -137,7 +147,8 @@ pub async fn run(options: Options) -> Result<()> {
     let mut terminate = on_signal(SignalKind::terminate())?;
     let mut interrupt = on_signal(SignalKind::interrupt())?;
     let datapath = Datapath::start(&plan, options.attach)?;
-    let mut state = State::new(datapath, options.bridges.clone(), options.uplinks.clone());
+    let ports = options.ports.unwrap_or(true);
+    let mut state = State::new(datapath, options.bridges.clone(), options.uplinks.clone(), ports);
     let (shared, server, socket, mut down) = match bring_up(&mut state, &config, &options) {
         Ok((reader, listener, socket)) => {
             let (sender, receiver) = watch::channel(false);
@@ -202,6 +213,9 @@ fn with_config(mut options: Options) -> Result<(Options, Config)> {
     uplinks.append(&mut options.uplinks);
     options.uplinks = uplinks;
     options.unlisted = options.unlisted.or(config.unlisted);
+    options.ports = options.ports.or(config.ports);
+    options.flows_per_source =
+        options.flows_per_source.or(config.flows_per_source.map(NonZero::get));
     options.timers = options.timers.or(config.timers);
     Ok((options, config))
 }
@@ -305,11 +319,15 @@ fn print_ready(shared: &Shared, instance: &Instance) {
     let state = shared.state();
     let interfaces = state.datapath.interfaces();
     let ports = interfaces.values().filter(|interface| !is_end(interface)).count();
+    let with = match (state.ports, ports) {
+        (false, _) => "without their ports".into(),
+        (true, 1) => "with 1 port".into(),
+        (true, ports) => format!("with {ports} ports"),
+    };
     let by_tcx = interfaces.values().all(|interface| interface.attached == AttachKind::Tcx as u8);
     println!(
-        "ready: {} with {ports} port{}, by {}, control socket {}",
+        "ready: {} {with}, by {}, control socket {}",
         state.names_of_ends().map(String::as_str).collect::<Vec<_>>().join(", "),
-        if ports == 1 { "" } else { "s" },
         if by_tcx { "tcx" } else { "clsact" },
         instance.socket.display()
     );

@@ -20,7 +20,7 @@ use crate::policy::PairNat;
 pub fn reconcile(state: &mut State, changes: &Changes, renew: bool) -> Result<()> {
     let snapshot = snapshot()?;
     let before = ends(state.datapath.interfaces());
-    let wanted = wanted_interfaces(&snapshot, &state.bridges, &state.uplinks);
+    let wanted = wanted_interfaces(&snapshot, &state.bridges, &state.uplinks, state.ports);
     let renew = renew || changes.lost;
     let mut failures = state.datapath.manage(wanted, changes, renew);
     if !failures.is_empty() {
@@ -89,7 +89,8 @@ pub fn check_ends(bridges: &[String], uplinks: &[String]) -> Result<()> {
 ///
 /// Names the address, and those that the bridge has.
 pub fn check_nat_addresses(nat: &PairNat, bridge: &str) -> Result<()> {
-    let entries = wanted_interfaces(&snapshot()?, &[bridge.to_owned()], &[bridge.to_owned()]);
+    let entries =
+        wanted_interfaces(&snapshot()?, &[bridge.to_owned()], &[bridge.to_owned()], false);
     match entries.values().find(|interface| is_end(interface)) {
         Some(target) => check_nat(nat, bridge, target),
         None => Ok(()),
@@ -173,7 +174,7 @@ mod tests {
     use std::net::IpAddr;
 
     use super::*;
-    use crate::host::netlink::Address;
+    use crate::host::addresses::Address;
 
     #[track_caller]
     fn refused(name: &str, parts: &[&str]) {

@@ -28,6 +28,8 @@ pub struct State {
     pub(super) bridges: Vec<String>,
     /// Names of the uplinks, likewise.
     pub(super) uplinks: Vec<String>,
+    /// Are the bridges' ports managed too?
+    pub(super) ports: bool,
     pairs: BTreeMap<Ends, Change>,
     /// What could not be done for an interface, by ifindex; tried again each second.
     pub(super) failures: BTreeMap<u32, Failure>,
@@ -38,11 +40,17 @@ pub struct State {
 impl State {
     /// With the pairs of an earlier daemon, as far as their ends are known by name.
     #[must_use]
-    pub fn new(datapath: Datapath, bridges: Vec<String>, uplinks: Vec<String>) -> Self {
+    pub fn new(
+        datapath: Datapath,
+        bridges: Vec<String>,
+        uplinks: Vec<String>,
+        ports: bool,
+    ) -> Self {
         let mut state = Self {
             datapath,
             bridges,
             uplinks,
+            ports,
             pairs: BTreeMap::new(),
             failures: BTreeMap::new(),
             crowded: BTreeSet::new(),

@@ -1,4 +1,4 @@
-//! Attaching the program to interfaces: by a TCX link where the kernel has that (Linux 6.6), else by
+//! Attaching programs to interfaces, at ingress and at egress: by a TCX link where the kernel has that (Linux 6.6), else by
 //! a filter on the clsact qdisc.
 //!
 //! Ours is the first program of an interface: what we drop or redirect does so whoever else is
@@ -14,16 +14,16 @@ use std::time::{Duration, Instant};
 use aya::programs::links::{FdLink, LinkError, LinkOrder, PinnedLink};
 use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle};
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType, loaded_links};
-use bridgefwd_common::contract::{AttachKind, PROGRAM};
+use bridgefwd_common::contract::{AttachKind, EGRESS_PROGRAM, PROGRAM};
 use rustix::io::Errno;
 
 use super::{pins, wire::chain};
 use crate::failure::{Failure, Result};
-use crate::host::qdisc::{self, Filter};
+use crate::host::qdisc::{self, Filter, Hook};
 
-/// Priority of our clsact filter: before those to which the kernel gives one by itself.
+/// Priority of our clsact filters: before those to which the kernel gives one by itself.
 const PRIORITY: u16 = 7;
-/// Handle of our clsact filter; with the priority and the name it says that a filter is ours.
+/// Handle of our clsact filters; with the priority and the name it says that a filter is ours.
 const HANDLE: u32 = 0xb1d9_0001;
 /// How long the kernel may take to finish the removal of a link that nobody holds any more.
 const REMOVAL_DEADLINE: Duration = Duration::from_secs(5);
@@ -56,7 +56,7 @@ impl Attacher {
         Self { pin_dir: pin_dir.into(), choice, no_tcx: false }
     }
 
-    /// Sees to it that `program` runs on an interface: takes the place of the program of an earlier
+    /// Sees to it that `program` runs at a hook of an interface: takes the place of the program of an earlier
     /// daemon where that is attached (`recorded` tells how), else attaches.
     ///
     /// # Errors
@@ -65,6 +65,7 @@ impl Attacher {
     pub fn ensure(
         &mut self,
         program: &mut SchedClassifier,
+        hook: Hook,
         ifindex: u32,
         name: &str,
         recorded: Option<AttachKind>,
@@ -79,10 +80,10 @@ impl Attacher {
             Failure::failed(format!("cannot attach to {name}: {}", chain(error)))
         };
         if try_tcx {
-            match self.ensure_tcx(program, ifindex, name) {
+            match self.ensure_tcx(program, hook, ifindex, name) {
                 Ok(()) => {
                     if by_filter {
-                        detach_filter(ifindex, name, recorded)?;
+                        detach_filter(ifindex, hook, name, recorded)?;
                     }
                     return Ok(AttachKind::Tcx);
                 }
@@ -99,8 +100,8 @@ impl Attacher {
                 }
             }
         }
-        let own = self.ensure_filter(program, ifindex, name)?;
-        remove_pin(&pins::link(&self.pin_dir, ifindex))?;
+        let own = self.ensure_filter(program, hook, ifindex, name)?;
+        remove_pin(&pins::link(&self.pin_dir, ifindex, hook))?;
         Ok(if own || recorded == Some(AttachKind::OwnClsact) {
             AttachKind::OwnClsact
         } else {
@@ -111,17 +112,18 @@ impl Attacher {
     fn ensure_tcx(
         &self,
         program: &mut SchedClassifier,
+        hook: Hook,
         ifindex: u32,
         name: &str,
     ) -> Result<(), ProgramError> {
-        let pin = pins::link(&self.pin_dir, ifindex);
+        let pin = pins::link(&self.pin_dir, ifindex, hook);
         if let Ok(link) = PinnedLink::from_pin(&pin) {
             let replaced = SchedClassifierLink::try_from(FdLink::from(link))
                 .map_err(|error| ProgramError::IOError(io::Error::other(error)))
                 .and_then(|link| program.attach_to_link(link));
             // Closes our end of it; the pin holds the link.
             let replaced = replaced.and_then(|id| program.take_link(id)).map(drop);
-            if replaced.is_ok() && runs_on(program, name)? {
+            if replaced.is_ok() && runs_on(program, hook, name)? {
                 return Ok(());
             }
             // The interface of this link is gone, or in another network namespace, and this one
@@ -129,7 +131,7 @@ impl Attacher {
             fs::remove_file(&pin)?;
         }
         let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-        let id = program.attach_with_options(name, TcAttachType::Ingress, options)?;
+        let id = program.attach_with_options(name, attach_type(hook), options)?;
         let link: FdLink = program
             .take_link(id)?
             .try_into()
@@ -148,6 +150,7 @@ impl Attacher {
     fn ensure_filter(
         &self,
         program: &mut SchedClassifier,
+        hook: Hook,
         ifindex: u32,
         name: &str,
     ) -> Result<bool> {
@@ -156,13 +159,13 @@ impl Attacher {
         };
         let own = qdisc::add_clsact(ifindex)
             .map_err(|error| failed("adding a clsact qdisc", error.to_string()))?;
-        let there = our_filter(ifindex)
+        let there = our_filter(ifindex, hook)
             .map_err(|error| failed("listing its filters", error.to_string()))?
             .is_some();
         let attached = if there {
             SchedClassifierLink::attached(
                 name,
-                TcAttachType::Ingress,
+                attach_type(hook),
                 PRIORITY,
                 TcHandle::from(HANDLE),
                 None,
@@ -173,7 +176,7 @@ impl Attacher {
             let options =
                 NlOptions { priority: PRIORITY, handle: TcHandle::from(HANDLE), classid: None };
             let options = TcAttachOptions::Netlink(options);
-            program.attach_with_options(name, TcAttachType::Ingress, options)
+            program.attach_with_options(name, attach_type(hook), options)
         };
         match attached.and_then(|id| program.take_link(id)) {
             Ok(link) => {
@@ -191,7 +194,7 @@ impl Attacher {
     }
 }
 
-/// Takes our program off an interface, by whatever means it is there. Returns the id of the link
+/// Takes our program off a hook of an interface, by whatever means it is there. Returns the id of the link
 /// that is on its way out, for [`wait_for_removal`].
 ///
 /// # Errors
@@ -199,16 +202,17 @@ impl Attacher {
 /// Names the interface. One that is gone has nothing on it.
 pub fn detach(
     pin_dir: &Path,
+    hook: Hook,
     ifindex: u32,
     name: &str,
     recorded: Option<AttachKind>,
 ) -> Result<Option<u32>> {
-    let pin = pins::link(pin_dir, ifindex);
+    let pin = pins::link(pin_dir, ifindex, hook);
     let link = PinnedLink::from_pin(&pin).ok();
     let id = link.and_then(|link| FdLink::from(link).info().ok()).map(|info| info.id());
     remove_pin(&pin)?;
     if recorded != Some(AttachKind::Tcx) {
-        detach_filter(ifindex, name, recorded)?;
+        detach_filter(ifindex, hook, name, recorded)?;
     }
     Ok(id)
 }
@@ -236,33 +240,45 @@ pub fn wait_for_removal(ids: &[u32]) -> Result<()> {
     }
 }
 
-/// Is our filter on that interface?
-///
-/// # Errors
-///
-/// The kernel's error.
-pub fn our_filter(ifindex: u32) -> io::Result<Option<Filter>> {
-    Ok(qdisc::ingress_filters(ifindex)?.into_iter().find(|filter| {
+/// The program that is ours at a hook.
+#[must_use]
+pub const fn program_at(hook: Hook) -> &'static str {
+    match hook {
+        Hook::Ingress => PROGRAM,
+        Hook::Egress => EGRESS_PROGRAM,
+    }
+}
+
+const fn attach_type(hook: Hook) -> TcAttachType {
+    match hook {
+        Hook::Ingress => TcAttachType::Ingress,
+        Hook::Egress => TcAttachType::Egress,
+    }
+}
+
+/// Is our filter at that hook of the interface?
+fn our_filter(ifindex: u32, hook: Hook) -> io::Result<Option<Filter>> {
+    Ok(qdisc::filters(ifindex, hook)?.into_iter().find(|filter| {
         (filter.priority, filter.handle) == (PRIORITY, HANDLE)
-            && filter.program.as_deref() == Some(PROGRAM)
+            && filter.program.as_deref() == Some(program_at(hook))
     }))
 }
 
-/// Is `program` among the TCX programs of that interface?
-fn runs_on(program: &SchedClassifier, name: &str) -> Result<bool, ProgramError> {
+/// Is `program` among the TCX programs at that hook of the interface?
+fn runs_on(program: &SchedClassifier, hook: Hook, name: &str) -> Result<bool, ProgramError> {
     let id = program.info()?.id();
-    let (_, attached) = SchedClassifier::query_tcx(name, TcAttachType::Ingress)?;
+    let (_, attached) = SchedClassifier::query_tcx(name, attach_type(hook))?;
     Ok(attached.iter().any(|info| info.id() == id))
 }
 
-fn detach_filter(ifindex: u32, name: &str, recorded: Option<AttachKind>) -> Result<()> {
+fn detach_filter(ifindex: u32, hook: Hook, name: &str, recorded: Option<AttachKind>) -> Result<()> {
     let detach = || -> io::Result<()> {
-        if let Some(filter) = our_filter(ifindex)? {
-            qdisc::remove_ingress_filter(ifindex, &filter)?;
+        if let Some(filter) = our_filter(ifindex, hook)? {
+            qdisc::remove_filter(ifindex, hook, &filter)?;
         }
         if recorded == Some(AttachKind::OwnClsact)
-            && qdisc::ingress_filters(ifindex)?.is_empty()
-            && qdisc::egress_filters(ifindex)?.is_empty()
+            && qdisc::filters(ifindex, Hook::Ingress)?.is_empty()
+            && qdisc::filters(ifindex, Hook::Egress)?.is_empty()
         {
             qdisc::remove_clsact(ifindex)?;
         }

@@ -9,7 +9,8 @@ use bridgefwd_common::contract::{
 
 use super::wire::{self, Wire, WireHashMap};
 use crate::failure::Result;
-use crate::host::netlink::{Address, Link, Snapshot};
+use crate::host::addresses::Address;
+use crate::host::netlink::{Link, Snapshot};
 
 /// The map, and what is in it.
 #[derive(Debug)]
@@ -92,31 +93,40 @@ pub const fn attached(interface: &Interface) -> Option<AttachKind> {
     }
 }
 
+/// The addresses of both families that an entry has; a port's has none.
+pub fn addresses(interface: &Interface) -> impl Iterator<Item = &InterfaceAddress> {
+    let v4 = interface.addresses.iter().take(interface.address_count as usize);
+    v4.chain(interface.addresses_v6.iter().take(interface.address_count_v6 as usize))
+}
+
 /// Is it an end of pairs, rather than a port?
 #[must_use]
 pub const fn is_end(interface: &Interface) -> bool {
     interface.role != Role::Port as u8
 }
 
-/// The entries for the bridges of these names, as far as they exist, and their ports, and for the
-/// uplinks; by ifindex, not attached.
+/// The entries for the bridges of these names, as far as they exist, and their ports where they are
+/// asked for, and for the uplinks; by ifindex, not attached.
 #[must_use]
 pub fn wanted(
     snapshot: &Snapshot,
     bridges: &[String],
     uplinks: &[String],
+    ports: bool,
 ) -> BTreeMap<u32, Interface> {
     let mut entries = BTreeMap::new();
     for name in bridges {
         let Some(bridge) = snapshot.by_name(name).filter(|link| link.is_bridge) else { continue };
         entries.insert(bridge.ifindex, entry(bridge, bridge, Role::Bridge));
-        for port in snapshot.ports(bridge.ifindex) {
+        for port in snapshot.ports(bridge.ifindex).filter(|_| ports) {
             entries.insert(port.ifindex, entry(port, bridge, Role::Port));
         }
     }
     for name in uplinks {
         // One that was plugged into a managed bridge is a port of it until it is taken out again.
-        if let Some(uplink) = snapshot.by_name(name).filter(|link| !link.is_bridge) {
+        if let Some(uplink) = snapshot.by_name(name).filter(|link| !link.is_bridge)
+            && uplink.master.is_none_or(|master| !entries.contains_key(&master))
+        {
             entries.entry(uplink.ifindex).or_insert_with(|| entry(uplink, uplink, Role::Uplink));
         }
     }
@@ -184,7 +194,7 @@ mod tests {
 
     #[test]
     fn bridges_bring_their_ports() {
-        let entries = wanted(&snapshot(), &["front".into(), "gone".into()], &[]);
+        let entries = wanted(&snapshot(), &["front".into(), "gone".into()], &[], true);
         assert_eq!(entries.keys().copied().collect::<Vec<_>>(), [5, 6]);
         let (bridge, port) = (entries[&5], entries[&6]);
         assert_eq!((bridge.end, bridge.role, bridge.name()), (5, Role::Bridge as u8, "front"));
@@ -213,7 +223,7 @@ mod tests {
         snapshot.links.insert(9, up);
         let bridges = ["front".into()];
         let uplinks = ["up", "p6", "other", "gone"].map(String::from);
-        let entries = wanted(&snapshot, &bridges, &uplinks);
+        let entries = wanted(&snapshot, &bridges, &uplinks, true);
         assert_eq!(entries.keys().copied().collect::<Vec<_>>(), [5, 6, 9]);
         let up = entries[&9];
         assert_eq!((up.end, up.role, up.mtu), (9, Role::Uplink as u8, 1400));
@@ -223,5 +233,7 @@ mod tests {
         let chosen = up.masquerade_address(&far, &far).map(IpAddr::from);
         assert_eq!(chosen, Some(IpAddr::from([192, 0, 2, 9])));
         assert_eq!(entries[&6].role, Role::Port as u8, "a port of a managed bridge stays one");
+        let without = wanted(&snapshot, &bridges, &uplinks, false);
+        assert_eq!(without.keys().copied().collect::<Vec<_>>(), [5, 9], "nor is it an uplink");
     }
 }

@@ -37,6 +37,8 @@ pub struct Wanted {
     pub unlisted: Option<Unlisted>,
     /// How many flows there can be; where `None`, what it was, else the default.
     pub max_flows: Option<u32>,
+    /// How many of them one source can have; where `None`, what it was, else a part of all.
+    pub flows_per_source: Option<u32>,
     /// Timers to set.
     pub timers: TimerChanges,
 }
@@ -271,7 +273,9 @@ pub const fn map_sizes(max_flows: u32) -> [(&'static str, u32); 8] {
 fn write_settings(pin_dir: &Path, before: Settings, wanted: Wanted) -> Result<Settings> {
     let (local_port_first, local_port_last) = sysctl::local_port_range()?;
     let unlisted = wanted.unlisted.map_or(before.unlisted, |unlisted| unlisted as u32);
-    let mut settings = Settings { unlisted, local_port_first, local_port_last, ..before };
+    let max_flows_per_source = wanted.flows_per_source.unwrap_or(before.max_flows_per_source);
+    let mut settings =
+        Settings { unlisted, local_port_first, local_port_last, max_flows_per_source, ..before };
     wanted.timers.apply(&mut settings.timeouts_s);
     let mut map: WireArray<Settings> = wire::open(pin_dir, MAP_SETTINGS)?;
     map.set(0, Wire(settings), 0).map_err(|error| wire::failed(MAP_SETTINGS, "write", &error))?;

@@ -2,17 +2,21 @@
 //! is one writer, [`Datapath`], by a lock on the pin folder; readers need nobody's leave.
 
 pub mod attach;
+mod change;
 mod counters;
 mod flows;
 mod interfaces;
 mod layout;
 mod load;
+mod manage;
 mod memory;
 mod object;
 pub mod offline;
 mod pairs;
 mod pins;
 mod pools;
+pub mod removal;
+mod sources;
 mod sweep;
 mod wire;
 
@@ -21,15 +25,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
-use bridgefwd_common::contract::{
-    Flow, Interface, MAP_FLOWS, MAP_PAIRS, PROGRAM, PairRule, Settings,
-};
+use bridgefwd_common::contract::{Flow, Interface, MAP_FLOWS, MAP_PAIRS, PairRule, Settings};
 
 pub use attach::AttachChoice;
+pub use change::Change;
 pub use interfaces::{is_end, wanted as wanted_interfaces};
 pub use load::{Wanted, check_permission, load_programs, map_sizes};
 pub use object::OBJECT;
-pub use pairs::{Change, Pairs};
+pub use pairs::Pairs;
 
 use self::attach::Attacher;
 use self::interfaces::Interfaces;
@@ -37,7 +40,6 @@ use self::layout::Found;
 use self::memory::Memory;
 use crate::failure::{Failure, Result};
 use crate::host::bpffs::{self, WriterLock};
-use crate::host::netlink::Changes;
 
 /// What a start would find, looked at without changing anything.
 #[derive(Debug)]
@@ -181,80 +183,6 @@ impl Datapath {
         &mut self.pairs
     }
 
-    /// Manages exactly the interfaces in `wanted`. Attaches to all of them anew where `renew`, else
-    /// to those that need it. What fails for one interface does not keep the others from being
-    /// managed; it is returned by ifindex.
-    pub fn manage(
-        &mut self,
-        mut wanted: BTreeMap<u32, Interface>,
-        changes: &Changes,
-        renew: bool,
-    ) -> BTreeMap<u32, Failure> {
-        let mut failures = BTreeMap::new();
-        let gone: Vec<_> = self
-            .interfaces()
-            .iter()
-            .filter(|(ifindex, _)| {
-                !wanted.contains_key(ifindex) || changes.deleted.contains(ifindex)
-            })
-            .map(|(&ifindex, interface)| (ifindex, *interface))
-            .collect();
-        for (ifindex, interface) in gone {
-            let recorded = interfaces::attached(&interface);
-            let off = attach::detach(&self.pin_dir, ifindex, interface.name(), recorded);
-            if let Err(error) = off.and_then(|_| self.interfaces.remove(ifindex)) {
-                failures.insert(ifindex, error);
-            }
-        }
-        // Pins without an entry: an earlier daemon was killed between the one and the other.
-        if renew {
-            for ifindex in pins::linked_interfaces(&self.pin_dir).unwrap_or_default() {
-                if !wanted.contains_key(&ifindex)
-                    && let Err(error) = attach::detach(&self.pin_dir, ifindex, "?", None)
-                {
-                    failures.insert(ifindex, error);
-                }
-            }
-        }
-        // All entries before the first attachment: a packet may come in by one and leave by another.
-        for (ifindex, interface) in &mut wanted {
-            let before = self.interfaces().get(ifindex).copied();
-            interface.attached = before.map_or(0, |before| before.attached);
-            if before != Some(*interface)
-                && let Err(error) = self.interfaces.set(*ifindex, *interface)
-            {
-                failures.insert(*ifindex, error);
-            }
-        }
-        for (ifindex, interface) in wanted {
-            if (interface.attached == 0 || renew)
-                && !failures.contains_key(&ifindex)
-                && let Err(error) = self.attach(ifindex, interface)
-            {
-                failures.insert(ifindex, error);
-            }
-        }
-        // Where one still runs an earlier daemon's program, that program's cold paths stay.
-        if renew
-            && failures.is_empty()
-            && let Err(error) = pins::retire_cold_paths(&self.pin_dir, self.cold_paths)
-        {
-            tracing::warn!("cannot remove the pins of an earlier daemon's programs: {error}");
-        }
-        failures
-    }
-
-    fn attach(&mut self, ifindex: u32, mut interface: Interface) -> Result<()> {
-        let recorded = interfaces::attached(&interface);
-        let program = load::program(&mut self.ebpf, PROGRAM)?;
-        let kind = self.attacher.ensure(program, ifindex, interface.name(), recorded)?;
-        if recorded != Some(kind) {
-            interface.attached = kind as u8;
-            self.interfaces.set(ifindex, interface)?;
-        }
-        Ok(())
-    }
-
     /// What has to be done every second: follows the host's own port range, frees flows that are over, and forgets cleared pairs
     /// without flows.
     ///
@@ -266,7 +194,7 @@ impl Datapath {
             let Settings { local_port_first, local_port_last, .. } = self.settings;
             tracing::info!("the host's own ports are now {local_port_first}-{local_port_last}");
         }
-        sweep::sweep(&mut self.ebpf, self.settings.max_flows)?;
+        sweep::part(&mut self.ebpf, self.settings.max_flows)?;
         if self.pairs.is_draining() {
             let mut alive = BTreeSet::new();
             let now_ns = flows::now_ns();
@@ -287,7 +215,7 @@ impl Datapath {
         let Self { pin_dir, ebpf, _lock, .. } = self;
         // Our own references first: what is removed shall be gone then.
         drop(ebpf);
-        offline::remove_held(&pin_dir).map(drop)
+        removal::remove_held(&pin_dir).map(drop)
     }
 
     /// [`Datapath::remove`], while others still hold it.
@@ -296,6 +224,6 @@ impl Datapath {
     ///
     /// As there.
     pub fn remove_pins(&self) -> Result<()> {
-        offline::remove_held(&self.pin_dir).map(drop)
+        removal::remove_held(&self.pin_dir).map(drop)
     }
 }

@@ -1,25 +1,24 @@
-//! What can be done without a daemon: reading counters and flows from the pinned maps, and taking
-//! everything off again. The daemon itself reads by the same [`Reader`].
+//! What can be read without a daemon: counters, flows and pairs, from the pinned maps. The daemon
+//! itself reads by the same [`Reader`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use bridgefwd_common::contract::{
     Counter, Flow, Interface, MAP_FLOWS, MAP_INTERFACES, MAP_PAIR_COUNTERS, MAP_PAIR_INDEX,
-    MAP_PAIRS, MAP_POOLS, MAP_REASONS, MAP_SETTINGS, PairCounters, PairKey, PairPolicy, PairRule,
-    PairState, Pool, Role, Settings, Unlisted,
+    MAP_PAIRS, MAP_POOLS, MAP_REASONS, MAP_SETTINGS, MAP_SOURCES, PairCounters, PairKey,
+    PairPolicy, PairRule, PairState, Pool, Role, Settings, SourceKey, SourceUse, Unlisted,
 };
 
 use super::layout::{self, Found};
 use super::memory::Memory;
 use super::wire::{self, Wire, WireArray, WireHashMap, WirePerCpuArray};
-use super::{attach, counters, flows, interfaces, load, pairs, pins, pools};
+use super::{counters, flows, interfaces, pairs, pools, sources};
 use crate::api::types::{
     self, Bridge, FlowFilter, FlowTable, Pair, PairCount, PairState as StateView, Stats, Status,
 };
 use crate::failure::{Failure, Result};
-use crate::host::bpffs::WriterLock;
 use crate::host::netlink::Snapshot;
 use crate::instance::Instance;
 use crate::policy::{PairNat, timers};
@@ -34,6 +33,7 @@ pub struct Reader {
     pools: WireHashMap<u32, Pool>,
     pair_counters: WirePerCpuArray<PairCounters>,
     flows: Memory<Flow>,
+    sources: WireHashMap<SourceKey, SourceUse>,
     reasons: WirePerCpuArray<Counter>,
 }
 
@@ -56,6 +56,7 @@ impl Reader {
             pools: wire::open(pin_dir, MAP_POOLS)?,
             pair_counters: wire::open(pin_dir, MAP_PAIR_COUNTERS)?,
             flows: Memory::map(&wire::open_data(pin_dir, MAP_FLOWS)?, MAP_FLOWS, false)?,
+            sources: wire::open(pin_dir, MAP_SOURCES)?,
             reasons: wire::open(pin_dir, MAP_REASONS)?,
         }))
     }
@@ -128,7 +129,8 @@ impl Reader {
             });
         }
         pairs.sort_by(|a, b| (&a.from, &a.to).cmp(&(&b.from, &b.to)));
-        Ok(Stats { packets: seen.packets, bytes: seen.bytes, reasons, pairs, flows: live })
+        let sources = sources::most(&self.sources, &interfaces, &self.settings()?)?;
+        Ok(Stats { packets: seen.packets, bytes: seen.bytes, reasons, pairs, flows: live, sources })
     }
 
     /// The listed pairs, in order of their names.
@@ -158,7 +160,7 @@ impl Reader {
     ///
     /// The kernel's error.
     pub fn bridges(&self) -> Result<Vec<Bridge>> {
-        Ok(bridge_views(&interfaces::read(&self.interfaces)?))
+        Ok(bridge_views(&interfaces::read(&self.interfaces)?, &snapshot()))
     }
 
     /// The state of `instance`, as far as maps tell it: as of a daemon that is down.
@@ -174,7 +176,8 @@ impl Reader {
         let attached = |interface: &&Interface| {
             !interfaces::is_end(interface) && interfaces::attached(interface).is_some()
         };
-        let ends = bridge_views(&entries);
+        let ends = bridge_views(&entries, &snapshot());
+        let not_attached = ends.iter().flat_map(|end| &end.ports_not_attached);
         let names_of_kind = |kind| -> Vec<String> {
             ends.iter().filter(|end| end.kind == kind).map(|end| end.name.clone()).collect()
         };
@@ -195,6 +198,8 @@ impl Reader {
             uplinks: names_of_kind("uplink"),
             timers: timers::in_force(&settings.timeouts_s),
             ports: entries.values().filter(attached).count() as u64,
+            ports_not_attached: not_attached.count() as u64,
+            flows_per_source: settings.max_flows_per_source.into(),
             pairs_allowed: in_state(StateView::Allowed),
             pairs_denied: in_state(StateView::Denied),
             flows: self.live()?.0,
@@ -265,102 +270,12 @@ pub fn end_by_name<'a>(
     )
 }
 
-/// Takes every link, filter and pin of ours off. `false` where there was nothing. Works also where
-/// half of it is missing, and on state of other versions; called inside the network namespace.
-///
-/// # Errors
-///
-/// Where a daemon is at work there, or the first thing that could not be removed; the rest is
-/// removed all the same.
-pub fn remove(pin_dir: &Path) -> Result<bool> {
-    match std::fs::symlink_metadata(pin_dir) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => {
-            return Err(Failure::failed(format!(
-                "cannot look into the pin folder {}: {error}; run it as root",
-                pin_dir.display()
-            )));
-        }
-        Ok(_) => {}
-    }
-    load::check_permission()?;
-    if WriterLock::take(pin_dir)?.is_none() {
-        return Err(Failure::failed(format!(
-            "a daemon is at work with the pin folder {}: stop it, or reach it by its own --socket",
-            pin_dir.display()
-        )));
-    }
-    remove_held(pin_dir)
+/// What the kernel has; nothing where it does not say.
+fn snapshot() -> Snapshot {
+    Snapshot::take().unwrap_or_default()
 }
 
-/// [`remove`], by whoever holds the lock.
-///
-/// # Errors
-///
-/// The first thing that could not be removed.
-pub(super) fn remove_held(pin_dir: &Path) -> Result<bool> {
-    let ours = ["maps", "links", "programs"];
-    let mut unknown = std::fs::read_dir(pin_dir)
-        .map_err(|error| Failure::failed(format!("cannot read {}: {error}", pin_dir.display())))?
-        .filter_map(Result::ok)
-        .filter(|entry| !ours.iter().any(|ours| entry.file_name() == *ours));
-    if let Some(entry) = unknown.next() {
-        return Err(Failure::failed(format!(
-            "{} holds {}, which is not bridgefwd's; nothing was removed. Is it the right --pin-dir?",
-            pin_dir.display(),
-            entry.file_name().display()
-        )));
-    }
-    let mut problems = Vec::new();
-    let mut note = |result: Result<()>| {
-        if let Err(error) = result {
-            problems.push(error.to_string());
-        }
-    };
-    let mut leaving = Vec::new();
-    for (ifindex, interface) in whereabouts(pin_dir) {
-        let (name, recorded) = interface;
-        match attach::detach(pin_dir, ifindex, &name, recorded) {
-            Ok(id) => leaving.extend(id),
-            Err(error) => note(Err(error)),
-        }
-    }
-    let failed = |error: std::io::Error| {
-        Failure::failed(format!("cannot remove the pins in {}: {error}", pin_dir.display()))
-    };
-    note(load::remove_contents(pin_dir).map_err(failed));
-    note(std::fs::remove_dir(pin_dir).map_err(failed));
-    note(attach::wait_for_removal(&leaving));
-    if problems.is_empty() { Ok(true) } else { Err(Failure::failed(problems.join("; "))) }
-}
-
-/// Where our program may be attached, with the interface's name and how it was attached where that
-/// is known: by the map of interfaces, by the pinned links, and where the map cannot be read by
-/// looking everywhere.
-fn whereabouts(
-    pin_dir: &Path,
-) -> BTreeMap<u32, (String, Option<bridgefwd_common::contract::AttachKind>)> {
-    let names = Snapshot::take().unwrap_or_default();
-    let name = |ifindex: u32| {
-        names.links.get(&ifindex).map_or_else(|| format!("#{ifindex}"), |link| link.name.clone())
-    };
-    let known = wire::open(pin_dir, MAP_INTERFACES).and_then(|map| interfaces::read(&map));
-    let mut places: BTreeMap<_, _> = match known {
-        Ok(known) => known
-            .iter()
-            .map(|(&ifindex, entry)| (ifindex, (name(ifindex), interfaces::attached(entry))))
-            .collect(),
-        Err(_) => names.links.keys().map(|&ifindex| (ifindex, (name(ifindex), None))).collect(),
-    };
-    let linked: BTreeSet<_> =
-        pins::linked_interfaces(pin_dir).unwrap_or_default().into_iter().collect();
-    for ifindex in linked {
-        places.entry(ifindex).or_insert_with(|| (name(ifindex), None));
-    }
-    places
-}
-
-fn bridge_views(entries: &BTreeMap<u32, Interface>) -> Vec<Bridge> {
+fn bridge_views(entries: &BTreeMap<u32, Interface>, snapshot: &Snapshot) -> Vec<Bridge> {
     let mut bridges: Vec<_> = entries
         .iter()
         .filter(|(_, interface)| interfaces::is_end(interface))
@@ -371,17 +286,22 @@ fn bridge_views(entries: &BTreeMap<u32, Interface>) -> Vec<Bridge> {
                 .map(|port| port.name().to_owned())
                 .collect();
             ports.sort_unstable();
-            let addresses = interface.addresses.iter().take(interface.address_count as usize);
-            let v6 = interface.addresses_v6.iter().take(interface.address_count_v6 as usize);
+            let not_attached =
+                snapshot.ports(ifindex).filter(|_| interface.role == Role::Bridge as u8);
+            let mut not_attached: Vec<_> = not_attached
+                .map(|port| port.name.clone())
+                .filter(|port| !ports.contains(port))
+                .collect();
+            not_attached.sort_unstable();
             Bridge {
                 name: interface.name().into(),
                 ifindex,
-                addresses: addresses
-                    .chain(v6)
+                addresses: interfaces::addresses(interface)
                     .map(|entry| format!("{}/{}", IpAddr::from(entry.address), entry.prefix_len))
                     .collect(),
                 mtu: interface.mtu,
                 ports,
+                ports_not_attached: not_attached,
                 attached: match interfaces::attached(interface) {
                     Some(bridgefwd_common::contract::AttachKind::Tcx) => "tcx".into(),
                     Some(_) => "clsact".into(),

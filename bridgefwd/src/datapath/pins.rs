@@ -1,10 +1,17 @@
-//! What is pinned where: `maps/NAME`, `links/IFINDEX` and `programs/NAME` below the pin folder.
+//! What is pinned where: `maps/NAME`, `links/IFINDEX`, `links/IFINDEX-egress` and `programs/NAME` below
+//! the pin folder.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use bridgefwd_common::contract::MAP_COLD_PATHS;
+
+use crate::host::qdisc::Hook;
+
+/// What the pin of a link at egress ends with.
+const EGRESS: &str = "-egress";
 
 /// The folder of maps.
 #[must_use]
@@ -55,8 +62,12 @@ pub fn map(pin_dir: &Path, name: &str) -> PathBuf {
 
 /// The pin of one interface's link.
 #[must_use]
-pub fn link(pin_dir: &Path, ifindex: u32) -> PathBuf {
-    links(pin_dir).join(ifindex.to_string())
+pub fn link(pin_dir: &Path, ifindex: u32, hook: Hook) -> PathBuf {
+    let suffix = match hook {
+        Hook::Ingress => "",
+        Hook::Egress => EGRESS,
+    };
+    links(pin_dir).join(format!("{ifindex}{suffix}"))
 }
 
 /// The interfaces that have a link pinned.
@@ -64,13 +75,14 @@ pub fn link(pin_dir: &Path, ifindex: u32) -> PathBuf {
 /// # Errors
 ///
 /// Where the folder is there and cannot be read.
-pub fn linked_interfaces(pin_dir: &Path) -> io::Result<Vec<u32>> {
-    let mut interfaces = Vec::new();
+pub fn linked_interfaces(pin_dir: &Path) -> io::Result<BTreeSet<u32>> {
+    let mut interfaces = BTreeSet::new();
     match fs::read_dir(links(pin_dir)) {
         Ok(entries) => {
             for entry in entries {
-                interfaces
-                    .extend(entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+                let name = entry?.file_name();
+                let name = name.to_str().unwrap_or_default();
+                interfaces.extend(name.strip_suffix(EGRESS).unwrap_or(name).parse::<u32>().ok());
             }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -1,6 +1,7 @@
 //! Facts of the host and the few things we ask of it: interfaces, traffic control, namespaces,
 //! sysctls, bpffs.
 
+pub mod addresses;
 pub mod bpffs;
 pub mod netlink;
 pub mod netns;

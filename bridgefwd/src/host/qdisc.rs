@@ -12,7 +12,26 @@ const CLSACT: &str = "clsact";
 /// `ffff:`, the handle that ingress and clsact qdiscs share.
 const INGRESS_HANDLE: TcHandle = TcHandle { major: u16::MAX, minor: 0 };
 
-/// One filter at the ingress or egress hook.
+/// Where on an interface filters are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Hook {
+    /// Where packets come in.
+    Ingress,
+    /// Where they leave.
+    Egress,
+}
+
+impl Hook {
+    const fn parent(self) -> TcHandle {
+        let minor = match self {
+            Self::Ingress => TcHandle::MIN_INGRESS,
+            Self::Egress => TcHandle::MIN_EGRESS,
+        };
+        TcHandle { major: u16::MAX, minor }
+    }
+}
+
+/// One filter at a hook.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Filter {
     /// Its priority.
@@ -41,7 +60,7 @@ pub fn add_clsact(ifindex: u32) -> io::Result<bool> {
     }
 }
 
-/// Removes the clsact qdisc with all that is on it.
+/// Removes the clsact qdisc with all that is on it. Fine where it is not there (any more).
 ///
 /// # Errors
 ///
@@ -51,38 +70,24 @@ pub fn remove_clsact(ifindex: u32) -> io::Result<()> {
     message.header.handle = INGRESS_HANDLE;
     message.header.parent = TcHandle::CLSACT;
     message.attributes.push(TcAttribute::Kind(CLSACT.into()));
-    change(RouteNetlinkMessage::DelQueueDiscipline(message), 0)
+    match change(RouteNetlinkMessage::DelQueueDiscipline(message), 0) {
+        // Where one has been before, the kernel calls its handle invalid.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        other => other,
+    }
 }
 
-/// The filters at the ingress hook.
+/// Removes one filter from a hook. `false` where it is not there (any more).
 ///
 /// # Errors
 ///
 /// The kernel's error.
-pub fn ingress_filters(ifindex: u32) -> io::Result<Vec<Filter>> {
-    filters(ifindex, TcHandle::MIN_INGRESS)
-}
-
-/// The filters at the egress hook.
-///
-/// # Errors
-///
-/// The kernel's error.
-pub fn egress_filters(ifindex: u32) -> io::Result<Vec<Filter>> {
-    filters(ifindex, TcHandle::MIN_EGRESS)
-}
-
-/// Removes one filter from the ingress hook. `false` where it is not there (any more).
-///
-/// # Errors
-///
-/// The kernel's error.
-pub fn remove_ingress_filter(ifindex: u32, filter: &Filter) -> io::Result<bool> {
+pub fn remove_filter(ifindex: u32, hook: Hook, filter: &Filter) -> io::Result<bool> {
     /// `ETH_P_ALL` in network order, where a filter's protocol is kept.
     const ALL_PROTOCOLS: u16 = 3_u16.to_be();
     let mut message = message(ifindex)?;
     message.header.handle = TcHandle::from(filter.handle);
-    message.header.parent = TcHandle { major: u16::MAX, minor: TcHandle::MIN_INGRESS };
+    message.header.parent = hook.parent();
     message.header.info = u32::from(filter.priority) << 16 | u32::from(ALL_PROTOCOLS);
     match change(RouteNetlinkMessage::DelTrafficFilter(message), 0) {
         Ok(()) => Ok(true),
@@ -91,9 +96,14 @@ pub fn remove_ingress_filter(ifindex: u32, filter: &Filter) -> io::Result<bool> 
     }
 }
 
-fn filters(ifindex: u32, hook: u16) -> io::Result<Vec<Filter>> {
+/// The filters at a hook.
+///
+/// # Errors
+///
+/// The kernel's error.
+pub fn filters(ifindex: u32, hook: Hook) -> io::Result<Vec<Filter>> {
     let mut request = message(ifindex)?;
-    request.header.parent = TcHandle { major: u16::MAX, minor: hook };
+    request.header.parent = hook.parent();
     let mut filters: Vec<Filter> = Vec::new();
     for message in dump(RouteNetlinkMessage::GetTrafficFilter(request))? {
         let RouteNetlinkMessage::NewTrafficFilter(message) = message else { continue };

@@ -51,7 +51,7 @@ pub fn running() -> Result<Option<i32>> {
 /// Something could not be removed.
 pub fn remove_leftovers() -> Result<()> {
     let instance = instance();
-    crate::datapath::offline::remove(&instance.pin_dir)?;
+    crate::datapath::removal::remove(&instance.pin_dir)?;
     match fs::remove_file(&instance.socket) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             return Err(Failure::failed(format!(

@@ -268,6 +268,7 @@ mod tests {
             reasons: BTreeMap::new(),
             pairs: vec![count],
             flows: FlowTable { live: 3, limit: 65_536 },
+            sources: Vec::new(),
         };
         let flow = Flow {
             from: "shop_front".into(),

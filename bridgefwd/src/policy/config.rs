@@ -4,6 +4,8 @@
 //! bridges = ["shop_front", "shop_db"]
 //! uplinks = ["eth0"]
 //! unlisted = "deny"            # or "kernel"
+//! ports = true                 # or false: attach to the bridges, and not to their ports
+//! flows_per_source = 4096      # how many flows one source can have
 //!
 //! [timers]                     # seconds, or as "2h4m"; what is absent stays as it is
 //! established = "2h4m"
@@ -19,6 +21,7 @@
 //! ```
 
 use std::fs;
+use std::num::NonZero;
 use std::path::Path;
 
 use bridgefwd_common::contract::{Family, Unlisted};
@@ -42,6 +45,12 @@ pub struct Config {
     /// What happens to pairs that are not listed.
     #[serde(default, deserialize_with = "unlisted")]
     pub unlisted: Option<Unlisted>,
+    /// Are the bridges' ports attached to as well?
+    #[serde(default)]
+    pub ports: Option<bool>,
+    /// How many flows one source can have.
+    #[serde(default)]
+    pub flows_per_source: Option<NonZero<u32>>,
     /// Timers to set.
     #[serde(default)]
     pub timers: TimerChanges,
@@ -177,6 +186,7 @@ mod tests {
     fn everything() {
         let config = parse(
             "bridges = ['a', 'b']\nuplinks = ['u']\nunlisted = 'deny'\n\
+             ports = false\nflows_per_source = 9\n\
              [timers]\nicmp = 61\nestablished = '3h'\n[[pair]]\nfrom = 'a'\nto = 'b'\n\
              [[pair]]\nfrom = 'b'\nto = 'a'\nstate = 'denied'\nnat = '10.0.0.1-10.0.0.3'\n\
              nat6 = 'masquerade'\nmapping = 'endpoint-independent'\n",
@@ -185,6 +195,7 @@ mod tests {
         assert_eq!(config.bridges, ["a", "b"]);
         assert_eq!(config.uplinks, ["u"]);
         assert_eq!(config.unlisted, Some(Unlisted::Deny));
+        assert_eq!((config.ports, config.flows_per_source), (Some(false), NonZero::new(9)));
         let mut expected = TimerChanges::default();
         expected.add("icmp=61").unwrap();
         expected.add("established=10800").unwrap();
@@ -201,6 +212,8 @@ mod tests {
     #[test]
     fn errors_name_line_and_key() {
         refused("bridges = ['a']\nbridge = 'b'\n", &["line 2", "`bridge`"]);
+        refused("ports = 'no'\n", &["line 1", "boolean"]);
+        refused("bridges = []\nflows_per_source = 0\n", &["line 2", "0"]);
         refused("unlisted = 'drop'\n", &["line 1", "unlisted", "drop"]);
         refused("[[pair]]\nfrom = 'a'\nto = 'b'\nnat = 'x'\n", &["line 4", "nat", "\"x\""]);
         let pair = |line: &str| format!("[[pair]]\nfrom = 'a'\nto = 'b'\n{line}\n");

@@ -26,10 +26,18 @@ pub fn table(bridges: &[Bridge], width: Option<u16>) -> String {
             bridge.mtu.to_string(),
             bridge.attached.clone(),
             listed(&bridge.addresses),
-            listed(&bridge.ports),
+            ports(bridge),
         ]
     });
     text(&sheet(&COLUMNS, rows, width))
+}
+
+fn ports(bridge: &Bridge) -> String {
+    let attached = listed(&bridge.ports);
+    match bridge.ports_not_attached.len() {
+        0 => attached,
+        left => format!("{attached} ({left} not attached)"),
+    }
 }
 
 fn listed(names: &[String]) -> String {
@@ -48,6 +56,7 @@ mod tests {
             addresses: vec!["172.18.0.1/16".into()],
             mtu: 1_500,
             ports: ports.iter().map(|&port| port.into()).collect(),
+            ports_not_attached: Vec::new(),
             attached: "tcx".into(),
             kind: "bridge".into(),
         };
@@ -58,6 +67,10 @@ shop_db     bridge        7  1500  tcx       172.18.0.1/16  none
 ";
         let bridges = [bridge("shop_front", &["veth1", "veth2"]), bridge("shop_db", &[])];
         assert_eq!(table(&bridges, None), expected);
+        let left =
+            |ports| Bridge { ports_not_attached: vec!["veth3".into()], ..bridge("b", ports) };
+        assert!(table(&[left(&[])], None).ends_with("  none (1 not attached)\n"));
+        assert!(table(&[left(&["veth1"])], None).ends_with("  veth1 (1 not attached)\n"));
         assert_eq!(table(&[], Some(80)), "no bridges are managed\n");
         let many: Vec<String> = (0..40).map(|number| format!("veth{number}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();

@@ -14,8 +14,8 @@ pub fn report(stats: &Stats, all: bool, width: Option<u16>) -> String {
         stats.flows.limit
     );
     let reasons = reasons(stats, all, width);
-    let pairs = pairs(stats, width);
-    for part in [reasons, pairs].into_iter().flatten() {
+    let (pairs, sources) = (pairs(stats, width), sources(stats, width));
+    for part in [reasons, pairs, sources].into_iter().flatten() {
         report.push('\n');
         report.push_str(&part);
     }
@@ -74,18 +74,53 @@ fn pairs(stats: &Stats, width: Option<u16>) -> Option<String> {
     Some(text(&sheet(&COLUMNS, rows, width)))
 }
 
+/// Those with the most flows, and those that were refused some.
+fn sources(stats: &Stats, width: Option<u16>) -> Option<String> {
+    const COLUMNS: [(&str, Align); 5] = [
+        ("SOURCE", Align::Left),
+        ("BRIDGE", Align::Left),
+        ("FLOWS", Align::Right),
+        ("LIMIT", Align::Right),
+        ("REFUSED", Align::Right),
+    ];
+    if stats.sources.is_empty() {
+        return None;
+    }
+    let rows = stats.sources.iter().map(|source| {
+        [
+            source.source.clone(),
+            source.bridge.clone().unwrap_or_else(|| "-".into()),
+            source.flows.to_string(),
+            source.limit.to_string(),
+            source.refused.to_string(),
+        ]
+    });
+    Some(text(&sheet(&COLUMNS, rows, width)))
+}
+
 fn rank(verdict: &str) -> u8 {
     match verdict {
         "redirect" => 0,
         "pass" => 1,
-        _ => 2,
+        "hold" => 2,
+        _ => 3,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::types::{BothWays, FlowTable, PairCount};
+    use crate::api::types::{BothWays, FlowTable, PairCount, Source};
+
+    fn source(name: &str, bridge: Option<&str>, refused: u64) -> Source {
+        Source {
+            source: name.into(),
+            bridge: bridge.map(Into::into),
+            flows: 1,
+            limit: 16_384,
+            refused,
+        }
+    }
 
     fn stats() -> Stats {
         let reason = |packets, verdict: &str, explanation: &str| ReasonCount {
@@ -95,9 +130,10 @@ mod tests {
             explanation: explanation.into(),
         };
         Stats {
-            packets: 46,
-            bytes: 4_600,
+            packets: 48,
+            bytes: 4_800,
             reasons: [
+                ("fragment_held", reason(2, "hold", "Kept until the other pieces are there.")),
                 ("pair_denied", reason(3, "drop", "The pair is denied.")),
                 ("forwarded", reason(12, "redirect", "Forwarded in the original direction.")),
                 ("forwarded_reply", reason(31, "redirect", "Forwarded in the reply direction.")),
@@ -118,21 +154,27 @@ mod tests {
                 flows_created: 1,
             }],
             flows: FlowTable { live: 1, limit: 65_536 },
+            sources: vec![source("veth1", Some("shop_front"), 3), source("192.0.2.7", None, 0)],
         }
     }
 
     #[test]
     fn reasons_that_never_happened_are_left_out() {
         let expected = "\
-46 packets, 4.6kB seen; 1 of 65536 flows live
+48 packets, 4.8kB seen; 1 of 65536 flows live
 
 REASON           VERDICT   PACKETS  BYTES  MEANING
 forwarded_reply  redirect       31  3.1kB  Forwarded in the reply direction.
 forwarded        redirect       12  1.2kB  Forwarded in the original direction.
+fragment_held    hold            2   200B  Kept until the other pieces are there.
 pair_denied      drop            3   300B  The pair is denied.
 
 FROM        TO       PACKETS  BYTES  FLOWS  REFUSED
 shop_front  shop_db       43  4.3kB      1        3
+
+SOURCE     BRIDGE      FLOWS  LIMIT  REFUSED
+veth1      shop_front      1  16384        3
+192.0.2.7  -               1  16384        0
 ";
         assert_eq!(report(&stats(), false, None), expected);
         assert!(report(&stats(), true, None).contains("not_ip           pass"));
@@ -150,6 +192,7 @@ shop_front  shop_db       43  4.3kB      1        3
         let mut stats = stats();
         stats.reasons.clear();
         stats.pairs.clear();
+        stats.sources.clear();
         (stats.packets, stats.bytes) = (1, 60);
         assert_eq!(report(&stats, false, None), "1 packet, 60B seen; 1 of 65536 flows live\n");
     }

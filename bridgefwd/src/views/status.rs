@@ -20,11 +20,19 @@ pub fn report(status: &Status) -> String {
         other => other.to_owned(),
     };
     let ends = if status.bridges.is_empty() { "none".into() } else { status.bridges.join(" ") };
+    let mut ports = counted(status.ports, "port", "ports");
+    if status.ports_not_attached > 0 {
+        ports.push_str(&format!(", {} not attached", status.ports_not_attached));
+    }
     let uplinks = if status.uplinks.is_empty() { "none".into() } else { status.uplinks.join(" ") };
     let Timers { opening, established, closing, udp_one_way, udp_two_way, icmp } = status.timers;
     let timers = format!(
         "opening {opening}s, established {established}s, closing {closing}s, udp_one_way \
          {udp_one_way}s, udp_two_way {udp_two_way}s, icmp {icmp}s"
+    );
+    let flows = format!(
+        "{} of {}, at most {} for one source",
+        status.flows.live, status.flows.limit, status.flows_per_source
     );
     let facts = [
         ("state", state),
@@ -32,12 +40,12 @@ pub fn report(status: &Status) -> String {
         ("namespace", status.netns.clone().unwrap_or_else(|| "the caller's own".into())),
         ("socket", status.socket.clone()),
         ("pins", status.pin_dir.clone()),
-        ("bridges", format!("{ends}, {}", counted(status.ports, "port", "ports"))),
+        ("bridges", format!("{ends}, {ports}")),
         ("uplinks", uplinks),
         ("pairs", pairs),
         ("unlisted", unlisted),
         ("timers", timers),
-        ("flows", format!("{} of {}", status.flows.live, status.flows.limit)),
+        ("flows", flows),
     ];
     let mut report: String =
         facts.iter().map(|(name, fact)| format!("{name:<11}{fact}\n")).collect();
@@ -75,6 +83,8 @@ mod tests {
                 icmp: 60,
             },
             ports: 1,
+            ports_not_attached: 0,
+            flows_per_source: 16_384,
             pairs_allowed: 1,
             pairs_denied: 0,
             flows: FlowTable { live: 2, limit: 65_536 },
@@ -91,9 +101,11 @@ uplinks    eth0
 pairs      1 allowed, 0 denied
 unlisted   deny (what is not listed is dropped)
 timers     opening 240s, established 7440s, closing 240s, udp_one_way 120s, udp_two_way 300s, icmp 60s
-flows      2 of 65536
+flows      2 of 65536, at most 16384 for one source
 warning: veth3 is not attached
 ";
         assert_eq!(report(&status), expected);
+        let alone = Status { ports_not_attached: 2, ports: 0, ..status };
+        assert!(report(&alone).contains("shop_front shop_db, 0 ports, 2 not attached\n"));
     }
 }

@@ -143,7 +143,8 @@ fn bridges() {
             let attached = bridge["attached"].as_str().expect("text");
             assert!(matches!(attached, "tcx" | "clsact"), "{attached}");
         }
-        assert_eq!(bridges[0]["addresses"], json!(["10.1.0.1/24"]));
+        assert_eq!(bridges[0]["addresses"], json!(["10.1.0.1/24", "fd00:1::1/64"]));
+        assert_eq!(bridges[0]["ports_not_attached"], json!([]));
         assert_eq!(bridges[0]["ports"], json!(["p-a2"]));
     });
 }
@@ -163,6 +164,8 @@ fn status() {
             "udp_one_way": 120, "udp_two_way": 300, "icmp": 60,
         });
         assert_eq!(status["timers"], timers);
+        assert_eq!(status["flows_per_source"], 16_384);
+        assert_eq!(status["ports_not_attached"], 0);
     });
 }
 
@@ -172,10 +175,10 @@ fn tables_for_people() {
     with_traffic(|bridgefwd| {
         for (command, words) in [
             (&["flows"][..], &["10.1.0.2", "10.2.0.2", "established", "br-a", "br-b"][..]),
-            (&["stats"], &["forwarded", "flow_created"]),
+            (&["stats"], &["forwarded", "flow_created", "SOURCE", "p-a2"]),
             (&["stats", "--all"], &["pair_denied"]),
             (&["status"], &["running", "br-a"]),
-            (&["bridges"], &["br-a", "10.1.0.1/24", "p-a2"]),
+            (&["bridges"], &["br-a", "10.1.0.1/24", "fd00:1::1/64", "p-a2"]),
             (&["pair", "list"], &["br-a", "allowed", "denied", "masquerade"]),
         ] {
             let text = bridgefwd.ok(command);

@@ -100,6 +100,71 @@ fn with_an_address_that_the_target_has_not_are_refused() {
     });
 }
 
+/// `nat`, `nat6` and `mapping` of the only pair.
+#[track_caller]
+fn translation(bridgefwd: &Bridgefwd) -> [String; 3] {
+    let pairs = bridgefwd.json(&["pair", "list"]);
+    let field = |name: &str| pairs[0][name].as_str().expect("text").to_owned();
+    [field("nat"), field("nat6"), field("mapping")]
+}
+
+#[test]
+fn have_a_translation_of_each_family() {
+    needs_root!();
+    running(|bridgefwd, router| {
+        router.ns.ip("addr add 10.2.0.7/24 dev br-b\naddr add fd00:2::7/64 dev br-b nodad\n");
+        let allow = |args: &[&str]| {
+            let output = bridgefwd.cli(&[&["pair", "allow", "br-a", "br-b"], args].concat());
+            assert_eq!((output.status, &output.stderr[..]), (0, ""));
+            output.stdout
+        };
+        allow(&[]);
+        assert_eq!(translation(bridgefwd), ["masquerade", "none", "per-destination"]);
+        let said = allow(&["--nat6", "masquerade"]);
+        assert!(said.contains("nat masquerade, IPv6 masquerade"), "{said}");
+        assert_eq!(translation(bridgefwd), ["masquerade", "masquerade", "per-destination"]);
+        // What is said of one is not said of the other.
+        allow(&["--nat", "none"]);
+        assert_eq!(translation(bridgefwd), ["none", "masquerade", "per-destination"]);
+        bridgefwd_tests::wait::until("the new addresses can be used", || {
+            let args = ["--nat", "10.2.0.1,10.2.0.7", "--nat6", "fd00:2::7"];
+            bridgefwd.cli(&[&["pair", "allow", "br-a", "br-b"], &args[..]].concat()).status == 0
+        });
+        allow(&["--mapping", "endpoint-independent"]);
+        let now = ["10.2.0.1,10.2.0.7", "fd00:2::7", "endpoint-independent"];
+        assert_eq!(translation(bridgefwd), now);
+        bridgefwd.ok(&["pair", "deny", "br-a", "br-b"]);
+        assert_eq!(translation(bridgefwd), now, "kept for when it is allowed again");
+        let said = allow(&["--mapping", "per-destination", "--nat6", "none"]);
+        assert!(said.contains("allowed, nat 10.2.0.1,10.2.0.7\n"), "{said}");
+    });
+}
+
+#[test]
+fn with_a_translation_that_cannot_be_are_refused() {
+    needs_root!();
+    running(|bridgefwd, _| {
+        for (args, words) in [
+            (["--nat", "10.2.0"], &["--nat", "\"10.2.0\"", "masquerade"][..]),
+            (["--nat", "10.2.0.1,"], &["--nat", "\"\""]),
+            (["--nat", "10.2.0.1-"], &["--nat", "10.2.0.1-"]),
+            (["--nat", "fd00:2::1"], &["--nat", "fd00:2::1 is no IPv4 address", "--nat6"]),
+            (["--nat6", "10.2.0.1"], &["--nat6", "10.2.0.1 is no IPv6 address"]),
+            (["--nat", "10.2.0.1-10.2.0.17"], &["--nat", "at most 16"]),
+            (["--nat6", "fd00:2::1-fd00:3::1"], &["--nat6", "at most 16"]),
+            (["--nat", "10.2.0.7-10.2.0.1"], &["--nat", "ends before it begins"]),
+            (["--nat", "10.2.0.1,10.2.0.1"], &["--nat", "10.2.0.1 is named twice"]),
+            (["--nat", "10.2.0.1-10.2.0.2"], &["10.2.0.2", "br-b", "br-b has: 10.2.0.1"]),
+            (["--nat6", "fd00:1::1"], &["fd00:1::1", "br-b", "br-b has: fd00:2::1"]),
+            (["--mapping", "cone"], &["--mapping", "\"cone\"", "endpoint-independent"]),
+        ] {
+            let output = bridgefwd.cli(&[&["pair", "allow", "br-a", "br-b"], &args[..]].concat());
+            refused(&output, USAGE, words);
+        }
+        assert_eq!(listed(bridgefwd), [] as [Value; 0]);
+    });
+}
+
 #[test]
 fn that_are_not_listed_can_be_cleared_again() {
     needs_root!();

@@ -103,6 +103,34 @@ fn a_config_file_that_is_missing_or_wrong() {
 }
 
 #[test]
+fn a_pair_in_the_file_that_cannot_be() {
+    needs_root!();
+    let router = Router::new(Options::default(), &["br-a", "br-b"]);
+    let folder = Bridgefwd::new(&router.ns);
+    let path = folder.folder().join("bridgefwd.toml");
+    let name = path.to_str().expect("UTF-8");
+    for (line, words) in [
+        ("nat = '10.2.0'", &["bridgefwd.toml", "line 5", "nat", "\"10.2.0\""][..]),
+        ("nat = 'fd00:2::1'", &["bridgefwd.toml", "line 5", "nat6"]),
+        ("nat6 = '10.2.0.1'", &["bridgefwd.toml", "line 5", "nat6", "10.2.0.1"]),
+        ("nat = '10.2.0.1-10.2.1.1'", &["bridgefwd.toml", "line 5", "at most 16"]),
+        ("nat = '10.2.0.9'", &["br-a -> br-b", "10.2.0.9", "br-b has: 10.2.0.1"]),
+        ("nat6 = 'fd00:2::9'", &["br-a -> br-b", "fd00:2::9", "br-b has: fd00:2::1"]),
+        ("mapping = 'cone'", &["bridgefwd.toml", "line 5", "mapping", "\"cone\""]),
+    ] {
+        let pair =
+            format!("bridges = ['br-a', 'br-b']\n[[pair]]\nfrom = 'br-a'\nto = 'br-b'\n{line}\n");
+        std::fs::write(&path, pair).expect("written");
+        refused(&fails(&router, &["--config", name]), USAGE, words);
+    }
+    for line in ["flows_per_source = 0", "ports = 'maybe'"] {
+        std::fs::write(&path, format!("bridges = ['br-a']\n{line}\n")).expect("written");
+        let key = line.split(' ').next().expect("a key");
+        refused(&fails(&router, &["--config", name]), USAGE, &["bridgefwd.toml", "line 2", key]);
+    }
+}
+
+#[test]
 fn a_pin_directory_that_is_not_in_bpffs() {
     needs_root!();
     let router = Router::new(Options::default(), &["br-a"]);
