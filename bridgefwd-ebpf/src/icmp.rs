@@ -1,5 +1,7 @@
-//! ICMP errors of both families: each belongs to the flow of the packet that it quotes, and is
-//! translated with it (RFC 5508, section 4.2). They neither refresh a flow nor change its state.
+//! ICMP errors of both families: each belongs to the flow of the packet that it quotes.
+//!
+//! It is translated with that packet (RFC 5508, section 4.2). Errors neither refresh a flow nor change
+//! its state.
 
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::programs::TcContext;

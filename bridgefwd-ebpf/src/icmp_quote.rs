@@ -1,5 +1,6 @@
-//! What an ICMP error quotes: read from the packet, and rewritten with the checksum of the message. The
-//! message begins anywhere: behind options, behind extension headers.
+//! What an ICMP error quotes: read from the packet, and rewritten with the checksum of the message.
+//!
+//! The message begins anywhere: behind options, behind extension headers.
 
 use aya_ebpf::bindings::{__sk_buff, BPF_F_RECOMPUTE_CSUM};
 use aya_ebpf::helpers::generated::{bpf_csum_diff, bpf_skb_load_bytes};

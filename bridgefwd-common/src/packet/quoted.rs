@@ -1,5 +1,5 @@
-//! The packet that an ICMP error quotes, behind its IP header: read, and translated back (RFC 5508,
-//! section 4.2).
+//! The packet that an ICMP error quotes: told by its transport header, and translated back
+//! (RFC 5508, section 4.2).
 
 use super::checksum;
 use super::transport::{self, Transport};

@@ -1,5 +1,7 @@
-//! The IP header of the packet that an ICMP error quotes, of both families (RFC 792, RFC 1812 section
-//! 4.3.2.3, RFC 4443). The quote ends anywhere, so lengths in it are compared with what is there.
+//! The IP header of the packet that an ICMP error quotes, of both families
+//! (RFC 792, RFC 1812 section 4.3.2.3, RFC 4443).
+//!
+//! The quote ends anywhere, so what is read is compared with what is there, not with the lengths in it.
 
 use network_types::ip::Ipv4Hdr;
 
