@@ -136,7 +136,7 @@ reasons! {
     NoPortLeft = 31, "no_port_left", Drop;
     /// The target has no address to masquerade to.
     NoNatAddress = 32, "no_nat_address", Drop;
-    /// A reply that is larger than the way out allows and has no flow any more.
+    /// An ICMP error that is larger than the way out allows, and may not be cut to pieces: nobody is told.
     TooBigTranslated = 33, "too_big_translated", Drop;
     /// The flow's way does not lead where it led when it was opened.
     RouteChanged = 34, "route_changed", Drop;
@@ -144,7 +144,7 @@ reasons! {
     WriteFailed = 35, "write_failed", Drop;
     /// The flow changed hands on another CPU at this very moment; a retransmission will do.
     FlowContended = 36, "flow_contended", Drop;
-    /// A reply whose TTL is used up; the kernel would take it for its own.
+    /// An ICMP error of a flow whose TTL is used up: nobody is told.
     TtlExpiredReply = 37, "ttl_expired_reply", Drop;
     /// An ICMP error about a packet that no flow sent.
     IcmpError = 38, "icmp_error_unrelated", Drop;

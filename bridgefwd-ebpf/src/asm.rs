@@ -1,4 +1,4 @@
-//! The two things that have to be said in BPF's own instructions.
+//! The few things that have to be said in BPF's own instructions.
 
 use aya_ebpf::programs::TcContext;
 
@@ -46,6 +46,25 @@ pub fn packet_bounds(ctx: &TcContext) -> (usize, usize) {
         );
     }
     (data, data_end)
+}
+
+/// The same value, of which the compiler knows nothing: it then leaves a mask that is there for the
+/// verifier.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+pub fn opaque(mut value: u64) -> u64 {
+    // SAFETY: copies a register to itself.
+    unsafe {
+        core::arch::asm!("{0} = {0}", inout(reg) value, options(nomem, nostack, preserves_flags));
+    }
+    value
+}
+
+/// For checks of this crate on the host.
+#[cfg(not(target_arch = "bpf"))]
+#[inline(always)]
+pub fn opaque(value: u64) -> u64 {
+    value
 }
 
 /// For checks of this crate on the host.

@@ -60,7 +60,7 @@ fn drop(ctx: &TcContext, reason: Reason) -> i32 {
 
 /// It goes its way.
 const GOES: u32 = 0;
-/// It is an ICMP error of the host's own.
+/// It is an ICMP error: the host's own, or one that the kernel forwards.
 const QUOTES: u32 = 1;
 /// It must not leave as it is.
 const REFUSED: u32 = 2;
@@ -79,10 +79,13 @@ pub extern "C" fn examine_leaving(skb: *mut __sk_buff) -> u32 {
     }
     // SAFETY: the kernel hands a valid __sk_buff to the program for as long as it runs.
     let (ingress, end) = unsafe { ((*skb).ingress_ifindex, (*skb).ifindex) };
+    scratch.from = end;
+    if scratch.packet.flaw == Some(Reason::IcmpError) {
+        return QUOTES;
+    }
     if ingress == 0 {
         return own(scratch, end);
     }
-    scratch.from = end;
     match scratch.packet.ip.fragment {
         Fragment::None => {
             if scratch.packet.flaw.is_some() {
@@ -112,9 +115,6 @@ pub extern "C" fn examine_leaving(skb: *mut __sk_buff) -> u32 {
 #[inline(always)]
 fn own(scratch: &mut Scratch, end: u32) -> u32 {
     let packet = &scratch.packet;
-    if packet.flaw == Some(Reason::IcmpError) {
-        return QUOTES;
-    }
     scratch.to = end;
     let whole = packet.flaw.is_none() && matches!(packet.ip.fragment, Fragment::None);
     if whole && host::can_clash(&packet.segment) { MAY_CLASH } else { GOES }

@@ -6,7 +6,7 @@
 
 use aya_ebpf::programs::TcContext;
 use bridgefwd_common::Reason;
-use bridgefwd_common::contract::{COLD_OPEN, COLD_PIECES};
+use bridgefwd_common::contract::{COLD_ICMP, COLD_OPEN, COLD_PIECES};
 use bridgefwd_common::packet::ip::Fragment;
 
 use crate::verdict::Way;
@@ -25,6 +25,9 @@ pub fn hand_over(ctx: &TcContext) -> Way {
         return Way::GoesOn(COLD_PIECES);
     }
     scratch.through_kernel = true;
+    if scratch.packet.flaw == Some(Reason::IcmpError) {
+        return Way::GoesOn(COLD_ICMP);
+    }
     if scratch.packet.flaw.is_some() {
         return Way::GoesOn(COLD_OPEN);
     }

@@ -22,6 +22,7 @@ mod followers;
 mod forward;
 mod host;
 mod icmp;
+mod icmp_quote;
 mod index;
 mod kernel;
 mod maps;
@@ -104,7 +105,7 @@ pub fn bridgefwd_egress(ctx: TcContext) -> i32 {
     egress::leave(&ctx)
 }
 
-/// Mends what the host's own ICMP errors quote, at egress.
+/// Mends what ICMP errors quote, at egress.
 #[classifier]
 pub fn bridgefwd_quote(ctx: TcContext) -> i32 {
     icmp::mend_quote(&ctx)

@@ -18,6 +18,9 @@ use crate::read::Packet;
 #[map]
 static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
+/// How many bytes of a message are summed at one time: what `bpf_csum_diff` takes.
+pub const CHUNK: usize = 512;
+
 /// What one packet's way through the program leaves for its next step.
 #[repr(C)]
 pub struct Scratch {
@@ -77,6 +80,8 @@ pub struct Scratch {
     pub outer: Tuple,
     /// What it shall show instead.
     pub shown: Tuple,
+    /// Bytes of a message that are summed.
+    pub chunk: [u32; CHUNK / 4],
     /// Kept from one opening to the next: a server for which this CPU found no port free, with the
     /// class of ports as source port.
     pub exhausted: Tuple,

@@ -7,15 +7,15 @@ use aya::maps::{Array, HashMap as BpfHashMap, Map, MapData, PerCpuArray, PerCpuV
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
 use bridgefwd_common::contract::{
-    ABI_VERSION, AttachKind, Counter, Flow, FlowState, IndexEntry, Interface, InterfaceAddress,
-    MAP_FLOW_INDEX_V4, MAP_FLOW_INDEX_V6, MAP_FLOWS, MAP_FREE_SLOTS, MAP_INTERFACES,
-    MAP_PAIR_COUNTERS, MAP_PAIR_INDEX, MAP_PAIRS, MAP_POOLS, MAP_REASONS, MAP_SETTINGS,
-    MAX_ADDRESSES, PROGRAM, PairCounters, PairKey, PairPolicy, PairRule, Pool, Role, SEEN,
-    SWEEP_PROGRAM, Settings, Tuple, TupleV4, Unlisted,
+    ABI_VERSION, AttachKind, Counter, EGRESS_PROGRAM, Flow, FlowState, IndexEntry, Interface,
+    InterfaceAddress, MAP_FLOW_INDEX_V4, MAP_FLOW_INDEX_V6, MAP_FLOWS, MAP_FREE_SLOTS,
+    MAP_INTERFACES, MAP_PAIR_COUNTERS, MAP_PAIR_INDEX, MAP_PAIRS, MAP_POOLS, MAP_REASONS,
+    MAP_SETTINGS, MAX_ADDRESSES, PROGRAM, PairCounters, PairKey, PairPolicy, PairRule, Pool, Role,
+    SEEN, SWEEP_PROGRAM, Settings, Tuple, TupleV4, Unlisted,
 };
 use bridgefwd_common::{Reason, Verdict};
 
-use crate::topology::{Bridge, Host, PREFIX_LEN, Router};
+use crate::topology::{Bridge, Host, PREFIX_LEN, PREFIX6_LEN, Router};
 
 /// `TC_ACT_UNSPEC`: the kernel goes on as if we were absent.
 pub const PASS: i32 = -1;
@@ -215,6 +215,26 @@ impl Program {
         Outcome { verdict, reason, frame: after }
     }
 
+    /// As [`Program::run`], for a frame that the program translates before it passes.
+    #[track_caller]
+    pub fn run_through_kernel(&mut self, ifindex: u32, frame: &[u8]) -> Outcome {
+        let before = self.counters();
+        let (verdict, after) = self.run_uncounted(PROGRAM, ifindex, frame, 0);
+        let outcome = self.judge(&before, &after, verdict, after.clone());
+        assert_eq!(outcome.reason, Reason::ThroughKernel, "{frame:02x?}");
+        outcome
+    }
+
+    /// Runs the program of egress on a frame that came in by `ingress`, 0 where it is the host's own,
+    /// and leaves by `ifindex`: the verdict, and the frame.
+    #[track_caller]
+    pub fn leave(&mut self, ingress: u32, ifindex: u32, frame: &[u8]) -> (i32, Vec<u8>) {
+        let mut context = [0; SK_BUFF];
+        context[INGRESS..INGRESS + 4].copy_from_slice(&ingress.to_ne_bytes());
+        context[IFINDEX..IFINDEX + 4].copy_from_slice(&ifindex.to_ne_bytes());
+        self.run_with(EGRESS_PROGRAM, Some(&context), frame)
+    }
+
     /// Runs the sweep once; what it returns is its own affair.
     pub fn sweep(&mut self) -> i32 {
         self.run_uncounted(SWEEP_PROGRAM, 0, &[0; 64], 0).0
@@ -235,11 +255,21 @@ impl Program {
             let segments = (frame.len() as u32).div_ceil(gso_size);
             context[GSO_SEGS..GSO_SEGS + 4].copy_from_slice(&segments.to_ne_bytes());
         }
+        self.run_with(name, (ifindex != 0).then_some(&context), frame)
+    }
+
+    #[track_caller]
+    fn run_with(
+        &mut self,
+        name: &str,
+        context: Option<&[u8; SK_BUFF]>,
+        frame: &[u8],
+    ) -> (i32, Vec<u8>) {
         let mut after = vec![0; frame.len() + 256];
         let options = TestRunOptions {
             data_in: Some(frame),
             data_out: Some(&mut after),
-            ctx_in: (ifindex != 0).then_some(&context),
+            ctx_in: context.map(|context| &context[..]),
             ..TestRunOptions::new()
         };
         let result = self.program_mut(name).test_run(options);
@@ -316,6 +346,7 @@ impl Program {
 
 // `struct __sk_buff`: what a test run may set.
 const SK_BUFF: usize = 192;
+const INGRESS: usize = 36;
 const IFINDEX: usize = 40;
 const GSO_SEGS: usize = 164;
 const GSO_SIZE: usize = 176;
@@ -333,10 +364,13 @@ fn merged<T: bytemuck::Pod + Default>(
 #[must_use]
 pub fn interface_of(bridge: &Bridge) -> Interface {
     let mut addresses = [InterfaceAddress::default(); MAX_ADDRESSES];
-    addresses[0] = InterfaceAddress {
-        address: bridge.address.into(),
-        prefix_len: PREFIX_LEN,
-        ..InterfaceAddress::default()
+    addresses[0] =
+        InterfaceAddress { address: bridge.address.into(), prefix_len: PREFIX_LEN, _zero: [0; 3] };
+    let mut addresses_v6 = [InterfaceAddress::default(); MAX_ADDRESSES];
+    addresses_v6[0] = InterfaceAddress {
+        address: bridge.address6.into(),
+        prefix_len: PREFIX6_LEN,
+        _zero: [0; 3],
     };
     Interface {
         end: bridge.ifindex,
@@ -345,9 +379,9 @@ pub fn interface_of(bridge: &Bridge) -> Interface {
         router_mac: bridge.mac,
         mtu: 1500,
         address_count: 1,
-        address_count_v6: 0,
+        address_count_v6: 1,
         addresses,
-        addresses_v6: [InterfaceAddress::default(); MAX_ADDRESSES],
+        addresses_v6,
         name: Interface::name_bytes(bridge.name),
     }
 }

@@ -62,6 +62,29 @@ pub fn difference<const N: usize>(old: &[u32; N], new: &[u32; N]) -> u32 {
     sum
 }
 
+/// What a checksum field becomes when the words under it change by this [`difference`].
+#[inline(always)]
+#[must_use]
+pub fn update_by(check: [u8; 2], difference: u32) -> [u8; 2] {
+    let sum = u32::from(!u16::from_ne_bytes(check)) + u32::from(fold(difference));
+    (!fold(sum)).to_ne_bytes()
+}
+
+/// The sum over the pseudo-header of an IPv6 packet (RFC 8200, section 8.1), not folded: addresses,
+/// the length of what follows the extension headers, and its protocol. Words of addresses are wire
+/// bytes read natively.
+#[inline(always)]
+#[must_use]
+pub fn pseudo_header_v6(src: &[u32; 4], dst: &[u32; 4], len: u32, protocol: u8) -> u32 {
+    let mut sum = add(len.to_be(), u32::from(protocol).to_be());
+    let mut at = 0;
+    while at < 4 {
+        sum = add(sum, add(src[at], dst[at]));
+        at += 1;
+    }
+    sum
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -80,6 +103,23 @@ mod tests {
         // Section 4: HC = 0xdd2f, m = 0x5555, m' = 0x3285 gives 0x0000.
         let updated = update(0xdd2f_u16.to_be_bytes(), &[0x55, 0x55], &[0x32, 0x85]);
         assert_eq!(updated, [0, 0]);
+    }
+
+    #[test]
+    fn pseudo_header_is_that_of_its_bytes() {
+        let (mut bytes, mut words) = ([0u8; 40], [0u32; 8]);
+        for (at, byte) in (0u8..).zip(&mut bytes[..32]) {
+            *byte = at.wrapping_mul(37);
+        }
+        for (word, bytes) in words.iter_mut().zip(bytes.chunks(4)) {
+            *word = u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        }
+        bytes[34..36].copy_from_slice(&1234_u16.to_be_bytes());
+        bytes[39] = 58;
+        let (src, dst) =
+            ([words[0], words[1], words[2], words[3]], [words[4], words[5], words[6], words[7]]);
+        let sum = pseudo_header_v6(&src, &dst, 1234, 58);
+        assert_eq!(fold(sum), fold(sum_words(&bytes)));
     }
 
     proptest! {
@@ -113,8 +153,7 @@ mod tests {
             let new_bytes: [u8; 8] = bytemuck::cast(new);
             let by_words = u16::from_ne_bytes(update(check, &old_bytes, &new_bytes));
             let diff = difference(&old, &new);
-            let by_diff =
-                !fold(u32::from(!u16::from_ne_bytes(check)) + u32::from(fold(diff)));
+            let by_diff = u16::from_ne_bytes(update_by(check, diff));
             // 0x0000 and 0xffff are the same number in one's complement.
             prop_assert!(by_words == by_diff || (by_words ^ by_diff == 0xffff && (by_words == 0 || by_diff == 0)));
         }

@@ -5,4 +5,5 @@ pub mod ip;
 pub mod ipv4;
 pub mod ipv6;
 pub mod quoted;
+pub mod quoted_ip;
 pub mod transport;

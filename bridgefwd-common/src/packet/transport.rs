@@ -290,8 +290,8 @@ pub const fn is_icmp_error(family: Family, type_: u8) -> bool {
     match family {
         // Destination unreachable, source quench, time exceeded, parameter problem.
         Family::V4 => matches!(type_, 3 | 4 | 11 | 12),
-        // Destination unreachable, packet too big, time exceeded, parameter problem.
-        Family::V6 => matches!(type_, 1..=4),
+        // Every type below 128, also those that nobody has defined yet (RFC 4443, section 2.1).
+        Family::V6 => type_ < 128,
     }
 }
 

@@ -95,6 +95,7 @@ fn a_query_reply_is_the_request_reversed() {
     assert!(v4(8).is_ok());
     let v6 = |type_| icmp(&message(type_, 0), &ip_v6(PROTOCOL_ICMPV6));
     assert_eq!(v6(2), Err(Reason::IcmpError));
+    assert_eq!(v6(127), Err(Reason::IcmpError));
     assert_eq!(v6(135), Err(Reason::IcmpUnsupported));
 }
 

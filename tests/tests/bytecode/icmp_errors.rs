@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use bridgefwd_common::Reason;
 use bridgefwd_tests::needs_root;
 use bridgefwd_tests::packets::{Packet, flags};
+use bridgefwd_tests::program::PASS;
 use bridgefwd_tests::view::{View, assert_checksums, at, internet_checksum};
 
 use crate::bench::{A, B, Bench, bench};
@@ -88,6 +89,97 @@ fn about_what_the_server_answered() {
 }
 
 #[test]
+fn about_queries_and_other_protocols() {
+    needs_root!();
+    bench(|bench| {
+        let (a, b, gateway) = (bench.a().address, bench.b().address, bench.gateway());
+        // Timestamp, information, address mask; and ESP, of which nothing but addresses is quoted.
+        let query = |kind| Packet::icmp(a, b, kind, 0, [0, 9, 0, 1]).payload(&[0; 12]);
+        let esp = Packet::other(a, b, 50);
+        for (packet, len) in [(query(13), 28), (query(15), 40), (query(17), 28), (esp, 20)] {
+            let (sent, got) = cross(bench, &packet);
+            let error = error(b, gateway, 3, 3, &got[..len]);
+            let outcome = bench.expect(B, &error, Reason::ForwardedIcmpError);
+            let view = View::of(&outcome.frame).unwrap();
+            assert_eq!((*view.src.ip(), *view.dst.ip()), (b, a));
+            assert_checksums(&outcome.frame);
+            assert_eq!(outcome.frame[QUOTE + 12..], sent[12..len]);
+        }
+    });
+}
+
+#[test]
+fn that_quote_options_and_first_fragments() {
+    needs_root!();
+    bench(|bench| {
+        let (client, server) = (bench.a().at(10_000), bench.b().at(53));
+        let gateway = bench.gateway();
+        bench.expect(A, &Packet::udp(client, server), Reason::FlowCreated);
+        let quoted = |src, edit: fn(&mut Packet)| {
+            let packet = Packet::udp(at(src, 10_000), server).with(edit);
+            packet.build()[ETHERNET..].to_vec()
+        };
+        let options = |packet: &mut Packet| packet.options = vec![1, 1, 1, 0];
+        let first = |packet: &mut Packet| packet.more_fragments = true;
+        for edit in [options as fn(&mut Packet), first] {
+            let error = error(*server.ip(), gateway, 11, 1, &quoted(gateway, edit));
+            let outcome = bench.expect(B, &error, Reason::ForwardedIcmpError);
+            assert_checksums(&outcome.frame);
+            assert_eq!(outcome.frame[QUOTE..], quoted(*client.ip(), edit));
+        }
+        let later = |packet: &mut Packet| packet.fragment_offset = 1;
+        let error = error(*server.ip(), gateway, 11, 1, &quoted(gateway, later));
+        bench.expect(B, &error, Reason::NotForwarded);
+    });
+}
+
+#[test]
+fn that_the_kernel_has_to_see() {
+    needs_root!();
+    bench(|bench| {
+        let (client, server) = (bench.a().at(10_000), bench.b().at(53));
+        let (gateway, b) = (bench.gateway(), *server.ip());
+        let (sent, got) = cross(bench, &Packet::udp(client, server).payload(b"a question"));
+        let port = bench.b().port_index;
+        // With options; and so large that it is cut to pieces on its way.
+        let optional = error(b, gateway, 3, 3, &got).with(|packet| packet.options = vec![1; 4]);
+        let large = error(b, gateway, 3, 3, &got)
+            .with(|packet| packet.dont_fragment = false)
+            .with(|packet| packet.payload.resize(3001, 0xa5));
+        for error in [&optional, &large] {
+            let frame = bench.frame(bench.b(), error);
+            let passed = bench.program.run_through_kernel(port, &frame).frame;
+            assert_checksums(&passed);
+            let quote = ETHERNET + 20 + error.options.len() + 8;
+            assert_eq!(passed[quote + 12..quote + sent.len()], sent[12..]);
+            assert_eq!(passed[ETHERNET + 16..ETHERNET + 20], client.ip().octets());
+            assert_eq!(passed[ETHERNET + 8], 64, "the kernel takes one off");
+            let mut broken = frame;
+            *broken.last_mut().unwrap() ^= 1;
+            bench.expect_frame(B, &broken, Reason::IcmpMalformed);
+        }
+        // Nobody is told of one that may not be cut to pieces.
+        let uncut = large.clone().with(|packet| packet.dont_fragment = true);
+        bench.expect(B, &uncut, Reason::TooBigTranslated);
+
+        // The other way it is translated when it leaves.
+        let answer = Packet::udp(server, at(gateway, 10_000)).payload(b"an answer");
+        let sent = bench.frame(bench.b(), &answer)[ETHERNET..].to_vec();
+        let got = bench.expect(B, &answer, Reason::ForwardedReply).frame[ETHERNET..].to_vec();
+        let beyond = Ipv4Addr::new(10, 1, 0, 99);
+        let back = error(beyond, b, 3, 3, &got).with(|packet| packet.options = vec![1; 4]);
+        bench.expect(A, &back, Reason::ThroughKernel);
+        let frame = bench.frame(bench.a(), &back);
+        let (from, to) = (bench.a().port_index, bench.router.bridge("br-b").ifindex);
+        let (verdict, left) = bench.program.leave(from, to, &frame);
+        assert_eq!(verdict, PASS);
+        assert_checksums(&left);
+        assert_eq!(left[ETHERNET + 12..ETHERNET + 16], gateway.octets());
+        assert_eq!(left[QUOTE + 4 + 12..], sent[12..]);
+    });
+}
+
+#[test]
 fn that_are_not_what_they_seem() {
     needs_root!();
     bench(|bench| {
@@ -111,6 +203,8 @@ fn that_are_not_what_they_seem() {
         bench.expect(B, &stray, Reason::IcmpError);
         // By the wrong end.
         bench.expect(A, &error(*client.ip(), gateway, 3, 3, &got), Reason::WrongEnd);
+        // A redirect speaks of the sender's own network.
+        bench.expect(B, &error(b, bench.a().address, 5, 1, &got), Reason::NotListed);
         // It would be the last hop's.
         bench.expect(B, &good.clone().with(|packet| packet.ttl = 1), Reason::TtlExpiredReply);
         bench.expect(B, &good, Reason::ForwardedIcmpError);

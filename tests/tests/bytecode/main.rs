@@ -8,6 +8,7 @@ mod flows;
 mod forwards;
 mod fragments;
 mod icmp_errors;
+mod icmp_errors_v6;
 mod mutations;
 mod nat;
 mod passes;
