@@ -7,7 +7,7 @@ use bridgefwd_common::contract::{Direction, FlowSide, FlowState, IndexEntry};
 
 use crate::flows::now_ns;
 use crate::maps::{FLOWS, FREE_SLOTS};
-use crate::{index, ports, scratch, sources, sweep};
+use crate::{index, mapping, ports, scratch, sources, sweep};
 
 /// Makes the flow that this CPU's [`scratch::Scratch`] describes; `translated` there is the tuple that
 /// its packets leave with.
@@ -44,15 +44,29 @@ pub extern "C" fn make_flow(skb: *mut __sk_buff) -> u32 {
         sources::give_back_share();
         return TABLE_FULL;
     };
-    let outcome = match ports::claim_tuple(skb, slot) {
-        true => publish(slot),
-        false => NO_PORT_LEFT,
-    };
+    let outcome = make_in(slot, skb);
     if outcome != MADE {
         // Never published: it goes back as it came.
         sources::give_back_share();
         let _ = FREE_SLOTS.push(slot, 0);
     }
+    outcome
+}
+
+/// Makes it in a slot of which nobody knows.
+#[inline(always)]
+fn make_in(slot: u32, skb: *mut __sk_buff) -> u32 {
+    if mapping::begin_mapping() == 0 {
+        return CONTENDED;
+    }
+    let outcome = if !ports::claim_tuple(skb, slot) {
+        NO_PORT_LEFT
+    } else if mapping::note_mapping() == 0 {
+        TABLE_FULL
+    } else {
+        publish(slot)
+    };
+    mapping::end_mapping(u32::from(outcome == MADE));
     outcome
 }
 
@@ -76,6 +90,7 @@ fn publish(slot: u32) -> u32 {
     flow.translated = opening.translated;
     flow.from = opening.from;
     flow.to = opening.to;
+    flow.mapped_to = opening.towards;
     flow.created_ns = now;
     flow.last_seen_ns = now;
     flow.sides = [FlowSide { packets: 1, bytes: opening.bytes }, FlowSide::default()];

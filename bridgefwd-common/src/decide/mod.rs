@@ -2,11 +2,13 @@
 //!
 //! - [`policy`]: may this packet open a flow?
 //! - [`established`]: what does a packet of a known flow do?
+//! - [`mapping`]: who has a mapping that is the same for every destination?
 //! - [`nat`]: which source does it leave with?
 //! - [`tcp`]: where is a connection in its life?
 //! - [`translate`]: the header bytes that change.
 
 pub mod established;
+pub mod mapping;
 pub mod nat;
 pub mod policy;
 pub mod tcp;
