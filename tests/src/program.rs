@@ -7,11 +7,12 @@ use aya::maps::{Array, HashMap as BpfHashMap, Map, MapData, PerCpuArray, PerCpuV
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
 use bridgefwd_common::contract::{
-    ABI_VERSION, AttachKind, Counter, Flow, FlowState, IndexEntry, Interface, InterfaceAddress,
-    MAP_FLOW_INDEX_V4, MAP_FLOW_INDEX_V6, MAP_FLOWS, MAP_FREE_SLOTS, MAP_INTERFACES,
-    MAP_PAIR_COUNTERS, MAP_PAIR_INDEX, MAP_PAIRS, MAP_POOLS, MAP_REASONS, MAP_SETTINGS,
-    MAX_ADDRESSES, PROGRAM, PairCounters, PairKey, PairPolicy, PairRule, Pool, Role, SEEN,
-    SWEEP_PROGRAM, Settings, Tuple, TupleV4, Unlisted,
+    ABI_VERSION, AttachKind, Counter, Endpoint, Flow, FlowState, IndexEntry, Interface,
+    InterfaceAddress, MAP_FLOW_INDEX_V4, MAP_FLOW_INDEX_V6, MAP_FLOWS, MAP_FREE_SLOTS,
+    MAP_INTERFACES, MAP_MAPPED, MAP_MAPPINGS, MAP_PAIR_COUNTERS, MAP_PAIR_INDEX, MAP_PAIRS,
+    MAP_POOLS, MAP_REASONS, MAP_RELEASING, MAP_SETTINGS, MAX_ADDRESSES, Mapping, PROGRAM,
+    PairCounters, PairKey, PairPolicy, PairRule, Pool, Role, SEEN, SWEEP_PROGRAM, Settings,
+    SlotOwner, Tuple, TupleV4, Unlisted,
 };
 use bridgefwd_common::{Reason, Verdict};
 
@@ -253,6 +254,54 @@ impl Program {
         let map = self.ebpf.map_mut(MAP_POOLS).expect(MAP_POOLS);
         let mut pools = BpfHashMap::<_, u32, Plain<Pool>>::try_from(map).expect(MAP_POOLS);
         pools.insert(key, Plain(*pool), 0).expect("a pool");
+    }
+
+    /// The endpoint-independent mappings, by their inner endpoints.
+    #[must_use]
+    pub fn mappings(&self) -> HashMap<Endpoint, Mapping> {
+        self.endpoints(MAP_MAPPINGS)
+    }
+
+    /// The same, by their outer endpoints.
+    #[must_use]
+    pub fn mapped(&self) -> HashMap<Endpoint, Mapping> {
+        self.endpoints(MAP_MAPPED)
+    }
+
+    fn endpoints(&self, name: &str) -> HashMap<Endpoint, Mapping> {
+        let map = self.ebpf.map(name).expect(name);
+        let map = BpfHashMap::<_, Plain<Endpoint>, Plain<Mapping>>::try_from(map).expect(name);
+        map.iter().map(|entry| entry.expect("an entry")).map(|(at, to)| (at.0, to.0)).collect()
+    }
+
+    /// Has an outer endpoint in `MAPPED`, as if somebody had begun to make a mapping.
+    pub fn put_mapped(&mut self, outer: Endpoint, mapping: Mapping) {
+        let map = self.ebpf.map_mut(MAP_MAPPED).expect(MAP_MAPPED);
+        let mut map =
+            BpfHashMap::<_, Plain<Endpoint>, Plain<Mapping>>::try_from(map).expect(MAP_MAPPED);
+        map.insert(Plain(outer), Plain(mapping), 0).expect("a mapping");
+    }
+
+    /// Has an entry in `RELEASING`, as if another CPU were at it.
+    pub fn hold(&mut self, key: u32, owner: SlotOwner) {
+        let map = self.ebpf.map_mut(MAP_RELEASING).expect(MAP_RELEASING);
+        let mut map = BpfHashMap::<_, u32, Plain<SlotOwner>>::try_from(map).expect(MAP_RELEASING);
+        map.insert(key, Plain(owner), 0).expect("a lock");
+    }
+
+    /// Removes it.
+    pub fn let_go(&mut self, key: u32) {
+        let map = self.ebpf.map_mut(MAP_RELEASING).expect(MAP_RELEASING);
+        let mut map = BpfHashMap::<_, u32, Plain<SlotOwner>>::try_from(map).expect(MAP_RELEASING);
+        map.remove(&key).expect("a lock");
+    }
+
+    /// What is being released or changed.
+    #[must_use]
+    pub fn releasing(&self) -> Vec<u32> {
+        let map = self.ebpf.map(MAP_RELEASING).expect(MAP_RELEASING);
+        let map = BpfHashMap::<_, u32, Plain<SlotOwner>>::try_from(map).expect(MAP_RELEASING);
+        map.keys().map(|key| key.expect("a key")).collect()
     }
 
     fn entries<K: bytemuck::Pod + Into<Tuple>>(&self, name: &str) -> HashMap<Tuple, IndexEntry> {
