@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
 use bridgefwd_common::Reason;
-use bridgefwd_common::contract::{Direction, FlowSide, FlowState, IndexEntry};
+use bridgefwd_common::contract::{Direction, FlowSide, IndexEntry};
 
 use crate::flows::now_ns;
 use crate::maps::{FLOWS, FREE_SLOTS};
@@ -70,7 +70,7 @@ fn make_in(slot: u32, skb: *mut __sk_buff) -> u32 {
     outcome
 }
 
-/// Fills the slot and lets the original direction find it.
+/// Fills the slot, whose state is still that of a free one, and lets the original direction find it.
 #[inline(always)]
 fn publish(slot: u32) -> u32 {
     let (Some(opening), Some(flow)) = (scratch::current(), FLOWS.get_ptr_mut(slot)) else {
@@ -82,7 +82,6 @@ fn publish(slot: u32) -> u32 {
     let flow = unsafe { &mut *flow };
     flow.pair = opening.pair;
     flow.pair_generation = opening.pair_generation;
-    flow.state = opening.state as u8;
     flow.nat = opening.nat;
     flow.flags = opening.flow_flags;
     flow.source_port = opening.port;
@@ -94,16 +93,19 @@ fn publish(slot: u32) -> u32 {
     flow.created_ns = now;
     flow.last_seen_ns = now;
     flow.sides = [FlowSide { packets: 1, bytes: opening.bytes }, FlowSide::default()];
-    // Last: until then the index entry of the reply direction finds another generation here.
+    // Behind the rest: until then the index entry of the reply direction finds another generation.
     // SAFETY: a plain word of the slot.
     unsafe { (&raw mut flow.generation).write_volatile(opening.generation) };
     let entry = IndexEntry::new(slot, Direction::Original, opening.generation);
     if !index::claim(&opening.original, entry) {
         // Still ours: it was not published.
-        flow.state = FlowState::Free as u8;
         index::remove(&opening.translated.reversed());
         return CONTENDED;
     }
+    // Last: until then the slot is free to whoever looks for flows that are over, and nobody releases
+    // what is only half there.
+    // SAFETY: a plain byte of the slot.
+    unsafe { (&raw mut flow.state).write_volatile(opening.state as u8) };
     MADE
 }
 

@@ -126,8 +126,8 @@ impl Program {
         this
     }
 
-    fn program_mut(&mut self, name: &str) -> &mut SchedClassifier {
-        let program = self.ebpf.program_mut(name).unwrap_or_else(|| panic!("no program {name}"));
+    fn program(&self, name: &str) -> &SchedClassifier {
+        let program = self.ebpf.program(name).unwrap_or_else(|| panic!("no program {name}"));
         program.try_into().unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
@@ -221,9 +221,29 @@ impl Program {
         self.run_uncounted(SWEEP_PROGRAM, 0, &[0; 64], 0).0
     }
 
+    /// Several threads at a time: each runs the program on its frames, one after the other, `rounds`
+    /// times, and the calling thread runs the sweep meanwhile. What comes of it is for the counters to say.
+    pub fn storm(&self, threads: &[Vec<(u32, Vec<u8>)>], rounds: u32) {
+        std::thread::scope(|scope| {
+            let senders: Vec<_> = threads
+                .iter()
+                .map(|frames| {
+                    scope.spawn(move || {
+                        for (ifindex, frame) in (0..rounds).flat_map(|_| frames) {
+                            self.run_uncounted(PROGRAM, *ifindex, frame, 0);
+                        }
+                    })
+                })
+                .collect();
+            while !senders.iter().all(|sender| sender.is_finished()) {
+                self.run_uncounted(SWEEP_PROGRAM, 0, &[0; 64], 0);
+            }
+        });
+    }
+
     #[track_caller]
     fn run_uncounted(
-        &mut self,
+        &self,
         name: &str,
         ifindex: u32,
         frame: &[u8],
@@ -243,7 +263,7 @@ impl Program {
             ctx_in: (ifindex != 0).then_some(&context),
             ..TestRunOptions::new()
         };
-        let result = self.program_mut(name).test_run(options);
+        let result = self.program(name).test_run(options);
         let result = result.unwrap_or_else(|error| panic!("{name}: test run: {error:?}"));
         after.truncate(result.data_size_out as usize);
         (result.return_value.cast_signed(), after)

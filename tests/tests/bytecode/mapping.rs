@@ -348,6 +348,57 @@ fn another_cpu_at_the_same_mapping() {
 }
 
 #[test]
+fn several_cpus_make_and_end_the_same_mappings() {
+    needs_root!();
+    bench(|bench| {
+        third_bridge(bench, policy(PairState::Allowed));
+        bench.set(independent(), GENERATION);
+        let servers = [bench.b().at(53), bench.b2().at(53), bench.b().at(54)];
+        let frames = |bench: &Bench<'_>, senders: &[usize], from: usize| -> Vec<_> {
+            let all = senders.iter().flat_map(|&sender| {
+                let host = &bench.router.hosts[sender];
+                servers.map(|server| {
+                    let packet = Packet::udp(host.at(10_000), server);
+                    (host.port_index, bench.frame(host, &packet))
+                })
+            });
+            let mut all: Vec<_> = all.collect();
+            let steps = from % all.len();
+            all.rotate_left(steps);
+            all
+        };
+        // Every flow is over as soon as it is there: each packet ends one and makes one.
+        bench.program.settings(|settings| settings.timeouts_s = [0; _]);
+        let threads =
+            [frames(bench, &[A], 0), frames(bench, &[A, A2], 1), frames(bench, &[A2, A, C], 2)];
+        bench.program.storm(&threads, 3000);
+        let counters = bench.program.counters();
+        let created = counters.of(Reason::FlowCreated).packets;
+        assert!(created > 10_000, "{created} flows");
+        assert_eq!(counters.seen(), counters.sum());
+        end_all(bench);
+        assert_nothing_left(bench);
+        // All slots are there, and every port is free.
+        for (sender, port) in [(A, 10_000), (A2, 10_001), (C, 10_002)] {
+            for server in servers {
+                let packet = Packet::udp(bench.router.hosts[sender].at(port), server);
+                assert_eq!(opens(bench, sender, &packet).1, port);
+            }
+        }
+        assert_consistent(bench, 6);
+        // With flows that stay, too, there is one outer port for each inner one.
+        let busy = [frames(bench, &[A, A2], 0), frames(bench, &[A2, A], 3)];
+        end_all(bench);
+        bench.program.storm(&busy, 300);
+        let flows = bench.program.flows();
+        let outers: HashSet<_> =
+            flows.iter().map(|(_, flow)| (flow.translated.src, flow.translated.src_port)).collect();
+        assert_eq!((flows.len(), outers.len()), (6, 2));
+        assert_consistent(bench, 6);
+    });
+}
+
+#[test]
 fn another_nat_makes_another_mapping() {
     needs_root!();
     bench(|bench| {
