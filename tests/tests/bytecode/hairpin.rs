@@ -5,7 +5,7 @@ use bridgefwd_common::contract::{NatMode, PairKey, PairPolicy, PairState};
 use bridgefwd_tests::needs_root;
 use bridgefwd_tests::packets::{Packet, flags};
 use bridgefwd_tests::packets6::Packet6;
-use bridgefwd_tests::view::{View, at};
+use bridgefwd_tests::view::{ETHERNET, View, assert_checksums, at};
 use bridgefwd_tests::view6::{at6, translated6};
 
 use crate::bench::{A, A_TO_B, A2, Bench, GENERATION, bench, policy};
@@ -96,6 +96,27 @@ fn a_connection() {
 }
 
 #[test]
+fn an_error() {
+    needs_root!();
+    bench(|bench| {
+        bench.set(independent(), GENERATION);
+        let outer = at(bench.gateway(), registers(bench, A2, CALLED));
+        let (caller, called) = (bench.a().at(9000), bench.a2().at(CALLED));
+        let own = at(bench.gateway(), 9000);
+        let there = Packet::udp(caller, outer);
+        let got = bench.expect(A, &there, Reason::FlowCreated).frame;
+        // The one who was called has nobody at that port.
+        let error = Packet::icmp(*called.ip(), *own.ip(), 3, 3, [0; 4]).payload(&got[ETHERNET..]);
+        let outcome = bench.expect(A2, &error, Reason::ForwardedIcmpError);
+        assert_checksums(&outcome.frame);
+        let view = View::of(&outcome.frame).expect("IPv4");
+        assert_eq!((*view.src.ip(), *view.dst.ip()), (*outer.ip(), *caller.ip()));
+        let sent = &bench.frame(bench.a(), &there)[ETHERNET..];
+        assert_eq!(view.payload[12..24], sent[12..24], "quoted addresses and ports");
+    });
+}
+
+#[test]
 fn both_call_each_other() {
     needs_root!();
     bench(|bench| {
@@ -175,12 +196,15 @@ fn nothing_of_it_is_left_to_the_kernel() {
         let first = Packet::udp(bench.a().at(9001), outer).payload(&[7; 1200]);
         bench.expect(A, &first, Reason::TooBigTranslated);
         bench.router.ns.ip("link set br-a mtu 1500\n");
+        // It waits for its neighbour by itself: the kernel gets no copy that it would deliver.
+        bench.router.ns.ip(&format!("neigh del {} dev br-a\n", called.ip()));
+        bench.forwards(A, &there, Reason::Forwarded, own, called);
         // With options it is sent on as it is.
         let options = there.with(|packet| packet.options = vec![7, 3, 4, 0]);
         let outcome = bench.expect(A, &options, Reason::Forwarded);
         let view = View::of(&outcome.frame).expect("IPv4");
         assert_eq!((view.src, view.dst, view.ttl), (own, called, 63));
-        bridgefwd_tests::view::assert_checksums(&outcome.frame);
+        assert_checksums(&outcome.frame);
     });
 }
 
