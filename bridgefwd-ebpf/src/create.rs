@@ -7,7 +7,7 @@ use bridgefwd_common::contract::{Direction, FlowSide, FlowState, IndexEntry, Tcp
 
 use crate::flows::now_ns;
 use crate::maps::{FLOWS, FREE_SLOTS};
-use crate::{connection, index, ports, scratch, sources, sweep};
+use crate::{connection, index, mapping, ports, scratch, sources, sweep};
 
 /// Makes the flow that this CPU's [`scratch::Scratch`] describes; `translated` there is the tuple that
 /// its packets leave with.
@@ -44,10 +44,7 @@ pub extern "C" fn make_flow(skb: *mut __sk_buff) -> u32 {
         sources::give_back_share();
         return TABLE_FULL;
     };
-    let outcome = match ports::claim_tuple(skb, slot) {
-        true => publish(&TcContext::new(skb), slot),
-        false => NO_PORT_LEFT,
-    };
+    let outcome = make_in(slot, skb);
     if outcome != MADE {
         // Never published: it goes back as it came.
         sources::give_back_share();
@@ -56,7 +53,24 @@ pub extern "C" fn make_flow(skb: *mut __sk_buff) -> u32 {
     outcome
 }
 
-/// Fills the slot and lets the original direction find it.
+/// Makes it in a slot of which nobody knows.
+#[inline(always)]
+fn make_in(slot: u32, skb: *mut __sk_buff) -> u32 {
+    if mapping::begin_mapping() == 0 {
+        return CONTENDED;
+    }
+    let outcome = if !ports::claim_tuple(skb, slot) {
+        NO_PORT_LEFT
+    } else if mapping::note_mapping() == 0 {
+        TABLE_FULL
+    } else {
+        publish(&TcContext::new(skb), slot)
+    };
+    mapping::end_mapping(u32::from(outcome == MADE));
+    outcome
+}
+
+/// Fills the slot, whose state is still that of a free one, and lets the original direction find it.
 #[inline(always)]
 fn publish(ctx: &TcContext, slot: u32) -> u32 {
     let (Some(opening), Some(flow)) = (scratch::current(), FLOWS.get_ptr_mut(slot)) else {
@@ -68,7 +82,6 @@ fn publish(ctx: &TcContext, slot: u32) -> u32 {
     let flow = unsafe { &mut *flow };
     flow.pair = opening.pair;
     flow.pair_generation = opening.pair_generation;
-    flow.state = opening.state as u8;
     flow.nat = opening.nat;
     flow.flags = opening.flow_flags;
     flow.source_port = opening.port;
@@ -76,6 +89,7 @@ fn publish(ctx: &TcContext, slot: u32) -> u32 {
     flow.translated = opening.translated;
     flow.from = opening.from;
     flow.to = opening.to;
+    flow.mapped_to = opening.towards;
     flow.created_ns = now;
     flow.last_seen_ns = now;
     flow.sides = [FlowSide { packets: 1, bytes: opening.bytes }, FlowSide::default()];
@@ -83,16 +97,19 @@ fn publish(ctx: &TcContext, slot: u32) -> u32 {
     if matches!(opening.state, FlowState::TcpOpening) {
         connection::begin(ctx, opening, flow);
     }
-    // Last: until then the index entry of the reply direction finds another generation here.
+    // Behind the rest: until then the index entry of the reply direction finds another generation.
     // SAFETY: a plain word of the slot.
     unsafe { (&raw mut flow.generation).write_volatile(opening.generation) };
     let entry = IndexEntry::new(slot, Direction::Original, opening.generation);
     if !index::claim(&opening.original, entry) {
         // Still ours: it was not published.
-        flow.state = FlowState::Free as u8;
         index::remove(&opening.translated.reversed());
         return CONTENDED;
     }
+    // Last: until then the slot is free to whoever looks for flows that are over, and nobody releases
+    // what is only half there.
+    // SAFETY: a plain byte of the slot.
+    unsafe { (&raw mut flow.state).write_volatile(opening.state as u8) };
     MADE
 }
 

@@ -15,7 +15,7 @@ use bridgefwd_common::contract::{Direction, Flow, FlowState, IndexEntry, SlotOwn
 
 use crate::asm::atomic_add;
 use crate::maps::{FLOWS, FREE_SLOTS, RELEASING};
-use crate::{index, sources};
+use crate::{index, mapping, sources};
 
 /// `CLOCK_MONOTONIC` in ns.
 #[inline(always)]
@@ -93,11 +93,13 @@ pub extern "C" fn release(slot: u32, generation: u32) -> u32 {
     // SAFETY: array elements never move or go; while the slot is in RELEASING nobody else frees
     // it, so a flow that is there now stays until we are done.
     let flow = unsafe { &mut *flow };
-    let ours = flow.state != FlowState::Free as u8 && flow.generation == generation;
+    // The steps are functions of their own, so that their stacks do not add up.
+    let ours = flow.state != FlowState::Free as u8
+        && flow.generation == generation
+        // What cannot be given back now is kept: whoever finds the flow next tries again.
+        && (flow.flags & Flow::MAPPED == 0 || mapping::give_back_mapping(slot) == 1);
     if ours {
-        remove_entry(&flow.original, slot, generation);
-        remove_entry(&flow.translated.reversed(), slot, generation);
-        sources::give_back(flow);
+        release_entries(slot, generation);
         flow.state = FlowState::Free as u8;
     }
     let _ = RELEASING.remove(slot);
@@ -105,6 +107,19 @@ pub extern "C" fn release(slot: u32, generation: u32) -> u32 {
         let _ = FREE_SLOTS.push(slot, 0);
     }
     u32::from(ours)
+}
+
+/// Removes what leads to the flow in `slot`, and gives back its share. Global to the verifier.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn release_entries(slot: u32, generation: u32) -> u32 {
+    let Some(flow) = FLOWS.get_ptr(slot) else { return 0 };
+    // SAFETY: array elements never move or go; its slot is in RELEASING.
+    let flow = unsafe { &*flow };
+    remove_entry(&flow.original, slot, generation);
+    remove_entry(&flow.translated.reversed(), slot, generation);
+    sources::give_back(flow);
+    1
 }
 
 /// Removes an index entry if it is this flow's.

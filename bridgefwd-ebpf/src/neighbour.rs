@@ -8,13 +8,26 @@ use aya_ebpf::programs::TcContext;
 use bridgefwd_common::Reason;
 use bridgefwd_common::contract::Direction;
 
+use crate::scratch::{self, Scratch};
 use crate::verdict::Outcome;
-use crate::{cold, marks, rewrite, scratch};
+use crate::{cold, marks, rewrite};
 
 /// Sends the packet in `SCRATCH` on, and has the kernel ask for its neighbour.
 #[inline(always)]
 pub fn send(ctx: &TcContext) -> Outcome {
     let scratch = scratch::current().ok_or(Reason::NotManaged)?;
+    let (arriving, leaving) = (&scratch.original, &scratch.leaving);
+    let turns_back = arriving.src != leaving.src && arriving.dst != leaving.dst;
+    if !turns_back {
+        ask(ctx, scratch)?;
+    }
+    cold::send(ctx, scratch).map(|action| (scratch.reason, action))
+}
+
+/// Gives the kernel's stack its copy. Not of a packet of which both addresses change: the stack would
+/// take it for its own, or for a martian.
+#[inline(always)]
+fn ask(ctx: &TcContext, scratch: &mut Scratch) -> Result<(), Reason> {
     if matches!(scratch.direction, Direction::Reply) && scratch.original != scratch.leaving {
         rewrite::to_leaving(ctx)?;
         // So it is now.
@@ -26,5 +39,5 @@ pub fn send(ctx: &TcContext) -> Outcome {
     // Where there is no memory for a copy, nobody is told.
     let _ = ctx.clone_redirect(ifindex, u64::from(BPF_F_INGRESS));
     marks::clear(ctx, 0);
-    cold::send(ctx, scratch).map(|action| (scratch.reason, action))
+    Ok(())
 }

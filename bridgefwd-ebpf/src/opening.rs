@@ -4,16 +4,18 @@ use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
 use aya_ebpf::programs::TcContext;
 use bridgefwd_common::Reason;
-use bridgefwd_common::contract::{Family, NatMode, PairKey, PairRule, Settings, Unlisted};
+use bridgefwd_common::contract::{
+    Address, Family, Flow, NatMode, PairKey, PairRule, Settings, Tuple, Unlisted,
+};
 use bridgefwd_common::decide::nat::{self, PortChoice};
-use bridgefwd_common::decide::{Route, policy};
+use bridgefwd_common::decide::{Route, mapping, policy};
 use bridgefwd_common::packet::transport::{self, Segment};
 
 use crate::maps::{INTERFACES, POOLS, SETTINGS};
 use crate::read::Packet;
 use crate::route::{self, Query};
 use crate::scratch::{self, Scratch};
-use crate::{count, pairs};
+use crate::{count, hairpin, pairs};
 
 /// Finds out which flow the packet in `SCRATCH` may open.
 ///
@@ -54,9 +56,17 @@ fn examine(ctx: &TcContext, opening: &mut Scratch) -> Result<(), Reason> {
     {
         return Err(Reason::NeighbourDiscovery);
     }
-    let query = Query { src: packet.ip.src, dst: packet.ip.dst, in_end: from, wire_len: 0 };
+    if hairpin::find_hairpin(ctx.skb.skb) == hairpin::REFUSED {
+        return Err(opening.refused);
+    }
+    let query = Query { src: packet.ip.src, dst: opening.target, in_end: from, wire_len: 0 };
     let to = match route::lookup(ctx, &packet.ip, &query) {
-        Route::Via { ifindex, .. } if ifindex == from => return Err(Reason::SameEnd),
+        Route::Via { ifindex, .. } if opening.turns_back && ifindex != opening.to => {
+            return Err(Reason::RouteChanged);
+        }
+        Route::Via { ifindex, .. } if ifindex == from && !opening.turns_back => {
+            return Err(Reason::SameEnd);
+        }
         Route::Via { ifindex, next_hop, neighbour_known } => {
             opening.next_hop = next_hop;
             opening.neighbour_known = neighbour_known;
@@ -71,8 +81,11 @@ fn examine(ctx: &TcContext, opening: &mut Scratch) -> Result<(), Reason> {
         return Err(Reason::TargetNotManaged);
     }
     opening.to = to;
+    if !opening.turns_back {
+        opening.towards = to;
+    }
     opening.bytes = u64::from(ctx.len());
-    let index = pairs::index(PairKey { from, to });
+    let index = pairs::index(PairKey { from, to: opening.towards });
     let rule = index.map_or_else(PairRule::default, pairs::rule);
     opening.pair = index.unwrap_or_default();
     opening.pair_generation = rule.generation;
@@ -101,8 +114,16 @@ fn describe(
     }
     let segment = packet.segment()?;
     let state = policy::opening_state(segment, Unlisted::from_word(settings.unlisted))?;
-    let ttl = policy::next_ttl(packet.ip.ttl)?;
-    if !fits(ctx, packet, segment, opening.from) {
+    let ttl = match policy::next_ttl(packet.ip.ttl) {
+        Ok(ttl) => ttl,
+        // The kernel would take it for its own.
+        Err(_) if opening.turns_back => return Err(Reason::TtlExpiredReply),
+        Err(reason) => return Err(reason),
+    };
+    if !fits(ctx, packet, segment, &opening.target, opening.from) {
+        if opening.turns_back {
+            return Err(Reason::TooBigTranslated);
+        }
         if packet.ip.dont_fragment {
             return Err(Reason::TooBig);
         }
@@ -125,7 +146,11 @@ fn describe(
         random(),
     );
     opening.original = segment.tuple;
-    opening.flow_flags = 0;
+    opening.leaving = Tuple { dst: opening.target, dst_port: opening.target_port, ..segment.tuple };
+    let mapped =
+        source != inner && mapping::has_mapping(rule.policy, packet.ip.family, segment.transport);
+    opening.flow_flags = if mapped { Flow::MAPPED } else { 0 };
+    opening.through_kernel &= !opening.turns_back;
     opening.state = state;
     opening.ttl = ttl;
     Ok(())
@@ -140,10 +165,12 @@ pub extern "C" fn choose_source(pool: u32) -> u32 {
     // SAFETY: a pool is never changed, and stays readable until this program ends.
     let pool = unsafe { POOLS.get(pool) };
     // SAFETY: an entry is replaced as a whole, and stays readable too.
-    let Some(target) = (unsafe { INTERFACES.get(opening.to) }) else { return 0 };
+    let Some(target) = (unsafe { INTERFACES.get(opening.towards) }) else { return 0 };
     let ip = &opening.packet.ip;
     let mode = NatMode::from_byte(opening.nat);
-    match nat::source_address(mode, pool, &ip.src, target, &opening.next_hop, &ip.dst) {
+    // What turns back would have gone no further than to the outer endpoint that it addresses.
+    let next_hop = if opening.turns_back { &ip.dst } else { &opening.next_hop };
+    match nat::source_address(mode, pool, &ip.src, target, next_hop, &ip.dst) {
         Ok(source) => {
             opening.source = source;
             1
@@ -154,9 +181,9 @@ pub extern "C" fn choose_source(pool: u32) -> u32 {
 
 /// Is the packet, or each of its segments, small enough for the way out?
 #[inline(always)]
-fn fits(ctx: &TcContext, packet: &Packet, segment: &Segment, from: u32) -> bool {
+fn fits(ctx: &TcContext, packet: &Packet, segment: &Segment, target: &Address, from: u32) -> bool {
     let wire_len = transport::wire_len(&packet.ip, segment, packet.gso_size);
-    let query = Query { src: packet.ip.src, dst: packet.ip.dst, in_end: from, wire_len };
+    let query = Query { src: packet.ip.src, dst: *target, in_end: from, wire_len };
     !matches!(route::lookup(ctx, &packet.ip, &query), Route::TooBig)
 }
 

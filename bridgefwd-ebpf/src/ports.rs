@@ -2,11 +2,12 @@
 
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
-use bridgefwd_common::contract::{Direction, FlowState, IndexEntry};
+use bridgefwd_common::contract::{Direction, FlowState, IndexEntry, Tuple};
 use bridgefwd_common::decide::{established, nat, tcp};
 
 use crate::maps::{FLOWS, SETTINGS};
-use crate::{flows, index, scratch, sockets};
+use crate::scratch::{self, Scratch};
+use crate::{flows, index, mapping, pairs, sockets};
 
 /// Source ports are searched in blocks, so that the verifier checks one block once.
 const PORTS_PER_BLOCK: u32 = 256;
@@ -27,12 +28,17 @@ pub fn claim_tuple(skb: *mut __sk_buff, slot: u32) -> bool {
     // 0 stands for "no flow".
     opening.generation = if generation == 0 { 1 } else { generation };
     let class = opening.ports.class();
-    let server = nat::translated(opening.original, opening.source, class);
+    let mut server = nat::translated(opening.leaving, opening.source, class);
+    if opening.mapping == mapping::NEW {
+        // Its port must be nobody's, whatever the server.
+        (server.dst, server.dst_port) = (server.src, [0; 2]);
+    }
     let now = flows::now_ns();
-    if now < opening.exhausted_until_ns && opening.exhausted == server {
+    let attempts = opening.ports.attempts();
+    let is_search = attempts > 1;
+    if is_search && now < opening.exhausted_until_ns && opening.exhausted == server {
         return false;
     }
-    let attempts = opening.ports.attempts();
     for block in 0..PORT_BLOCKS {
         let first = block * PORTS_PER_BLOCK;
         if first >= attempts {
@@ -47,8 +53,10 @@ pub fn claim_tuple(skb: *mut __sk_buff, slot: u32) -> bool {
             return true;
         }
     }
-    opening.exhausted = server;
-    opening.exhausted_until_ns = now + EXHAUSTED_NS;
+    if is_search {
+        opening.exhausted = server;
+        opening.exhausted_until_ns = now + EXHAUSTED_NS;
+    }
     false
 }
 
@@ -79,27 +87,41 @@ pub extern "C" fn try_port(skb: *mut __sk_buff, slot: u32, attempt: u32) -> u64 
         return NOTHING;
     };
     let Some(port) = opening.ports.candidate(attempt) else { return NOTHING };
-    let translated = nat::translated(opening.original, opening.source, port);
-    let reply = translated.reversed();
+    opening.translated = nat::translated(opening.leaving, opening.source, port);
+    let reply = opening.translated.reversed();
     // Looked for before it is claimed: a look-up takes no lock.
     let Some(blocking) = flows::find(&reply) else {
-        if sockets::host_has(&TcContext::new(skb), &reply) {
-            return NOTHING;
-        }
-        let entry = IndexEntry::new(slot, Direction::Reply, opening.generation);
-        if !index::claim(&reply, entry) {
-            return NOTHING;
-        }
-        opening.translated = translated;
-        return TAKEN;
+        let taken = !sockets::host_has(&TcContext::new(skb), &reply) && take(opening, slot, &reply);
+        return if taken { TAKEN } else { NOTHING };
     };
     // SAFETY: array elements never move or go.
     let flow = unsafe { &*blocking.flow };
-    let recyclable = tcp::is_recyclable(FlowState::from_byte(flow.state));
+    // Who has no choice takes the port of a flow that was cut, too.
+    let cut = opening.mapping == mapping::HELD
+        && pairs::rule(flow.pair).generation != flow.pair_generation;
+    let recyclable = cut || tcp::is_recyclable(FlowState::from_byte(flow.state));
     if recyclable || established::is_over(flow.state, flow.last_seen_ns, flows::now_ns(), settings)
     {
         u64::from(blocking.slot) << 32 | u64::from(flow.generation)
     } else {
         NOTHING
     }
+}
+
+/// Takes the tuple that `SCRATCH` has as `translated`, if its source is not another's outer endpoint.
+#[inline(always)]
+fn take(opening: &Scratch, slot: u32, reply: &Tuple) -> bool {
+    let translates = opening.source != opening.original.src;
+    if translates && opening.mapping != mapping::HELD && mapping::outer_is_free() == 0 {
+        return false;
+    }
+    if opening.mapping == mapping::NEW && mapping::claim_outer() == 0 {
+        return false;
+    }
+    let entry = IndexEntry::new(slot, Direction::Reply, opening.generation);
+    let taken = index::claim(reply, entry);
+    if !taken && opening.mapping == mapping::NEW {
+        mapping::give_back_outer();
+    }
+    taken
 }

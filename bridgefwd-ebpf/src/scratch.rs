@@ -7,7 +7,7 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 use bridgefwd_common::Reason;
-use bridgefwd_common::contract::{Address, Direction, FlowState, FragmentKey, Tuple};
+use bridgefwd_common::contract::{Address, Direction, Endpoint, FlowState, FragmentKey, Tuple};
 use bridgefwd_common::decide::nat::PortChoice;
 use bridgefwd_common::decide::reassembly::Piece;
 use bridgefwd_common::packet::quoted::Quoted;
@@ -28,7 +28,7 @@ pub struct Scratch {
     pub packet: Packet,
     /// Its addresses and ports as it arrived.
     pub original: Tuple,
-    /// Those that it leaves with, where that was decided.
+    /// Those that it leaves with, where that was decided; of a new flow, all but its source.
     pub leaving: Tuple,
     /// The source address that a new flow leaves with.
     pub source: Address,
@@ -36,6 +36,25 @@ pub struct Scratch {
     pub nat: u8,
     /// Flags of the new flow: see [`Flow`](bridgefwd_common::contract::Flow).
     pub flow_flags: u8,
+    /// Of its endpoint-independent mapping: see [`mapping`](crate::mapping).
+    pub mapping: u8,
+    /// Does it turn back to somebody inside?
+    pub turns_back: bool,
+    /// The port that it really goes to: wire order.
+    pub target_port: [u8; 2],
+    /// The address that it really goes to.
+    pub target: Address,
+    /// ifindex of the end whose addresses it is translated to: `to`, or, where it turns back, the end
+    /// that it would have left by.
+    pub towards: u32,
+    /// Key of the lock of `inner` while the flow is being made, else 0.
+    pub held: u32,
+    /// The inner endpoint, where it has a mapping.
+    pub inner: Endpoint,
+    /// Of a flow that is being released: the inner endpoint whose mapping it gives back.
+    pub freed: Endpoint,
+    /// And the outer one.
+    pub freed_outer: Endpoint,
     /// The source ports it may leave with.
     pub ports: PortChoice,
     /// The state it begins in.

@@ -16,6 +16,17 @@ const LEN_V6: u32 = 36;
 /// talking to anybody.
 #[inline(always)]
 pub fn host_has(ctx: &TcContext, arriving: &Tuple) -> bool {
+    has_socket(ctx, arriving, false)
+}
+
+/// The same, where one that only listens counts.
+#[inline(always)]
+pub fn host_serves(ctx: &TcContext, arriving: &Tuple) -> bool {
+    has_socket(ctx, arriving, true)
+}
+
+#[inline(always)]
+fn has_socket(ctx: &TcContext, arriving: &Tuple, listening_too: bool) -> bool {
     // SAFETY: plain data, for which zeros are a value.
     let mut tuple: bpf_sock_tuple = unsafe { core::mem::zeroed() };
     let src_port = u16::from_ne_bytes(arriving.src_port);
@@ -51,7 +62,7 @@ pub fn host_has(ctx: &TcContext, arriving: &Tuple) -> bool {
             let state = unsafe { (*socket).state };
             // SAFETY: as above, and not used afterwards.
             unsafe { bpf_sk_release(socket.cast()) };
-            state != BPF_TCP_LISTEN
+            listening_too || state != BPF_TCP_LISTEN
         }
         PROTOCOL_UDP => {
             // SAFETY: as for TCP.

@@ -3,8 +3,8 @@
 //! The daemon asks for it every now and then; where the table is full, new flows do it themselves,
 //! so that nothing wedges while the daemon is away.
 
-use bridgefwd_common::contract::{Family, Flow, FlowState, MAX_ADDRESSES, NatMode, SourceKey};
-use bridgefwd_common::decide::{established, tcp};
+use bridgefwd_common::contract::{Flow, FlowState, NatMode, SourceKey};
+use bridgefwd_common::decide::{established, mapping, tcp};
 
 use crate::flows::{self, now_ns};
 use crate::maps::{FLOWS, INTERFACES, SETTINGS, SWEEP_CURSOR};
@@ -73,23 +73,12 @@ fn lost_its_address(flow: &Flow) -> bool {
     if flow.nat != NatMode::Masquerade as u8 || !flow.translates() {
         return false;
     }
+    let has_mapping = flow.flags & Flow::MAPPED != 0;
+    let towards = if has_mapping { flow.mapped_to } else { flow.to };
     // SAFETY: an entry is replaced as a whole; one that is removed meanwhile stays readable until
     // this program ends.
-    let Some(target) = (unsafe { INTERFACES.get(flow.to) }) else { return false };
-    let (addresses, count) = match flow.translated.family() {
-        Family::V4 => (&target.addresses, target.address_count),
-        Family::V6 => (&target.addresses_v6, target.address_count_v6),
-    };
-    let mut there = 0;
-    let mut at = 0;
-    while at < MAX_ADDRESSES {
-        if (at as u32) < count && addresses[at].address == flow.translated.src {
-            there = 1;
-        }
-        at += 1;
-    }
-    // With as many addresses as are kept there may be more.
-    there == 0 && (count as usize) < MAX_ADDRESSES
+    let Some(target) = (unsafe { INTERFACES.get(towards) }) else { return false };
+    !mapping::has_address(target, &flow.translated.src)
 }
 
 /// Is it a flow of the source in `SCRATCH`?

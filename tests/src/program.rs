@@ -7,11 +7,12 @@ use aya::maps::{Array, HashMap as BpfHashMap, Map, MapData, PerCpuArray, PerCpuV
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
 use bridgefwd_common::contract::{
-    ABI_VERSION, AttachKind, Counter, EGRESS_PROGRAM, Flow, FlowState, IndexEntry, Interface,
-    InterfaceAddress, MAP_FLOW_INDEX_V4, MAP_FLOW_INDEX_V6, MAP_FLOWS, MAP_FREE_SLOTS,
-    MAP_INTERFACES, MAP_PAIR_COUNTERS, MAP_PAIR_INDEX, MAP_PAIRS, MAP_POOLS, MAP_REASONS,
-    MAP_SETTINGS, MAX_ADDRESSES, PROGRAM, PairCounters, PairKey, PairPolicy, PairRule, Pool, Role,
-    SEEN, SWEEP_PROGRAM, Settings, Tuple, TupleV4, Unlisted,
+    ABI_VERSION, AttachKind, Counter, EGRESS_PROGRAM, Endpoint, Flow, FlowState, IndexEntry,
+    Interface, InterfaceAddress, MAP_FLOW_INDEX_V4, MAP_FLOW_INDEX_V6, MAP_FLOWS, MAP_FREE_SLOTS,
+    MAP_INTERFACES, MAP_MAPPED, MAP_MAPPINGS, MAP_PAIR_COUNTERS, MAP_PAIR_INDEX, MAP_PAIRS,
+    MAP_POOLS, MAP_REASONS, MAP_RELEASING, MAP_SETTINGS, MAX_ADDRESSES, Mapping, PROGRAM,
+    PairCounters, PairKey, PairPolicy, PairRule, Pool, Role, SEEN, SWEEP_PROGRAM, Settings,
+    SlotOwner, Tuple, TupleV4, Unlisted,
 };
 use bridgefwd_common::{Reason, Verdict};
 
@@ -125,8 +126,8 @@ impl Program {
         this
     }
 
-    fn program_mut(&mut self, name: &str) -> &mut SchedClassifier {
-        let program = self.ebpf.program_mut(name).unwrap_or_else(|| panic!("no program {name}"));
+    fn program(&self, name: &str) -> &SchedClassifier {
+        let program = self.ebpf.program(name).unwrap_or_else(|| panic!("no program {name}"));
         program.try_into().unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
@@ -240,9 +241,29 @@ impl Program {
         self.run_uncounted(SWEEP_PROGRAM, 0, &[0; 64], 0).0
     }
 
+    /// Several threads at a time: each runs the program on its frames, one after the other, `rounds`
+    /// times, and the calling thread runs the sweep meanwhile. What comes of it is for the counters to say.
+    pub fn storm(&self, threads: &[Vec<(u32, Vec<u8>)>], rounds: u32) {
+        std::thread::scope(|scope| {
+            let senders: Vec<_> = threads
+                .iter()
+                .map(|frames| {
+                    scope.spawn(move || {
+                        for (ifindex, frame) in (0..rounds).flat_map(|_| frames) {
+                            self.run_uncounted(PROGRAM, *ifindex, frame, 0);
+                        }
+                    })
+                })
+                .collect();
+            while !senders.iter().all(|sender| sender.is_finished()) {
+                self.run_uncounted(SWEEP_PROGRAM, 0, &[0; 64], 0);
+            }
+        });
+    }
+
     #[track_caller]
     fn run_uncounted(
-        &mut self,
+        &self,
         name: &str,
         ifindex: u32,
         frame: &[u8],
@@ -272,7 +293,7 @@ impl Program {
             ctx_in: context.map(|context| &context[..]),
             ..TestRunOptions::new()
         };
-        let result = self.program_mut(name).test_run(options);
+        let result = self.program(name).test_run(options);
         let result = result.unwrap_or_else(|error| panic!("{name}: test run: {error:?}"));
         after.truncate(result.data_size_out as usize);
         (result.return_value.cast_signed(), after)
@@ -283,6 +304,54 @@ impl Program {
         let map = self.ebpf.map_mut(MAP_POOLS).expect(MAP_POOLS);
         let mut pools = BpfHashMap::<_, u32, Plain<Pool>>::try_from(map).expect(MAP_POOLS);
         pools.insert(key, Plain(*pool), 0).expect("a pool");
+    }
+
+    /// The endpoint-independent mappings, by their inner endpoints.
+    #[must_use]
+    pub fn mappings(&self) -> HashMap<Endpoint, Mapping> {
+        self.endpoints(MAP_MAPPINGS)
+    }
+
+    /// The same, by their outer endpoints.
+    #[must_use]
+    pub fn mapped(&self) -> HashMap<Endpoint, Mapping> {
+        self.endpoints(MAP_MAPPED)
+    }
+
+    fn endpoints(&self, name: &str) -> HashMap<Endpoint, Mapping> {
+        let map = self.ebpf.map(name).expect(name);
+        let map = BpfHashMap::<_, Plain<Endpoint>, Plain<Mapping>>::try_from(map).expect(name);
+        map.iter().map(|entry| entry.expect("an entry")).map(|(at, to)| (at.0, to.0)).collect()
+    }
+
+    /// Has an outer endpoint in `MAPPED`, as if somebody had begun to make a mapping.
+    pub fn put_mapped(&mut self, outer: Endpoint, mapping: Mapping) {
+        let map = self.ebpf.map_mut(MAP_MAPPED).expect(MAP_MAPPED);
+        let mut map =
+            BpfHashMap::<_, Plain<Endpoint>, Plain<Mapping>>::try_from(map).expect(MAP_MAPPED);
+        map.insert(Plain(outer), Plain(mapping), 0).expect("a mapping");
+    }
+
+    /// Has an entry in `RELEASING`, as if another CPU were at it.
+    pub fn hold(&mut self, key: u32, owner: SlotOwner) {
+        let map = self.ebpf.map_mut(MAP_RELEASING).expect(MAP_RELEASING);
+        let mut map = BpfHashMap::<_, u32, Plain<SlotOwner>>::try_from(map).expect(MAP_RELEASING);
+        map.insert(key, Plain(owner), 0).expect("a lock");
+    }
+
+    /// Removes it.
+    pub fn let_go(&mut self, key: u32) {
+        let map = self.ebpf.map_mut(MAP_RELEASING).expect(MAP_RELEASING);
+        let mut map = BpfHashMap::<_, u32, Plain<SlotOwner>>::try_from(map).expect(MAP_RELEASING);
+        map.remove(&key).expect("a lock");
+    }
+
+    /// What is being released or changed.
+    #[must_use]
+    pub fn releasing(&self) -> Vec<u32> {
+        let map = self.ebpf.map(MAP_RELEASING).expect(MAP_RELEASING);
+        let map = BpfHashMap::<_, u32, Plain<SlotOwner>>::try_from(map).expect(MAP_RELEASING);
+        map.keys().map(|key| key.expect("a key")).collect()
     }
 
     fn entries<K: bytemuck::Pod + Into<Tuple>>(&self, name: &str) -> HashMap<Tuple, IndexEntry> {

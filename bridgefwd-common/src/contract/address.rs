@@ -149,7 +149,7 @@ const fn leading_zeros(word: u32) -> u32 {
     let zeros = !filled;
     let pairs = zeros - (zeros >> 1 & 0x5555_5555);
     let fours = (pairs & 0x3333_3333) + (pairs >> 2 & 0x3333_3333);
-    let bytes = fours + (fours >> 4) & 0x0f0f_0f0f;
+    let bytes = (fours + (fours >> 4)) & 0x0f0f_0f0f;
     bytes.wrapping_mul(0x0101_0101) >> 24
 }
 

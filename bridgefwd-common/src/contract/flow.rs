@@ -4,6 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::address::{Address, Family};
 use super::connection::TcpSide;
+use super::mapping::Endpoint;
 
 /// Addresses and ports of a packet, all in wire order: what its flow is found by. The key of
 /// `FLOW_INDEX_V6`; see [`TupleV4`] for IPv4.
@@ -285,8 +286,9 @@ pub struct Flow {
     /// ifindex of the bridge port that its opening packet came by, 0 where it came by none: whose
     /// share of the table it takes.
     pub source_port: u32,
-    /// Always zero.
-    pub _zero2: u32,
+    /// Where `flags` say that it holds a mapping: ifindex of the end that this is towards. It is `to`,
+    /// except where the flow turns back (see [`Flow::turns_back`]).
+    pub mapped_to: u32,
     /// When it was made: `CLOCK_MONOTONIC`, ns.
     pub created_ns: u64,
     /// When a packet last refreshed it: `CLOCK_MONOTONIC`, ns.
@@ -310,6 +312,21 @@ impl Flow {
         self.original != self.translated
     }
 
+    /// Does it lead back in, to an inner endpoint that was addressed by its outer one (RFC 4787,
+    /// section 6)?
+    #[inline(always)]
+    #[must_use]
+    pub fn turns_back(&self) -> bool {
+        self.original.dst != self.translated.dst
+    }
+
+    /// The inner endpoint whose mapping it holds, where `flags` say that it does.
+    #[inline(always)]
+    #[must_use]
+    pub const fn mapped_endpoint(&self) -> Endpoint {
+        Endpoint::inner(&self.original, self.mapped_to)
+    }
+
     /// The tuple that packets of `direction` have on arrival.
     #[inline(always)]
     #[must_use]
@@ -331,7 +348,9 @@ impl Flow {
     }
 }
 
-/// Value of `RELEASING`: which flow of a slot is being released. The key is the slot.
+/// Value of `RELEASING`: which flow of a slot is being released. The key is the slot; or, with its
+/// highest bit set, names the endpoint-independent mappings that one CPU is changing, and the value
+/// says since when.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Pod, Zeroable)]
 pub struct SlotOwner {

@@ -92,7 +92,8 @@ pub const MAP_FLOW_INDEX_V6: &str = "FLOW_INDEX_V6";
 pub const MAP_FLOWS: &str = "FLOWS";
 /// `Queue<u32>`: the free slots of [`MAP_FLOWS`], longest unused first.
 pub const MAP_FREE_SLOTS: &str = "FREE_SLOTS";
-/// `HashMap<u32, SlotOwner>`: the slots that are being released at this moment.
+/// `HashMap<u32, SlotOwner>`: the slots that are being released, and the mappings that are being
+/// changed, at this moment.
 pub const MAP_RELEASING: &str = "RELEASING";
 /// `PerCpuArray<Counter>` by [`Reason`](crate::Reason), with [`SEEN`] at index 0.
 pub const MAP_REASONS: &str = "REASONS";
@@ -108,7 +109,8 @@ pub const MAP_POOLS: &str = "POOLS";
 pub const MAP_SOURCES: &str = "SOURCES";
 /// `HashMap<Endpoint, Mapping>`: endpoint-independent mappings, by their inner endpoint.
 pub const MAP_MAPPINGS: &str = "MAPPINGS";
-/// `HashMap<Endpoint, Mapping>`: the same, by their outer endpoint.
+/// `HashMap<Endpoint, Mapping>`: the same, by their outer endpoint. What is in here is taken: no flow
+/// of anybody else gets that outer address and port.
 pub const MAP_MAPPED: &str = "MAPPED";
 
 /// Every map that is pinned, in no order that matters.

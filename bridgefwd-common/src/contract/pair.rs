@@ -139,8 +139,11 @@ impl Pool {
             return None;
         }
         let [a, b, c, d] = inner.words();
-        let mixed = (a ^ b ^ c ^ d).wrapping_mul(0x9e37_79b1);
-        let place = (mixed >> 16) % count;
+        // Every bit of the address has its part in the lowest ones: neighbours get different places.
+        let mixed = u32::from_be(a ^ b ^ c ^ d);
+        let mixed = (mixed ^ mixed >> 16).wrapping_mul(0x85eb_ca6b);
+        let mixed = (mixed ^ mixed >> 13).wrapping_mul(0xc2b2_ae35);
+        let place = (mixed ^ mixed >> 16) % count;
         // Masked, so that the verifier sees that it is in bounds.
         Some(addresses[place as usize % MAX_POOL])
     }
@@ -166,3 +169,33 @@ const _: () = assert!(size_of::<PairPolicy>() == 8);
 const _: () = assert!(size_of::<PairRule>() == 24);
 const _: () = assert!(size_of::<Pool>() == 520);
 const _: () = assert!(MAX_POOL.is_power_of_two());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_share_the_addresses_of_a_pool() {
+        for count in [2_u32, 3, 4, 16] {
+            let mut pool = Pool { count, count_v6: count, ..Pool::default() };
+            for place in 0..count as u8 {
+                pool.addresses[usize::from(place)] = Address::v4([10, 2, 0, place]);
+                pool.addresses_v6[usize::from(place)] = Address::v6([place; 16]);
+            }
+            let mut hosts = [[0_u32; MAX_POOL]; 2];
+            for host in 0..=u8::MAX {
+                let mut v6 = [0xfd; 16];
+                v6[15] = host;
+                let v4 = pool.address_for(&Address::v4([10, 1, 0, host])).unwrap();
+                let v6 = pool.address_for(&Address::v6(v6)).unwrap();
+                hosts[0][usize::from(v4.octets()[15])] += 1;
+                hosts[1][usize::from(v6.octets()[15])] += 1;
+            }
+            for hosts in hosts {
+                let fair = 256 / count;
+                let used = &hosts[..count as usize];
+                assert!(used.iter().all(|&of| of > fair / 3 && of < fair * 2), "{count}: {used:?}");
+            }
+        }
+    }
+}

@@ -126,7 +126,8 @@ pub fn plan(ip: &Ip, flow: &Flow, direction: Direction, route: Route) -> Result<
         Direction::Reply => (flow.from, Reason::ForwardedReply),
     };
     if ip.ttl <= 1 {
-        return Err(Reason::ThroughKernel);
+        let reason = Reason::TtlExpiredReply;
+        return Err(if flow.turns_back() { reason } else { Reason::ThroughKernel });
     }
     match route {
         Route::Via { ifindex, next_hop, neighbour_known } if ifindex == out_end => Ok(Plan {
@@ -138,6 +139,9 @@ pub fn plan(ip: &Ip, flow: &Flow, direction: Direction, route: Route) -> Result<
             reason,
         }),
         Route::Via { .. } => Err(Reason::RouteChanged),
+        // Both its addresses change: the kernel would take the packet for its own, or for a martian.
+        Route::TooBig if flow.turns_back() => Err(Reason::TooBigTranslated),
+        Route::No(_) if flow.turns_back() => Err(Reason::RouteChanged),
         Route::TooBig | Route::No(_) => Err(Reason::ThroughKernel),
     }
 }

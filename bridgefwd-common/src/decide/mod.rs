@@ -2,6 +2,7 @@
 //!
 //! - [`policy`]: may this packet open a flow?
 //! - [`established`]: what does a packet of a known flow do?
+//! - [`mapping`]: who has a mapping that is the same for every destination?
 //! - [`nat`]: which source does it leave with?
 //! - [`reassembly`]: which pieces of a datagram are there?
 //! - [`tcp`]: where is a connection in its life?
@@ -9,6 +10,7 @@
 //! - [`translate`]: the header bytes that change.
 
 pub mod established;
+pub mod mapping;
 pub mod nat;
 pub mod policy;
 pub mod reassembly;

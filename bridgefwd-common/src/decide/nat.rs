@@ -87,6 +87,13 @@ impl PortChoice {
         Self { inner, first, hole_first, hole_len, count, start }
     }
 
+    /// The one port, host order: where the flow has no choice.
+    #[inline(always)]
+    #[must_use]
+    pub const fn only(port: u16) -> Self {
+        Self { inner: port, first: port, hole_first: 0, hole_len: 0, count: 0, start: 0 }
+    }
+
     /// How many attempts there are: every candidate has had its turn after them.
     #[inline(always)]
     #[must_use]
@@ -171,6 +178,13 @@ mod tests {
         assert_eq!(choice(Transport::Query, 40_000, true, 0).candidate(0), Some(40_000));
         assert_eq!(choice(Transport::Sctp, 40_000, true, 0).candidate(0), Some(40_000));
         assert_eq!(choice(Transport::Sctp, 40_000, true, 0).candidate(1), None);
+    }
+
+    #[test]
+    fn a_port_without_a_choice() {
+        let only = PortChoice::only(40_000);
+        assert_eq!(only.attempts(), 1);
+        assert_eq!((only.candidate(0), only.candidate(1)), (Some(40_000), None));
     }
 
     proptest! {
