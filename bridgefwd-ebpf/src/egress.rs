@@ -14,7 +14,7 @@ use network_types::ip::Ipv4Hdr;
 use crate::maps::COLD_PATHS;
 use crate::read::{IP, Packet};
 use crate::scratch::{self, Scratch};
-use crate::{count, deep, flows, followers, host, marks, rewrite};
+use crate::{count, deep, flows, followers, host, index, marks, rewrite};
 
 const ETHERTYPE_IPV4: u32 = 0x0800_u16.to_be() as u32;
 const ETHERTYPE_IPV6: u32 = 0x86dd_u16.to_be() as u32;
@@ -117,7 +117,15 @@ fn own(scratch: &mut Scratch, end: u32) -> u32 {
     let packet = &scratch.packet;
     scratch.to = end;
     let whole = packet.flaw.is_none() && matches!(packet.ip.fragment, Fragment::None);
-    if whole && host::can_clash(&packet.segment) { MAY_CLASH } else { GOES }
+    if !whole || !host::can_clash(&packet.segment) {
+        return GOES;
+    }
+    // Most of what the host sends is nobody's: two look-ups, and no program more.
+    let tuple = &packet.segment.tuple;
+    if index::get(tuple).is_none() && index::get(&tuple.reversed()).is_none() {
+        return GOES;
+    }
+    MAY_CLASH
 }
 
 /// Gives a packet of the original direction of a flow the source that the flow has.

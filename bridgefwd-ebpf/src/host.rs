@@ -49,19 +49,11 @@ pub extern "C" fn examine_own(skb: *mut __sk_buff) -> u32 {
     CLASHES
 }
 
-/// Flows keep out of the range from which the host takes its ports, so most of what it sends cannot
-/// clash with one.
+/// May it be in somebody's way? Only what has ports, or asks.
 #[inline(always)]
 pub fn can_clash(segment: &Segment) -> bool {
-    let Some(settings) = SETTINGS.get(0) else { return false };
     match segment.transport {
-        Transport::Tcp | Transport::Udp | Transport::UdpLike => {
-            let port = u16::from_be_bytes(segment.tuple.src_port);
-            // With the whole range taken by the host, flows take part in it.
-            let apart = settings.local_port_first >= 1024
-                && settings.local_port_last - settings.local_port_first < u16::MAX - 1024;
-            !apart || port < settings.local_port_first || port > settings.local_port_last
-        }
+        Transport::Tcp | Transport::Udp | Transport::UdpLike => true,
         Transport::Query | Transport::QueryV6 => !segment.is_query_reply,
         Transport::Sctp | Transport::Other | Transport::Fragment => false,
     }

@@ -113,7 +113,8 @@ mod tests {
         let own = Address::v4([10, 2, 0, 1]);
         let other = Address::v4([10, 2, 0, 2]);
         let mut end = Interface { address_count: 1, ..Interface::zeroed() };
-        end.addresses[0] = InterfaceAddress { address: own, prefix_len: 24, _zero: [0; 3] };
+        end.addresses[0] =
+            InterfaceAddress { address: own, prefix_len: 24, ..InterfaceAddress::default() };
         assert!(has_address(&end, &own) && !has_address(&end, &other));
         assert!(!has_address(&end, &Address::v6([0xfd; 16])));
         end.address_count = 0;

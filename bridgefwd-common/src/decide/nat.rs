@@ -108,19 +108,17 @@ impl PortChoice {
         self.first
     }
 
-    #[inline(always)]
-    const fn in_hole(&self, port: u16) -> bool {
-        port.wrapping_sub(self.hole_first) < self.hole_len
-    }
-
     /// The candidate to try at `attempt`, host order: first the client's own port, then each port
     /// of the range in turn, from a random one on. `None` where this attempt has none.
+    ///
+    /// The client's own port is kept where it can be, as by the kernel, even where the host takes its
+    /// own ports from: a socket of the host that has it is asked for first, and one that gets it later
+    /// gives way at egress.
     #[inline(always)]
     #[must_use]
     pub fn candidate(&self, attempt: u32) -> Option<u16> {
         if attempt == 0 {
-            let keeps = self.count == 0 || !self.in_hole(self.inner);
-            return if keeps { Some(self.inner) } else { None };
+            return Some(self.inner);
         }
         if attempt > self.count {
             return None;
@@ -170,9 +168,9 @@ mod tests {
     }
 
     #[test]
-    fn the_port_is_kept_where_the_host_does_not_use_it() {
+    fn the_port_is_kept_where_it_can_be() {
         assert_eq!(choice(Transport::Tcp, 5_000, true, 0).candidate(0), Some(5_000));
-        assert_eq!(choice(Transport::Tcp, 40_000, true, 0).candidate(0), None);
+        assert_eq!(choice(Transport::Tcp, 40_000, true, 0).candidate(0), Some(40_000));
         assert_eq!(choice(Transport::Tcp, 40_000, false, 0).candidate(0), Some(40_000));
         assert_eq!(choice(Transport::Tcp, 40_000, false, 0).candidate(1), None);
         assert_eq!(choice(Transport::Query, 40_000, true, 0).candidate(0), Some(40_000));
@@ -192,7 +190,7 @@ mod tests {
         fn candidates_keep_their_class_and_leave_the_hosts_ports(
             inner in 1_u16.., random: u32, attempt in 0_u32..70_000,
         ) {
-            if let Some(port) = choice(Transport::Udp, inner, true, random).candidate(attempt) {
+            if let Some(port) = choice(Transport::Udp, inner, true, random).candidate(attempt + 1) {
                 prop_assert!(port != 0);
                 prop_assert_eq!(port < 1024, inner < 1024);
                 prop_assert!(inner < 1024 || !(32_768..=60_999).contains(&port));
@@ -203,7 +201,7 @@ mod tests {
         fn every_port_gets_its_turn(inner in 1_u16.., random: u32) {
             let choice = choice(Transport::Tcp, inner, true, random);
             let mut seen = vec![false; 65_536];
-            for port in (0..choice.attempts()).filter_map(|attempt| choice.candidate(attempt)) {
+            for port in (1..choice.attempts()).filter_map(|attempt| choice.candidate(attempt)) {
                 seen[usize::from(port)] = true;
             }
             let expected = |port: usize| {
