@@ -201,12 +201,9 @@ impl Router {
              route add default via {}\n",
             address6_of(number.into(), 1)
         ));
-        // A port needs no address of its own, and with one it would send to its host.
-        self.ns.ip(&format!(
-            "link set {port} addrgenmode none\n\
-             link set {port} master {bridge}\n\
-             link set {port} up\n"
-        ));
+        // A port needs no IPv6 of its own, and with it would send reports to its host.
+        self.ns.sysctl(&format!("net/ipv6/conf/{port}/disable_ipv6"), "1");
+        self.ns.ip(&format!("link set {port} master {bridge}\nlink set {port} up\n"));
         let port_index = link(&self.ns, &port).0;
         self.hosts.push(Host { ns, bridge, address, address6, mac, port, port_index });
         self.hosts.len() - 1

@@ -150,12 +150,12 @@ pub fn address(bytes: &[u8], at: usize) -> Ipv6Addr {
     Ipv6Addr::from(octets)
 }
 
-/// Sum over `body` and the pseudo-header of its packet (RFC 8200, section 8.1): 0 where the checksum
-/// in it is right.
+/// Sum over what is covered of a body of `length` bytes and the pseudo-header of its packet (RFC
+/// 8200, section 8.1): 0 where the checksum in it is right.
 #[must_use]
-pub fn checksum6(packet: &[u8], protocol: u8, body: &[u8]) -> u16 {
-    let length = u32::try_from(body.len()).expect("fits").to_be_bytes();
-    internet_checksum(&[&packet[8..HEADER], &length, &[0, 0, 0, protocol], body])
+pub fn checksum6(packet: &[u8], protocol: u8, length: usize, covered: &[u8]) -> u16 {
+    let length = u32::try_from(length).expect("fits").to_be_bytes();
+    internet_checksum(&[&packet[8..HEADER], &length, &[0, 0, 0, protocol], covered])
 }
 
 /// Where the transport checksum of an IPv6 packet is, and what it should be.
@@ -170,7 +170,7 @@ fn transport_checksum(packet: &[u8]) -> Option<(usize, u16)> {
     };
     let mut body = packet.get(chain.end..end)?.to_vec();
     body.get_mut(place..place + 2)?.fill(0);
-    let sum = checksum6(packet, chain.protocol, &body);
+    let sum = checksum6(packet, chain.protocol, body.len(), &body);
     // Over IPv6 a UDP checksum of 0 is never right.
     Some((chain.end + place, if sum == 0 && chain.protocol == 17 { 0xffff } else { sum }))
 }

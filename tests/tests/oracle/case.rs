@@ -1,13 +1,13 @@
-//! A case: what is sent, by whom, and whether both routers must do the same with it.
+//! A case: what is sent, and by whom.
 
 use bridgefwd_tests::packets::{Packet, Transport};
-
-use crate::world::{A, A2, B, C, NAT, NEAR, mac};
+use bridgefwd_tests::packets6::Packet6;
+use bridgefwd_tests::topology::mac_of;
 
 /// Ports that each case has to itself, from the first on.
 pub const PORTS: u16 = 16;
 
-/// Who sends; also the place of the host in the router's list.
+/// Who sends; also the place of the host among the world's taps.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Sender {
     /// The client.
@@ -18,6 +18,42 @@ pub enum Sender {
     B = 2,
     /// The host that nothing is allowed from or to.
     C = 3,
+    /// The host outside, behind the uplink.
+    O = 4,
+}
+
+impl Sender {
+    /// Every host, in the order of the taps.
+    pub const ALL: [Self; 5] = [Self::A, Self::A2, Self::B, Self::C, Self::O];
+
+    /// Number of its network, and of itself in it.
+    fn place(self) -> (u8, u8) {
+        match self {
+            Self::A => (1, 2),
+            Self::A2 => (1, 3),
+            Self::B => (2, 2),
+            Self::C => (3, 2),
+            Self::O => (9, 2),
+        }
+    }
+
+    /// MAC of its interface.
+    #[must_use]
+    pub fn mac(self) -> [u8; 6] {
+        mac_of(self.place().0, self.place().1)
+    }
+
+    /// MAC of the router, as it sees it.
+    #[must_use]
+    pub fn router_mac(self) -> [u8; 6] {
+        mac_of(self.place().0, 1)
+    }
+
+    /// What it is called in what the test prints.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        ["a", "a2", "b", "c", "outside"][self as usize]
+    }
 }
 
 /// One frame.
@@ -31,8 +67,10 @@ pub struct Step {
 #[derive(Clone, Debug)]
 enum What {
     Frame(Vec<u8>),
-    /// To the port that the router chose, as the server last saw it.
+    /// To the port that the router chose, as its sender last saw it.
     ToChosenPort(Packet),
+    /// The same, by IPv6.
+    ToChosenPort6(Packet6),
 }
 
 /// A named conversation.
@@ -54,57 +92,82 @@ impl Step {
     /// The frame's bytes, once it is known which port the router chose.
     #[must_use]
     pub fn frame(&self, chosen: Option<u16>) -> Vec<u8> {
+        let set = |transport: &mut Transport| {
+            if let Transport::Tcp { dst_port, .. } | Transport::Udp { dst_port, .. } = transport
+                && let Some(chosen) = chosen
+            {
+                *dst_port = chosen;
+            }
+        };
         match &self.what {
             What::Frame(bytes) => bytes.clone(),
-            What::ToChosenPort(packet) => {
-                let to = |packet: &mut Packet| {
-                    if let Transport::Tcp { dst_port, .. } | Transport::Udp { dst_port, .. } =
-                        &mut packet.transport
-                        && let Some(chosen) = chosen
-                    {
-                        *dst_port = chosen;
-                    }
-                };
-                packet.clone().with(to).build()
-            }
+            What::ToChosenPort(packet) => packet.clone().with(|p| set(&mut p.transport)).build(),
+            What::ToChosenPort6(packet) => packet.clone().with(|p| set(&mut p.transport)).build(),
         }
     }
 }
 
-/// With the MACs of a sender and its router.
-#[must_use]
-pub fn addressed(by: Sender, packet: Packet) -> Packet {
-    let (host, router) = match by {
-        Sender::A => (A, NEAR),
-        Sender::A2 => (A2, NEAR),
-        Sender::B => (B, NAT),
-        Sender::C => (C, std::net::Ipv4Addr::new(10, 3, 0, 1)),
-    };
-    packet.macs(mac(host), mac(router))
+/// A packet that steps can be made of, of either family.
+pub trait Sent {
+    /// With the MACs of a sender and its router.
+    #[must_use]
+    fn addressed(self, by: Sender) -> Self;
+    /// The frame as its sender sends it.
+    fn frame(self, by: Sender) -> Vec<u8>;
+    /// Sent to the port that the router chose, as `by` last saw it.
+    fn to_chosen_port(self, by: Sender) -> Step;
+}
+
+impl Sent for Packet {
+    fn addressed(self, by: Sender) -> Self {
+        self.macs(by.mac(), by.router_mac())
+    }
+
+    fn frame(self, by: Sender) -> Vec<u8> {
+        self.addressed(by).build()
+    }
+
+    fn to_chosen_port(self, by: Sender) -> Step {
+        Step { by, what: What::ToChosenPort(self.addressed(by)) }
+    }
+}
+
+impl Sent for Packet6 {
+    fn addressed(self, by: Sender) -> Self {
+        self.macs(by.mac(), by.router_mac())
+    }
+
+    fn frame(self, by: Sender) -> Vec<u8> {
+        self.addressed(by).build()
+    }
+
+    fn to_chosen_port(self, by: Sender) -> Step {
+        Step { by, what: What::ToChosenPort6(self.addressed(by)) }
+    }
 }
 
 /// The packet as it is, sent by `by` to its router.
 #[must_use]
-pub fn send(by: Sender, packet: Packet) -> Step {
-    Step { by, what: What::Frame(addressed(by, packet).build()) }
+pub fn send(by: Sender, packet: impl Sent) -> Step {
+    raw(by, packet.frame(by))
 }
 
 /// The client sends this.
 #[must_use]
-pub fn a(packet: Packet) -> Step {
+pub fn a(packet: impl Sent) -> Step {
     send(Sender::A, packet)
 }
 
 /// The server sends this.
 #[must_use]
-pub fn b(packet: Packet) -> Step {
+pub fn b(packet: impl Sent) -> Step {
     send(Sender::B, packet)
 }
 
 /// The server answers to the port that it last saw.
 #[must_use]
-pub fn answer(packet: Packet) -> Step {
-    Step { by: Sender::B, what: What::ToChosenPort(addressed(Sender::B, packet)) }
+pub fn answer(packet: impl Sent) -> Step {
+    packet.to_chosen_port(Sender::B)
 }
 
 /// Bytes as they are.

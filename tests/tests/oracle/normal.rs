@@ -1,13 +1,17 @@
 //! Frames in a form in which the two routers can be compared: see [`crate::differences`] for what
 //! is left out, and why.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
-use std::ops::Range;
+use std::net::{IpAddr, Ipv4Addr};
 
+use bridgefwd_tests::topology::mac_of;
+use bridgefwd_tests::uplink::{UPLINK, UPLINK6};
 use bridgefwd_tests::view::{ETHERNET, internet_checksum};
+use bridgefwd_tests::view6::Chain;
 
-use crate::world::{NAT, mac};
+use crate::normal6;
+use crate::world::{NAT, NAT6};
 
 /// What one host received, in order.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -20,19 +24,29 @@ pub struct Seen {
 
 /// Names for ports that the router chose, by first appearance.
 pub struct Symbols {
-    kept: Range<u16>,
+    own: BTreeSet<u16>,
     chosen: Vec<(u8, u16)>,
 }
 
 impl Symbols {
-    /// Ports of the case itself appear as they are.
+    /// The clients' own ports appear as they are.
     #[must_use]
-    pub fn new(kept: Range<u16>) -> Self {
-        Self { kept, chosen: Vec::new() }
+    pub fn new(own: BTreeSet<u16>) -> Self {
+        Self { own, chosen: Vec::new() }
     }
 
-    fn name(&mut self, protocol: u8, owner: Ipv4Addr, port: u16) -> String {
-        if owner != NAT || self.kept.contains(&port) || port < 1024 {
+    /// The ports that have got a name.
+    #[must_use]
+    pub fn chosen(&self) -> Vec<u16> {
+        self.chosen.iter().map(|(_, port)| *port).collect()
+    }
+
+    /// What stands for a port of `owner` in a line.
+    pub fn name(&mut self, protocol: u8, owner: impl Into<IpAddr>, port: u16) -> String {
+        let routers: [IpAddr; 4] = [NAT.into(), UPLINK.into(), NAT6.into(), UPLINK6.into()];
+        // A port below 512 is translated to another one of these only, and cases have one each.
+        let low = port < 512 && !matches!(protocol, 1 | 58);
+        if !routers.contains(&owner.into()) || self.own.contains(&port) || low {
             return port.to_string();
         }
         let known = self.chosen.iter().position(|&entry| entry == (protocol, port));
@@ -44,30 +58,105 @@ impl Symbols {
     }
 }
 
-/// The IPv4 packets among the frames. Fragments are put together: see `fragment_boundaries`.
+/// Ports of a frame; of an ICMP query both are its identifier.
+pub struct Ends {
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Source port.
+    pub source: u16,
+    /// Destination port.
+    pub target: u16,
+}
+
+/// Of a frame of either family; `None` where it has none, or is a later fragment.
+#[must_use]
+pub fn ends(frame: &[u8]) -> Option<Ends> {
+    let (_, frame) = without_tag(frame);
+    let packet = frame.get(ETHERNET..)?;
+    let (protocol, body) = match frame[12..14] {
+        [8, 0] if packet.len() >= 20 => {
+            let header = usize::from(packet[0] & 15) * 4;
+            (word(packet, 6) & 0x1fff == 0).then(|| (packet[9], packet.get(header..)))?
+        }
+        [0x86, 0xdd] if packet.len() >= 40 => {
+            let chain = Chain::of(packet).filter(|chain| !chain.later_fragment)?;
+            (chain.protocol, packet.get(chain.end..))
+        }
+        _ => return None,
+    };
+    let body = body.filter(|body| body.len() >= 8)?;
+    match protocol {
+        6 | 17 | 33 | 132 | 136 => {
+            Some(Ends { protocol, source: word(body, 0), target: word(body, 2) })
+        }
+        1 | 58 if has_identifier(body[0]) || matches!(body[0], 128 | 129) => {
+            Some(Ends { protocol, source: word(body, 4), target: word(body, 4) })
+        }
+        _ => None,
+    }
+}
+
+/// The IP packets among the frames. Fragments are put together: see `fragment_boundaries`.
 #[must_use]
 pub fn packets_of(frames: &[Vec<u8>], symbols: &mut Symbols) -> Vec<String> {
-    let ipv4 = frames.iter().filter(|frame| frame.len() > 34 && frame[12..14] == [8, 0]);
-    // `igmp`: whoever sends it.
-    let ipv4 = ipv4.filter(|frame| frame[ETHERNET + 9] != 2);
-    let mut pieces: Vec<Vec<u8>> = Vec::new();
+    let (mut four, mut six) = (Vec::new(), Vec::new());
     let mut lines = Vec::new();
-    for frame in ipv4 {
-        if fragment_field(frame) & 0x3fff == 0 {
-            lines.push(line(frame, symbols));
-            continue;
+    for frame in frames {
+        let (tag, frame) = without_tag(frame);
+        let from = lines.len();
+        match frame[12..14] {
+            // `igmp`: whoever sends it.
+            [8, 0] if frame.len() > 34 && frame[ETHERNET + 9] != 2 => {
+                lines.extend(next(&mut four, &frame, symbols));
+            }
+            [0x86, 0xdd] if frame.len() > 54 && !normal6::is_own_talk(&frame) => {
+                lines.extend(normal6::next(&mut six, &frame, symbols));
+            }
+            _ => {}
         }
-        pieces.push(frame.clone());
-        if let Some(whole) = reassembled(&pieces, frame) {
-            pieces.retain(|piece| !same_datagram(piece, frame));
-            lines.push(format!("in fragments: {}", line(&whole, symbols)));
+        for line in &mut lines[from..] {
+            line.insert_str(0, &tag);
         }
     }
-    lines.extend(pieces.iter().map(|piece| format!("fragment: {}", line(piece, symbols))));
+    lines.extend(four.iter().map(|piece| format!("fragment: {}", line(piece, symbols))));
+    lines.extend(six.iter().map(|piece| format!("fragment: {}", normal6::line(piece, symbols))));
     lines
 }
 
-fn word(bytes: &[u8], at: usize) -> u16 {
+/// An 802.1Q tag as text, and the frame without it.
+fn without_tag(frame: &[u8]) -> (String, Vec<u8>) {
+    if frame[12..14] != [0x81, 0] || frame.len() < 18 {
+        return (String::new(), frame.to_vec());
+    }
+    let (more, inner) = without_tag(&[&frame[..12], &frame[16..]].concat());
+    (format!("tag {:04x} {more}", word(frame, 14)), inner)
+}
+
+/// The line of a frame, or that of the datagram which it completes.
+fn next(pieces: &mut Vec<Vec<u8>>, frame: &[u8], symbols: &mut Symbols) -> Option<String> {
+    if fragment_field(frame) & 0x3fff == 0 {
+        return Some(line(frame, symbols));
+    }
+    pieces.push(frame.to_vec());
+    let whole = reassembled(pieces, frame)?;
+    pieces.retain(|piece| !same_datagram(piece, frame));
+    Some(format!("in fragments: {}", line(&whole, symbols)))
+}
+
+/// MAC addresses of a frame: those of the world by name.
+pub fn macs(frame: &[u8]) -> String {
+    let name = |bytes: &[u8]| {
+        let known = [1, 2, 3, 9].into_iter().flat_map(|n| (1..=3).map(move |h| (n, h)));
+        match known.into_iter().find(|&(network, host)| mac_of(network, host) == bytes) {
+            Some((network, host)) => format!("mac({network}.{host})"),
+            None => format!("{bytes:02x?}"),
+        }
+    };
+    format!("{}>{}", name(&frame[6..12]), name(&frame[..6]))
+}
+
+/// A number of two bytes in network order.
+pub fn word(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([bytes[at], bytes[at + 1]])
 }
 
@@ -119,15 +208,7 @@ fn reassembled(pieces: &[Vec<u8>], last: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn line(frame: &[u8], symbols: &mut Symbols) -> String {
-    let hex = |bytes: &[u8]| {
-        let known = (1..=3).flat_map(|n| (1..=3).map(move |h| Ipv4Addr::new(10, n, 0, h)));
-        match known.into_iter().find(|address| mac(*address) == bytes) {
-            Some(address) => format!("mac({address})"),
-            None => format!("{bytes:02x?}"),
-        }
-    };
-    let (to, from) = (hex(&frame[..6]), hex(&frame[6..12]));
-    format!("{from}>{to} {}", packet(&frame[ETHERNET..], symbols, false))
+    format!("{} {}", macs(frame), packet(&frame[ETHERNET..], symbols, false))
 }
 
 /// An IPv4 packet; `inner`: as an ICMP error quotes it, maybe cut off.
@@ -142,7 +223,7 @@ fn packet(bytes: &[u8], symbols: &mut Symbols, inner: bool) -> String {
     // `padding`: what follows the packet is not looked at.
     let end = usize::from(word(bytes, 2)).clamp(header, bytes.len());
     let body = &bytes[header..end];
-    let from_router = !inner && src.octets()[3] == 1 && protocol == 1 && !is_echo(body);
+    let from_router = !inner && src.octets()[3] == 1 && protocol == 1 && !asks(body);
     let id = if from_router { "-".to_owned() } else { format!("{:04x}", word(bytes, 4)) };
     let sum = internet_checksum(&[&bytes[..header]]) == 0;
     let mut text = format!(
@@ -182,6 +263,19 @@ fn packet(bytes: &[u8], symbols: &mut Symbols, inner: bool) -> String {
             }
             let _ = write!(text, " ports {source}>{target} sum {sum} {}", digest(&rest));
         }
+        33 | 132 | 136 if first && body.len() >= 8 => {
+            let source = symbols.name(protocol, src, word(body, 0));
+            let target = symbols.name(protocol, dst, word(body, 2));
+            let sum = match protocol {
+                132 => "crc",
+                _ => verdict(internet_checksum(&[&pseudo, covered(protocol, body)]) == 0),
+            };
+            let mut rest = body[4..].to_vec();
+            if protocol != 132 {
+                rest[2..4].fill(0);
+            }
+            let _ = write!(text, " ports {source}>{target} sum {sum} {}", digest(&rest));
+        }
         1 if first && body.len() >= 8 => icmp(&mut text, body, whole, src, dst, symbols),
         _ => {
             let _ = write!(text, " {}", digest(body));
@@ -200,10 +294,15 @@ fn icmp(
 ) {
     let sum = if whole { verdict(internet_checksum(&[body]) == 0) } else { "-" };
     let _ = write!(text, " icmp {}/{} sum {sum}", body[0], body[1]);
-    if is_echo(body) {
-        let owner = if body[0] == 8 { src } else { dst };
+    if has_identifier(body[0]) {
+        let owner = if asks(body) { src } else { dst };
         let id = symbols.name(1, owner, word(body, 4));
-        let _ = write!(text, " id {id} {}", digest(&body[6..]));
+        let mut rest = body[6..].to_vec();
+        // `times`: when the router itself was asked, and when it answered.
+        if body[0] == 14 && src.octets()[3] == 1 && rest.len() == 14 {
+            rest.truncate(6);
+        }
+        let _ = write!(text, " id {id} {}", digest(&rest));
     } else if matches!(body[0], 3 | 4 | 5 | 11 | 12) && body.len() >= 28 {
         let quoted = packet(&body[8..], symbols, true);
         let _ = write!(text, " {:02x?} quotes {} bytes [{quoted}]", &body[4..8], body.len() - 8);
@@ -212,16 +311,29 @@ fn icmp(
     }
 }
 
-fn is_echo(body: &[u8]) -> bool {
-    body.first().is_some_and(|kind| matches!(kind, 0 | 8))
+/// Types of queries and of their answers.
+fn has_identifier(kind: u8) -> bool {
+    matches!(kind, 0 | 8 | 13..=18)
 }
 
-fn verdict(good: bool) -> &'static str {
+/// Is this a query?
+fn asks(body: &[u8]) -> bool {
+    body.first().is_some_and(|kind| matches!(kind, 8 | 13 | 15 | 17))
+}
+
+/// What the checksum of a body covers: of UDP-Lite what it says.
+pub fn covered(protocol: u8, body: &[u8]) -> &[u8] {
+    let length = usize::from(word(body, 4));
+    if protocol == 136 && length >= 8 { body.get(..length).unwrap_or(body) } else { body }
+}
+
+/// Of a checksum.
+pub fn verdict(good: bool) -> &'static str {
     if good { "ok" } else { "BAD" }
 }
 
 /// Short ones as they are, long ones by length and checksum.
-fn digest(bytes: &[u8]) -> String {
+pub fn digest(bytes: &[u8]) -> String {
     if bytes.len() <= 64 {
         return bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     }

@@ -6,6 +6,7 @@ use bridgefwd_tests::needs_root;
 use bridgefwd_tests::traffic::{connect, listen, pair_up, ping, say, transfer, udp, udp_exchange};
 use bridgefwd_tests::wait::PATIENCE;
 
+use crate::modes::PLAIN;
 use crate::world::Side;
 
 /// What programs on the hosts of this router find out, line by line.
@@ -45,6 +46,6 @@ fn findings(side: &Side) -> Vec<String> {
 #[test]
 fn programs_find_the_same() {
     needs_root!();
-    let (kernel, bridgefwd) = (Side::kernel(false), Side::bridgefwd(false));
+    let (kernel, bridgefwd) = (Side::kernel(PLAIN), Side::bridgefwd(PLAIN));
     assert_eq!(findings(&bridgefwd), findings(&kernel));
 }

@@ -3,17 +3,20 @@
 //! Hosts have no address of their own here, so that their stacks answer nothing: whatever a host
 //! sends, the test has written.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use bridgefwd_tests::bridgefwd::Bridgefwd;
+use bridgefwd_tests::command::run_with_input;
 use bridgefwd_tests::packets::Packet;
 use bridgefwd_tests::tap::Tap;
 use bridgefwd_tests::topology::{Options, Router, mac_text};
+use bridgefwd_tests::uplink::Uplink;
 use bridgefwd_tests::view::at;
 use bridgefwd_tests::wait::{PATIENCE, poll};
 
-use crate::case::{Sender, Step};
-use crate::normal::{Seen, Symbols, packets_of};
+use crate::case::{Sender, Sent as _, Step};
+use crate::modes::Mode;
+use crate::normal::{Seen, Symbols, ends, packets_of};
 
 /// The client.
 pub const A: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 2);
@@ -27,20 +30,37 @@ pub const C: Ipv4Addr = Ipv4Addr::new(10, 3, 0, 2);
 pub const NEAR: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 /// The router on the server's bridge: what clients are masqueraded to.
 pub const NAT: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 1);
-/// MTU of the server's bridge; everywhere else it is 1500.
+/// A router on the server's bridge, behind the server.
+pub const BEHIND: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 99);
+/// A host somewhere behind the one outside.
+pub const BEYOND: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);
+
+/// The client.
+pub const A6: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 2);
+/// Another client on the same bridge.
+pub const A2_6: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 3);
+/// The server.
+pub const B6: Ipv6Addr = Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 2);
+/// A host on a bridge that nothing is allowed from or to.
+pub const C6: Ipv6Addr = Ipv6Addr::new(0xfd00, 3, 0, 0, 0, 0, 0, 2);
+/// The router on the clients' bridge.
+pub const NEAR6: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 1);
+/// The router on the server's bridge: what clients are masqueraded to, where they are.
+pub const NAT6: Ipv6Addr = Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 1);
+/// A router on the server's bridge, behind the server.
+pub const BEHIND6: Ipv6Addr = Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 99);
+/// A host somewhere behind the one outside.
+pub const BEYOND6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x99, 0, 0, 0, 0, 0, 9);
+
+/// MTU of the server's bridge.
 pub const FAR_MTU: usize = 1400;
+/// MTU of the uplink.
+const UPLINK_MTU: usize = 1600;
 
 const HOSTS: [&str; 4] = ["br-a", "br-a", "br-b", "br-c"];
 /// Ends of the flow by which the test knows that everything before it has arrived.
 const BARRIER: (u16, u16) = (1999, 7);
 const BARRIER_BACK: &[u8] = b"barrier back";
-
-/// MAC of the interface with this address.
-#[must_use]
-pub fn mac(address: Ipv4Addr) -> [u8; 6] {
-    let [_, network, _, host] = address.octets();
-    [0x02, 0xbf, 0, network, 0, host]
-}
 
 /// One router and its hosts.
 pub struct Side {
@@ -50,43 +70,53 @@ pub struct Side {
     taps: Vec<Tap>,
 }
 
+/// What came of a case.
+pub struct Played {
+    /// What every host received.
+    pub seen: Vec<Seen>,
+    /// Ports that the router has chosen.
+    pub chosen: Vec<u16>,
+}
+
 impl Side {
     /// The kernel forwards, masquerades and filters.
     #[must_use]
-    pub fn kernel(bridge_nf: bool) -> Self {
-        let router = router(bridge_nf);
+    pub fn kernel(mode: Mode) -> Self {
+        let router = router(mode);
         let ns = &router.ns;
-        let rules = "*nat\n\
-            -A POSTROUTING -o br-b -s 10.1.0.0/24 -j MASQUERADE\n\
-            COMMIT\n\
-            *filter\n\
-            :FORWARD DROP\n\
-            -A FORWARD -m physdev --physdev-is-bridged -j ACCEPT\n\
-            -A FORWARD -m conntrack --ctstate INVALID -j DROP\n\
-            -A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT\n\
-            -A FORWARD -i br-a -o br-b -m conntrack --ctstate NEW -j ACCEPT\n\
-            COMMIT\n";
-        ns.run(|| bridgefwd_tests::command::run_with_input("iptables-restore", &[], rules));
+        let restore = |program, rules: &str| ns.run(|| run_with_input(program, &[], rules));
+        restore("iptables-restore", &rules("10.1.0.0/24", true, ""));
+        // IPv6 has no rp_filter but this rule.
+        let reverse_path = "*raw\n-A PREROUTING -m rpfilter --invert -j DROP\nCOMMIT\n";
+        restore("ip6tables-restore", &rules("fd00:1::/64", mode.nat66, reverse_path));
         // A segment in the middle of nothing opens nothing.
         ns.sysctl("net/netfilter/nf_conntrack_tcp_loose", "0");
+        ns.sysctl("net/netfilter/nf_conntrack_frag6_timeout", LATE);
         Self::wired(None, router)
     }
 
     /// bridgefwd forwards, on a router without any rule.
     #[must_use]
-    pub fn bridgefwd(bridge_nf: bool) -> Self {
-        let router = router(bridge_nf);
-        let ends = ["--bridge", "br-a", "--bridge", "br-b", "--bridge", "br-c"];
-        let bridgefwd = Bridgefwd::run(&router.ns, &[&ends[..], &["--unlisted", "deny"]].concat());
-        bridgefwd.ok(&["pair", "allow", "br-a", "br-b"]);
+    pub fn bridgefwd(mode: Mode) -> Self {
+        let router = router(mode);
+        let mut args = vec!["--bridge", "br-a", "--bridge", "br-b", "--bridge", "br-c"];
+        args.extend(["--uplink", "up0", "--unlisted", "deny"]);
+        args.extend(if mode.clsact { &["--attach", "clsact"][..] } else { &[] });
+        args.extend(if mode.ports { &[][..] } else { &["--ports", "no"] });
+        let bridgefwd = Bridgefwd::run(&router.ns, &args);
+        let nat = if mode.nat66 { &["--nat6", "masquerade"][..] } else { &[] };
+        for to in ["br-b", "up0"] {
+            bridgefwd.ok(&[&["pair", "allow", "br-a", to], nat].concat());
+        }
         Self::wired(Some(bridgefwd), router)
     }
 
     fn wired(bridgefwd: Option<Bridgefwd>, router: Router) -> Self {
-        for host in &router.hosts {
-            assert_eq!(host.mac, mac(host.address), "the fixed MACs of the topology");
+        for (host, sender) in router.hosts.iter().zip(Sender::ALL) {
+            assert_eq!(host.mac, sender.mac(), "the fixed MACs of the topology");
         }
-        let taps = router.hosts.iter().map(|host| Tap::new(&host.ns, "eth0")).collect();
+        let mut taps: Vec<_> = router.hosts.iter().map(|host| Tap::new(&host.ns, "eth0")).collect();
+        taps.push(Tap::new(&outside(&router).ns, "eth0"));
         Self { bridgefwd, router, taps }
     }
 
@@ -98,28 +128,31 @@ impl Side {
 
     /// From here on hosts send only what the test sends.
     pub fn silence_hosts(&self) {
-        for host in &self.router.hosts {
-            host.ns.ip("addr flush dev eth0\n");
+        let hosts = self.router.hosts.iter().map(|host| &host.ns);
+        for ns in hosts.chain([&outside(&self.router).ns]) {
+            ns.ip("addr flush dev eth0\n");
+            ns.sysctl("net/ipv6/conf/all/disable_ipv6", "1");
         }
         self.barrier();
     }
 
     /// Sends the frames of a case one after the other and returns what every host received.
     #[must_use]
-    pub fn play(&self, steps: &[Step], ports: std::ops::Range<u16>) -> Vec<Seen> {
+    pub fn play(&self, steps: &[Step], symbols: &mut Symbols) -> Played {
         let mut seen: Vec<Vec<Vec<u8>>> = vec![Vec::new(); self.taps.len()];
         for step in steps {
-            let learned = seen[Sender::B as usize].iter().rev().find_map(|frame| nat_port(frame));
-            self.taps[step.by as usize].send(&step.frame(learned));
+            let learned = seen[step.by as usize].iter().rev().find_map(|frame| ends(frame));
+            let chosen = learned.map(|ends| ends.source);
+            self.taps[step.by as usize].send(&step.frame(chosen));
             for (all, more) in seen.iter_mut().zip(self.barrier()) {
                 all.extend(more);
             }
         }
-        let mut symbols = Symbols::new(ports);
-        let names = ["a", "a2", "b", "c"];
-        let all = names.iter().zip(&seen);
-        all.map(|(name, frames)| Seen { host: name, packets: packets_of(frames, &mut symbols) })
-            .collect()
+        let all = Sender::ALL.iter().zip(&seen);
+        let seen = all
+            .map(|(host, frames)| Seen { host: host.name(), packets: packets_of(frames, symbols) })
+            .collect();
+        Played { seen, chosen: symbols.chosen() }
     }
 
     /// Waits until everything that was sent has been dealt with, and returns what has arrived.
@@ -128,11 +161,11 @@ impl Side {
     /// barrier has gone there and back, so has all that was sent before it.
     fn barrier(&self) -> Vec<Vec<Vec<u8>>> {
         let mut arrived: Vec<Vec<Vec<u8>>> = self.taps.iter().map(Tap::drain).collect();
-        let forth = Packet::udp(at(A, BARRIER.0), at(B, BARRIER.1)).macs(mac(A), mac(NEAR));
-        self.taps[Sender::A as usize].send(&forth.build());
+        let forth = Packet::udp(at(A, BARRIER.0), at(B, BARRIER.1));
+        self.taps[Sender::A as usize].send(&forth.frame(Sender::A));
         let port = self.await_barrier(Sender::B, &mut arrived);
         let back = Packet::udp(at(B, BARRIER.1), at(NAT, port)).payload(BARRIER_BACK);
-        self.taps[Sender::B as usize].send(&back.macs(mac(B), mac(NAT)).build());
+        self.taps[Sender::B as usize].send(&back.frame(Sender::B));
         self.await_barrier(Sender::A, &mut arrived);
         for (all, tap) in arrived.iter_mut().zip(&self.taps) {
             all.extend(tap.drain());
@@ -155,8 +188,30 @@ impl Side {
     }
 }
 
-fn router(bridge_nf: bool) -> Router {
-    let options = Options { offloads: false, bridge_nf, ..Options::default() };
+/// What a stateful firewall has that masquerades `clients`, and lets them begin.
+fn rules(clients: &str, masquerade: bool, more: &str) -> String {
+    let nat = |to: &str| format!("-A POSTROUTING -o {to} -s {clients} -j MASQUERADE\n");
+    let nat = if masquerade { nat("br-b") + &nat("up0") } else { String::new() };
+    format!(
+        "*nat\n{nat}COMMIT\n{more}\
+         *filter\n\
+         :FORWARD DROP\n\
+         -A FORWARD -m physdev --physdev-is-bridged -j ACCEPT\n\
+         -A FORWARD -m conntrack --ctstate INVALID -j DROP\n\
+         -A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT\n\
+         -A FORWARD -i br-a -o br-b -m conntrack --ctstate NEW -j ACCEPT\n\
+         -A FORWARD -i br-a -o up0 -m conntrack --ctstate NEW -j ACCEPT\n\
+         COMMIT\n"
+    )
+}
+
+/// In seconds; incomplete datagrams are kept until the world is gone: what the kernel says when it
+/// gives one up would come at some time in some other case.
+const LATE: &str = "600";
+
+fn router(mode: Mode) -> Router {
+    let Mode { offloads, bridge_nf, .. } = mode;
+    let options = Options { offloads, bridge_nf, uplink: true, ..Options::default() };
     let router = Router::new(options, &HOSTS);
     router.learn_neighbours();
     // Silent hosts answer no ARP, from which a bridge would learn where they are.
@@ -165,31 +220,37 @@ fn router(bridge_nf: bool) -> Router {
         let entry = ["fdb", "replace", &mac, "dev", &host.port, "master", "static"];
         router.ns.command("bridge", &entry);
     }
-    router.ns.ip(&format!("link set br-b mtu {FAR_MTU}\n"));
+    // No group is known to a bridge because of what a host said before the test.
+    let bridges = ["br-a", "br-b", "br-c"];
+    let snooping = bridges.map(|name| format!("link set {name} type bridge mcast_snooping 0\n"));
+    router.ns.ip(&snooping.concat());
+    router.ns.ip(&format!(
+        "link set br-b mtu {FAR_MTU}\n\
+         link set up0 mtu {UPLINK_MTU}\n\
+         route add 203.0.113.0/24 via 192.0.2.2\n\
+         route add fd00:99::/64 via fd00:9::2\n"
+    ));
+    outside(&router).ns.ip(&format!("link set eth0 mtu {UPLINK_MTU}\n"));
     for (key, value) in [
         ("net/ipv4/conf/all/rp_filter", "1"),
         // Every error is to be seen.
         ("net/ipv4/icmp_ratelimit", "0"),
+        ("net/ipv4/icmp_ratemask", "0"),
+        ("net/ipv6/icmp/ratelimit", "0"),
+        ("net/ipv4/ipfrag_time", LATE),
+        ("net/ipv6/ip6frag_time", LATE),
     ] {
         router.ns.sysctl(key, value);
     }
     router
 }
 
-fn udp_ports(frame: &[u8]) -> Option<(u16, u16)> {
-    let is_udp = frame.len() >= 42 && frame[12..15] == [8, 0, 0x45] && frame[23] == 17;
-    let word = |at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
-    is_udp.then(|| (word(34), word(36)))
+fn outside(router: &Router) -> &Uplink {
+    router.uplink.as_ref().expect("the uplink that was asked for")
 }
 
 /// Source port of a barrier, forth or back.
 fn barrier_port(frame: &[u8]) -> Option<u16> {
-    let (from, to) = udp_ports(frame)?;
-    (to == BARRIER.1 || from == BARRIER.1).then_some(from)
-}
-
-/// The source port that the router chose for a packet with ports.
-fn nat_port(frame: &[u8]) -> Option<u16> {
-    let ours = frame.len() >= 38 && frame[26..30] == NAT.octets() && [6, 17].contains(&frame[23]);
-    ours.then(|| u16::from_be_bytes([frame[34], frame[35]]))
+    let ends = ends(frame).filter(|ends| ends.protocol == 17 && frame[12..14] == [8, 0])?;
+    (ends.target == BARRIER.1 || ends.source == BARRIER.1).then_some(ends.source)
 }

@@ -1,32 +1,10 @@
 //! Datagrams in pieces.
 
-use bridgefwd_tests::packets::{Packet, flags::*};
-use bridgefwd_tests::view::{ETHERNET, at, internet_checksum};
+use bridgefwd_tests::packets::flags::*;
 
 use super::tcp::Connection;
-use crate::case::{Case, Sender, Step, a, addressed, b, raw};
-use crate::world::{A, A2, B, NAT};
-
-/// The pieces of a packet: `(offset, length)` of its body in bytes; the one that ends it has no
-/// more-fragments flag.
-pub fn pieces(by: Sender, packet: Packet, cuts: &[(usize, usize)]) -> Vec<Step> {
-    let whole = addressed(by, packet.with(|packet| packet.dont_fragment = false)).build();
-    let (head, body) = whole.split_at(ETHERNET + 20);
-    let piece = |&(offset, length): &(usize, usize)| {
-        let end = (offset + length).min(body.len());
-        let mut frame = [head, &body[offset..end]].concat();
-        let total = (20 + end - offset) as u16;
-        frame[ETHERNET + 2..ETHERNET + 4].copy_from_slice(&total.to_be_bytes());
-        let more = if end < body.len() { 0x2000 } else { 0 };
-        let field = (offset / 8) as u16 | more;
-        frame[ETHERNET + 6..ETHERNET + 8].copy_from_slice(&field.to_be_bytes());
-        frame[ETHERNET + 10..ETHERNET + 12].fill(0);
-        let sum = internet_checksum(&[&frame[ETHERNET..ETHERNET + 20]]);
-        frame[ETHERNET + 10..ETHERNET + 12].copy_from_slice(&sum.to_be_bytes());
-        raw(by, frame)
-    };
-    cuts.iter().map(piece).collect()
-}
+use crate::case::{Case, Sender, a};
+use crate::net::{Net, Wire};
 
 const IN_ORDER: &[(usize, usize)] = &[(0, 1000), (1000, 1000), (2000, 9000)];
 const LAST_FIRST: &[(usize, usize)] = &[(2000, 9000), (1000, 1000), (0, 1000)];
@@ -41,23 +19,11 @@ fn text(length: usize) -> Vec<u8> {
     (0..length).map(|place| (place % 251) as u8).collect()
 }
 
-fn datagram(port: u16) -> Packet {
-    Packet::udp(at(A, port), at(B, 53)).payload(&text(3000)).with(|packet| packet.id = port)
-}
-
-fn reply(port: u16) -> Packet {
-    Packet::udp(at(B, 53), at(NAT, port)).payload(&text(3000)).with(|packet| packet.id = port)
-}
-
-fn ping(port: u16) -> Packet {
-    Packet::echo_request(A, B, port).payload(&text(3000)).with(|packet| packet.id = port)
-}
-
-fn pong(port: u16) -> Packet {
-    Packet::echo_reply(B, NAT, port).payload(&text(3000)).with(|packet| packet.id = port)
-}
-
-pub fn cases() -> Vec<Case> {
+pub fn cases<W: Wire>(net: Net<W>) -> Vec<Case> {
+    let datagram = move |port| net.there(port).bytes(&text(3000));
+    let reply = move |port| net.back(port).bytes(&text(3000));
+    let ping = move |port| W::ping(net.client, net.server, port).bytes(&text(3000));
+    let pong = move |port| W::pong(net.server, net.seen(net.client), port).bytes(&text(3000));
     let orders: [(&str, &'static [(usize, usize)]); 8] = [
         ("in order", IN_ORDER),
         ("last first", LAST_FIRST),
@@ -70,45 +36,47 @@ pub fn cases() -> Vec<Case> {
     ];
     let mut cases = Vec::new();
     for (name, cuts) in orders {
-        cases.push(Case::new(format!("fragments/udp {name}"), move |port| {
-            pieces(Sender::A, datagram(port), cuts)
+        cases.push(Case::new(net.name(&format!("fragments/udp {name}")), move |port| {
+            datagram(port).in_pieces(Sender::A, port, cuts)
         }));
-        cases.push(Case::new(format!("fragments/udp in a flow {name}"), move |port| {
-            let small = a(Packet::udp(at(A, port), at(B, 53)));
-            let back = b(Packet::udp(at(B, 53), at(NAT, port)));
-            let there = pieces(Sender::A, datagram(port), cuts);
+        cases.push(Case::new(net.name(&format!("fragments/udp in a flow {name}")), move |port| {
+            let small = a(net.there(port));
+            let back = net.b(net.back(port));
+            let there = datagram(port).in_pieces(Sender::A, port, cuts);
             [vec![small.clone(), back.clone()], there, vec![small, back]].concat()
         }));
-        cases.push(Case::new(format!("fragments/udp reply {name}"), move |port| {
-            let small = a(Packet::udp(at(A, port), at(B, 53)));
-            [vec![small.clone()], pieces(Sender::B, reply(port), cuts), vec![small]].concat()
+        cases.push(Case::new(net.name(&format!("fragments/udp reply {name}")), move |port| {
+            let small = a(net.there(port));
+            [vec![small.clone()], reply(port).in_pieces(net.far, port, cuts), vec![small]].concat()
         }));
-        cases.push(Case::new(format!("fragments/ping {name}"), move |port| {
-            let there = pieces(Sender::A, ping(port), cuts);
-            [there, pieces(Sender::B, pong(port), cuts)].concat()
+        cases.push(Case::new(net.name(&format!("fragments/ping {name}")), move |port| {
+            let there = ping(port).in_pieces(Sender::A, port, cuts);
+            [there, pong(port).in_pieces(net.far, port, cuts)].concat()
         }));
     }
-    cases.push(Case::new("fragments/tcp in a connection", |port| {
-        let open = Connection::open(port);
-        let there = pieces(Sender::A, open.of_client(PSH | ACK, &text(2000)), IN_ORDER);
+    cases.push(Case::new(net.name("fragments/tcp in a connection"), move |port| {
+        let open = Connection::open(net, port);
+        let there = open.of_client(PSH | ACK, &text(2000)).in_pieces(Sender::A, port, IN_ORDER);
         [open.steps(), there].concat()
     }));
-    cases.push(Case::new("fragments/tcp of the server", |port| {
-        let open = Connection::open(port);
-        let back = pieces(Sender::B, open.of_server(PSH | ACK, &text(2000)), IN_ORDER);
+    cases.push(Case::new(net.name("fragments/tcp of the server"), move |port| {
+        let open = Connection::open(net, port);
+        let back = open.of_server(PSH | ACK, &text(2000)).in_pieces(net.far, port, IN_ORDER);
         [open.steps(), back].concat()
     }));
-    cases.push(Case::new("fragments/of two clients with one identification", |port| {
-        let other = Packet { src: A2, ..datagram(port) };
-        let one = pieces(Sender::A, datagram(port), IN_ORDER);
-        let two = pieces(Sender::A2, other, IN_ORDER);
-        one.into_iter().zip(two).flat_map(|(one, two)| [one, two]).collect()
+    cases.push(Case::new(
+        net.name("fragments/of two clients with one identification"),
+        move |port| {
+            let one = datagram(port).in_pieces(Sender::A, port, IN_ORDER);
+            let two = datagram(port).from(net.other).in_pieces(Sender::A2, port, IN_ORDER);
+            one.into_iter().zip(two).flat_map(|(one, two)| [one, two]).collect()
+        },
+    ));
+    cases.push(Case::new(net.name("fragments/of the server for nothing"), move |port| {
+        reply(port).in_pieces(net.far, port, IN_ORDER)
     }));
-    cases.push(Case::new("fragments/of the server for nothing", |port| {
-        pieces(Sender::B, reply(port), IN_ORDER)
-    }));
-    cases.push(Case::new("fragments/to the client's own address", |port| {
-        pieces(Sender::B, Packet { dst: A, ..reply(port) }, IN_ORDER)
+    cases.push(Case::new(net.name("fragments/to the client's own address"), move |port| {
+        reply(port).to(net.client).in_pieces(net.far, port, IN_ORDER)
     }));
     cases
 }

@@ -4,7 +4,8 @@ use bridgefwd_tests::packets::{Packet, flags::*};
 use bridgefwd_tests::view::{ETHERNET, at};
 
 use super::tcp::Connection;
-use crate::case::{Case, Sender, Step, a, addressed, b, raw};
+use crate::case::{Case, Sender, Sent as _, Step, a, b, raw, send};
+use crate::net::V4;
 use crate::world::{A, B, C, NAT};
 use std::net::Ipv4Addr;
 
@@ -79,18 +80,19 @@ pub fn cases() -> Vec<Case> {
     type Make = fn(u16) -> Vec<Step>;
     let single: [(&str, Make); 15] = [
         ("about a connection", |port| {
-            let open = Connection::open(port).data();
+            let open = Connection::open(V4, port).data();
             let quoted = Packet { src: NAT, ttl: 63, ..open.of_client(PSH | ACK, b"data") };
             open.and(b(error(B, NAT, (3, 4), &quoted, 576))).data().steps()
         }),
         ("about a connection, 8 bytes of it", |port| {
-            let open = Connection::open(port).data();
+            let open = Connection::open(V4, port).data();
             let quoted = Packet { src: NAT, ttl: 63, ..open.of_client(PSH | ACK, b"data") };
             open.and(b(error(B, NAT, (3, 1), &quoted, 28))).data().steps()
         }),
         ("about the SYN", |port| {
-            let syn = Connection::new(port).client(SYN, b"");
-            let quoted = Packet { src: NAT, ttl: 63, ..Connection::new(port).of_client(SYN, b"") };
+            let syn = Connection::new(V4, port).client(SYN, b"");
+            let quoted =
+                Packet { src: NAT, ttl: 63, ..Connection::new(V4, port).of_client(SYN, b"") };
             syn.and(b(error(BEYOND, NAT, (11, 0), &quoted, 28))).steps()
         }),
         ("about an echo", |port| {
@@ -115,7 +117,7 @@ pub fn cases() -> Vec<Case> {
             vec![there(port), b(error(B, A, (3, 3), &udp_at_server(port), 576))]
         }),
         ("with a bad checksum", |port| {
-            let good = addressed(Sender::B, error(B, NAT, (3, 3), &udp_at_server(port), 576));
+            let good = error(B, NAT, (3, 3), &udp_at_server(port), 576).addressed(Sender::B);
             vec![there(port), raw(Sender::B, good.broken(|frame| frame[ETHERNET + 22] ^= 1))]
         }),
         ("with a bad checksum of the quoted header", |port| {
@@ -138,8 +140,8 @@ pub fn cases() -> Vec<Case> {
         }),
         ("by the wrong bridge", |port| {
             let quoted = udp_at_server(port);
-            let packet = addressed(Sender::C, error(C, NAT, (3, 3), &quoted, 576));
-            vec![there(port), raw(Sender::C, packet.build()), back(port)]
+            let packet = error(C, NAT, (3, 3), &quoted, 576);
+            vec![there(port), send(Sender::C, packet), back(port)]
         }),
     ];
     cases.extend(single.map(|(name, make)| Case::new(format!("icmp error/{name}"), make)));

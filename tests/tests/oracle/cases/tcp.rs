@@ -1,44 +1,59 @@
 //! TCP: the life of a connection, and what must not end it.
 
-use bridgefwd_tests::packets::{Packet, Transport, flags::*};
-use bridgefwd_tests::view::at;
+use bridgefwd_tests::packets::{Transport, flags::*};
 
-use crate::case::{Case, Step, a, answer, b};
-use crate::world::{A, B, NAT};
+use crate::case::{Case, Step, a};
+use crate::net::{Net, Wire};
 
 /// One connection from the client to the server's port 80, with its sequence numbers.
-pub struct Connection {
+pub struct Connection<W: Wire> {
+    net: Net<W>,
     port: u16,
     client: u32,
     server: u32,
     steps: Vec<Step>,
 }
 
-impl Connection {
+impl<W: Wire> Connection<W> {
     /// Nothing is sent yet.
     #[must_use]
-    pub fn new(port: u16) -> Self {
-        Self { port, client: 1000, server: 5000, steps: Vec::new() }
+    pub fn new(net: Net<W>, port: u16) -> Self {
+        Self { net, port, client: 1000, server: 5000, steps: Vec::new() }
     }
 
     /// After the handshake.
     #[must_use]
-    pub fn open(port: u16) -> Self {
-        Self::new(port).client(SYN, b"").server(SYN | ACK, b"").client(ACK, b"")
+    pub fn open(net: Net<W>, port: u16) -> Self {
+        Self::new(net, port).client(SYN, b"").server(SYN | ACK, b"").client(ACK, b"")
+    }
+
+    /// As [`Connection::open`], with these first sequence numbers.
+    #[must_use]
+    pub fn open_at(net: Net<W>, port: u16, client: u32, server: u32) -> Self {
+        let fresh = Self { client, server, ..Self::new(net, port) };
+        fresh.client(SYN, b"").server(SYN | ACK, b"").client(ACK, b"")
     }
 
     /// A segment of the client, which is not sent.
     #[must_use]
-    pub fn of_client(&self, flags: u8, payload: &[u8]) -> Packet {
-        segment(Packet::tcp(at(A, self.port), at(B, 80), flags), self.client, self.server)
-            .payload(payload)
+    pub fn of_client(&self, flags: u8, payload: &[u8]) -> W {
+        let packet = W::tcp((self.net.client, self.port), (self.net.server, 80), flags);
+        segment(packet, self.client, self.server).bytes(payload)
     }
 
     /// A segment of the server, which is not sent.
     #[must_use]
-    pub fn of_server(&self, flags: u8, payload: &[u8]) -> Packet {
-        segment(Packet::tcp(at(B, 80), at(NAT, self.port), flags), self.server, self.client)
-            .payload(payload)
+    pub fn of_server(&self, flags: u8, payload: &[u8]) -> W {
+        let client = self.net.seen(self.net.client);
+        let packet = W::tcp((self.net.server, 80), (client, self.port), flags);
+        segment(packet, self.server, self.client).bytes(payload)
+    }
+
+    /// The server sends a segment of [`Connection::of_server`].
+    #[must_use]
+    pub fn b(self, packet: W) -> Self {
+        let step = self.net.b(packet);
+        self.and(step)
     }
 
     /// The client sends a segment.
@@ -52,7 +67,7 @@ impl Connection {
     /// The server sends a segment.
     #[must_use]
     pub fn server(mut self, flags: u8, payload: &[u8]) -> Self {
-        self.steps.push(b(self.of_server(flags, payload)));
+        self.steps.push(self.net.b(self.of_server(flags, payload)));
         self.server = self.server.wrapping_add(consumed(flags, payload));
         self
     }
@@ -81,24 +96,27 @@ fn consumed(flags: u8, payload: &[u8]) -> u32 {
     payload.len() as u32 + u32::from(flags & (SYN | FIN) != 0)
 }
 
-fn segment(packet: Packet, number: u32, acknowledged: u32) -> Packet {
-    packet.with(|packet| {
-        if let Transport::Tcp { flags, seq, ack, .. } = &mut packet.transport {
-            *seq = number;
-            *ack = if *flags & ACK == 0 { 0 } else { acknowledged };
-        }
-    })
+/// With these numbers.
+pub fn segment<W: Wire>(mut packet: W, number: u32, acknowledged: u32) -> W {
+    if let Transport::Tcp { flags, seq, ack, .. } = packet.transport() {
+        *seq = number;
+        *ack = if *flags & ACK == 0 { 0 } else { acknowledged };
+    }
+    packet
 }
 
-fn case(name: &str, steps: fn(Connection) -> Connection) -> Case {
-    Case::new(format!("tcp/{name}"), move |port| steps(Connection::open(port)).steps())
-}
+/// What is done with a connection.
+type Life<W> = fn(Connection<W>) -> Connection<W>;
 
-fn fresh(name: &str, steps: fn(Connection) -> Connection) -> Case {
-    Case::new(format!("tcp/{name}"), move |port| steps(Connection::new(port)).steps())
-}
-
-pub fn cases() -> Vec<Case> {
+pub fn cases<W: Wire>(net: Net<W>) -> Vec<Case> {
+    let case = |name: &str, steps: Life<W>| {
+        let name = net.name(&format!("tcp/{name}"));
+        Case::new(name, move |port| steps(Connection::open(net, port)).steps())
+    };
+    let fresh = |name: &str, steps: Life<W>| {
+        let name = net.name(&format!("tcp/{name}"));
+        Case::new(name, move |port| steps(Connection::new(net, port)).steps())
+    };
     let mut cases = vec![
         case("handshake and data", Connection::data),
         case("closed by the client", |c| {
@@ -117,27 +135,27 @@ pub fn cases() -> Vec<Case> {
         }),
         case("closed at the same time", |c| {
             let fin = c.of_server(FIN | ACK, b"");
-            c.client(FIN | ACK, b"").and(b(fin)).client(ACK, b"")
+            c.client(FIN | ACK, b"").b(fin).client(ACK, b"")
         }),
         case("reset by the client", |c| c.data().client(RST | ACK, b"")),
         case("reset by the server", |c| c.data().server(RST | ACK, b"")),
         case("a new connection after close", |c| {
-            let port = c.port;
+            let (net, port) = (c.net, c.port);
             let old = c.client(FIN | ACK, b"").server(FIN | ACK, b"").client(ACK, b"");
-            let mut again = Connection::new(port);
+            let mut again = Connection::new(net, port);
             (again.client, again.server) = (90_000, 70_000);
             again.client(SYN, b"").server(SYN | ACK, b"").client(ACK, b"").data().after(old)
         }),
         case("a new connection after a reset", |c| {
-            let port = c.port;
+            let (net, port) = (c.net, c.port);
             let old = c.server(RST | ACK, b"");
-            let mut again = Connection::new(port);
+            let mut again = Connection::new(net, port);
             (again.client, again.server) = (90_000, 70_000);
             again.client(SYN, b"").server(SYN | ACK, b"").client(ACK, b"").data().after(old)
         }),
         case("a segment again", |c| {
             let (there, back) = (c.of_client(PSH | ACK, b"again"), c.of_server(PSH | ACK, b"more"));
-            c.client(PSH | ACK, b"again").and(a(there)).server(PSH | ACK, b"more").and(b(back))
+            c.client(PSH | ACK, b"again").and(a(there)).server(PSH | ACK, b"more").b(back)
         }),
         case("a keep-alive", |c| {
             let probe = segment(c.of_client(ACK, b""), c.client - 1, c.server);
@@ -145,7 +163,7 @@ pub fn cases() -> Vec<Case> {
         }),
         case("a reset outside the window does not end it", |c| {
             let stray = segment(c.of_server(RST, b""), c.server.wrapping_sub(2_000_000), 0);
-            c.and(b(stray)).data()
+            c.b(stray).data()
         }),
         case("a SYN of the client inside", |c| {
             let stray = c.of_client(SYN, b"");
@@ -153,7 +171,7 @@ pub fn cases() -> Vec<Case> {
         }),
         case("data outside the window", |c| {
             let stray = segment(c.of_server(PSH | ACK, b"stray"), c.server + 900_000_000, c.client);
-            c.and(b(stray)).data()
+            c.b(stray).data()
         }),
         fresh("the SYN again", |c| {
             let syn = c.of_client(SYN, b"");
@@ -162,17 +180,17 @@ pub fn cases() -> Vec<Case> {
         fresh("the SYN-ACK again", |c| {
             let c = c.client(SYN, b"");
             let answer = c.of_server(SYN | ACK, b"");
-            c.server(SYN | ACK, b"").and(b(answer)).client(ACK, b"").data()
+            c.server(SYN | ACK, b"").b(answer).client(ACK, b"").data()
         }),
         fresh("refused by the server", |c| c.client(SYN, b"").server(RST | ACK, b"")),
         fresh("opened at the same time", |c| {
             let c = c.client(SYN, b"");
             let syn = c.of_server(SYN, b"");
-            let mut c = c.and(b(syn));
+            let mut c = c.b(syn);
             c.client -= 1;
             c.server += 1;
             let c = c.client(SYN | ACK, b"");
-            let mut late = Connection::new(c.port);
+            let mut late = Connection::new(c.net, c.port);
             (late.client, late.server) = (c.client, c.server - 1);
             late.server(SYN | ACK, b"").client(ACK, b"").data().after(c)
         }),
@@ -187,10 +205,10 @@ pub fn cases() -> Vec<Case> {
         fresh("a source port of the host's range", |mut c| {
             c.port += 32_768;
             let syn_ack = c.of_server(SYN | ACK, b"");
-            let mut c = c.client(SYN, b"").and(answer(segment(syn_ack, 5000, 1001)));
+            let mut c = c.client(SYN, b"").answer(segment(syn_ack, 5000, 1001));
             c.server += 1;
             let data = segment(c.of_server(PSH | ACK, b"answer"), 5001, 1001);
-            c.client(ACK, b"").and(answer(data))
+            c.client(ACK, b"").answer(data)
         }),
     ];
     let odd: [(&str, u8); 9] = [
@@ -205,8 +223,8 @@ pub fn cases() -> Vec<Case> {
         ("all flags", 0x3f),
     ];
     for (name, flags) in odd {
-        cases.push(Case::new(format!("tcp/opening with {name}"), move |port| {
-            vec![a(Connection::new(port).of_client(flags, b""))]
+        cases.push(Case::new(net.name(&format!("tcp/opening with {name}")), move |port| {
+            vec![a(Connection::new(net, port).of_client(flags, b""))]
         }));
     }
     for (name, flags) in [
@@ -215,8 +233,8 @@ pub fn cases() -> Vec<Case> {
         ("SYN and RST", SYN | RST),
         ("all flags", 0x3f),
     ] {
-        cases.push(Case::new(format!("tcp/inside with {name}"), move |port| {
-            let open = Connection::open(port);
+        cases.push(Case::new(net.name(&format!("tcp/inside with {name}")), move |port| {
+            let open = Connection::open(net, port);
             let odd = open.of_client(flags, b"");
             open.and(a(odd)).data().steps()
         }));
@@ -224,7 +242,13 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-impl Connection {
+impl<W: Wire> Connection<W> {
+    /// The server answers to the port that it last saw.
+    fn answer(self, packet: W) -> Self {
+        let step = self.net.answer(packet);
+        self.and(step)
+    }
+
     /// With the steps of another one before.
     fn after(mut self, mut earlier: Self) -> Self {
         earlier.steps.append(&mut self.steps);

@@ -5,7 +5,8 @@ use bridgefwd_tests::packets::{Packet, Transport, flags::*};
 use bridgefwd_tests::view::{ETHERNET, at, fill_checksums, internet_checksum};
 
 use super::tcp::Connection;
-use crate::case::{Case, Sender, Step, addressed, raw, send};
+use crate::case::{Case, Sender, Sent as _, Step, raw, send};
+use crate::net::V4;
 use crate::world::{A, B, FAR_MTU, NAT};
 
 /// Packets that run through a flow each way before the one that is looked at.
@@ -177,7 +178,7 @@ fn ordinary(kind: Kind, place: Place, port: u16) -> (Sender, Packet) {
         (Kind::Echo, true) => Packet::echo_request(A, B, port),
         (Kind::Echo, false) => Packet::echo_reply(B, NAT, port),
         (Kind::Tcp, true) if matches!(place, Place::First) => {
-            Connection::new(port).of_client(SYN, b"")
+            Connection::new(V4, port).of_client(SYN, b"")
         }
         (Kind::Tcp, true) => long_connection(port).of_client(PSH | ACK, b"data"),
         (Kind::Tcp, false) => long_connection(port).of_server(PSH | ACK, b"data"),
@@ -185,8 +186,8 @@ fn ordinary(kind: Kind, place: Place, port: u16) -> (Sender, Packet) {
     (by, packet)
 }
 
-fn long_connection(port: u16) -> Connection {
-    (0..LONG).fold(Connection::open(port), |connection, _| connection.data())
+fn long_connection(port: u16) -> Connection<Packet> {
+    (0..LONG).fold(Connection::open(V4, port), |connection, _| connection.data())
 }
 
 /// What has gone before in a flow that has long been running.
@@ -204,7 +205,7 @@ fn before(kind: Kind, port: u16) -> Vec<Step> {
 fn steps(kind: Kind, place: Place, shape: Shape, port: u16) -> Vec<Step> {
     let (_, edit, break_it) = shape;
     let (by, packet) = ordinary(kind, place, port);
-    let mut frame = addressed(by, edit(packet.clone())).build();
+    let mut frame = edit(packet.clone()).frame(by);
     break_it(&mut frame);
     let mut steps = if matches!(place, Place::First) { Vec::new() } else { before(kind, port) };
     steps.push(raw(by, frame));
