@@ -4,10 +4,12 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use bridgefwd_tests::needs_root;
+
 use crate::case::{Case, PORTS, Sender, Step};
 use crate::cases;
 use crate::differences::{ALLOWED, mark};
-use crate::modes::Mode;
+use crate::modes::{Mode, PLAIN};
 use crate::normal::{Seen, Symbols, ends};
 use crate::world::{Played, Side};
 
@@ -142,6 +144,18 @@ pub fn itself(pair: &Pair, cases: &[Case]) {
     });
     let wrong: String = wrong.collect();
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn every_case_as_the_kernel_does_it() {
+    needs_root!();
+    play(PLAIN, &cases::v4());
+}
+
+#[test]
+fn every_ipv6_case_as_the_kernel_does_it() {
+    needs_root!();
+    play(PLAIN, &cases::v6(PLAIN.nat66));
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub struct Mode {
     pub nat66: bool,
 }
 
-/// What is most ordinary; also for tests that have no mode of their own.
+/// What is most ordinary: the first row, whose tests are in [`crate::compare`].
 pub const PLAIN: Mode =
     Mode { bridge_nf: false, offloads: false, ports: true, clsact: false, nat66: false };
 
@@ -58,7 +58,6 @@ macro_rules! modes {
 
 modes! {
     //               bridge_nf offloads ports clsact nat66
-    plain:                   0        0     1      0     0;
     with_bridge_netfilter:   1        0     1      0     1;
     by_bridges_alone:        0        0     0      0     1;
     by_clsact:               1        1     1      1     0;
