@@ -106,10 +106,10 @@ pub const BETTER: &[(&str, &str)] = &[
          it from any bridge",
     ),
     ("*protocols/UDP-Lite*", "the kernel takes right checksums of UDP-Lite for wrong ones"),
-    (
-        "uplink/protocols/DCCP",
-        "the kernel translates the address and leaves the checksum as it was",
-    ),
+    ("protocols/DCCP", DCCP),
+    ("uplink/protocols/DCCP", DCCP),
+    ("nat66/protocols/DCCP", DCCP),
+    ("nat66/uplink/protocols/DCCP", DCCP),
 ];
 
 const OPTIONS: &str = "packets with IPv4 options are left to the kernel, which does not translate";
@@ -128,6 +128,8 @@ const QUERIES: &str = "of the ICMP queries only echo is translated";
 const OUT_OF_ORDER: &str = "fragments before the first one of their datagram are dropped";
 const NO_REASSEMBLY: &str = "fragments are translated one by one: what does not fit together is the \
     receiver's to throw away";
+
+const DCCP: &str = "the kernel translates the address and leaves the checksum as it was";
 
 /// The same, where bridges call netfilter.
 pub const BETTER_BRIDGED: &[(&str, &str)] = &[

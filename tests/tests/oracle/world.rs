@@ -19,9 +19,9 @@ use crate::modes::Mode;
 use crate::normal::{Seen, Symbols, ends, packets_of};
 
 /// The client.
-pub const A: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 2);
+pub const A: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 3);
 /// Another client on the same bridge.
-pub const A2: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 3);
+pub const A2: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 2);
 /// The server.
 pub const B: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 2);
 /// A host on a bridge that nothing is allowed from or to.
@@ -36,9 +36,9 @@ pub const BEHIND: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 99);
 pub const BEYOND: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);
 
 /// The client.
-pub const A6: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 2);
+pub const A6: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 3);
 /// Another client on the same bridge.
-pub const A2_6: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 3);
+pub const A2_6: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 2);
 /// The server.
 pub const B6: Ipv6Addr = Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 2);
 /// A host on a bridge that nothing is allowed from or to.
