@@ -166,12 +166,6 @@ pub fn b(packet: impl Sent) -> Step {
     send(Sender::B, packet)
 }
 
-/// The server answers to the port that it last saw.
-#[must_use]
-pub fn answer(packet: impl Sent) -> Step {
-    packet.to_chosen_port(Sender::B)
-}
-
 /// Bytes as they are.
 #[must_use]
 pub fn raw(by: Sender, frame: Vec<u8>) -> Step {

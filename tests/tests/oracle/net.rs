@@ -12,6 +12,20 @@ use bridgefwd_tests::view6::{at6, checksum6};
 use crate::case::{Sender, Sent, Step, raw, send};
 use crate::world::{A, A2, A2_6, A6, B, B6, NAT, NAT6};
 
+/// Fields of an IP header that both families have, and what else is anybody's choice.
+pub struct Fields {
+    /// Time to live, or hop limit.
+    pub hops: u8,
+    /// Type of service, or traffic class.
+    pub class: u8,
+    /// Flow label; of IPv4 the lower 16 bits are the identification.
+    pub label: u32,
+    /// Don't fragment, in IPv4.
+    pub dont_fragment: bool,
+    /// Bytes behind the packet.
+    pub padding: usize,
+}
+
 /// Packets of one family.
 pub trait Wire: Sent + Clone + 'static {
     /// IPv4 or IPv6 address.
@@ -36,6 +50,9 @@ pub trait Wire: Sent + Clone + 'static {
     /// With this payload.
     #[must_use]
     fn bytes(self, payload: &[u8]) -> Self;
+    /// With these fields.
+    #[must_use]
+    fn fields(self, fields: Fields) -> Self;
     /// With the checksum at this offset of its payload set, over so many bytes of that and the
     /// pseudo-header.
     #[must_use]
@@ -80,6 +97,11 @@ impl Wire for Packet {
 
     fn bytes(self, payload: &[u8]) -> Self {
         self.payload(payload)
+    }
+
+    fn fields(self, fields: Fields) -> Self {
+        let Fields { hops, class, label, dont_fragment, padding } = fields;
+        Self { ttl: hops, tos: class, id: label as u16, dont_fragment, padding, ..self }
     }
 
     fn summed(mut self, offset: usize, covered: usize) -> Self {
@@ -148,6 +170,11 @@ impl Wire for Packet6 {
 
     fn bytes(self, payload: &[u8]) -> Self {
         self.payload(payload)
+    }
+
+    fn fields(self, fields: Fields) -> Self {
+        let Fields { hops, class, label, padding, .. } = fields;
+        Self { hop_limit: hops, traffic_class: class, flow_label: label, padding, ..self }
     }
 
     fn summed(mut self, offset: usize, covered: usize) -> Self {

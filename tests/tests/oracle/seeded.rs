@@ -1,13 +1,12 @@
 //! Many ordinary conversations with every field drawn at random, from a fixed seed.
 
 use bridgefwd_tests::needs_root;
-use bridgefwd_tests::packets::{Packet, Transport, flags::*};
-use bridgefwd_tests::view::at;
+use bridgefwd_tests::packets::{Transport, flags::*};
 
-use crate::case::{PORTS, Sender, Step, answer, b, send};
+use crate::case::{PORTS, Sender, Step, send};
 use crate::compare::Pair;
-use crate::modes::PLAIN;
-use crate::world::{A, A2, B, NAT};
+use crate::modes::{Mode, PLAIN};
+use crate::net::{Fields, Net, UP4, V4, Wire, up6, v6};
 
 const SEED: u64 = 0x6272_6964_6765;
 const CONVERSATIONS: u16 = 300;
@@ -24,22 +23,29 @@ impl Random {
     }
 
     /// Fields that any packet may have.
-    fn decorate(&mut self, packet: Packet) -> Packet {
+    fn decorate<W: Wire>(&mut self, packet: W) -> W {
         let payload: Vec<u8> = (0..self.below(600)).map(|_| self.below(256) as u8).collect();
-        packet.payload(&payload).with(|packet| {
-            packet.ttl = 2 + self.below(254) as u8;
-            packet.tos = self.below(256) as u8;
-            packet.id = self.below(65_536) as u16;
-            packet.dont_fragment = self.below(2) == 0;
-            packet.padding = if self.below(4) == 0 { self.below(40) as usize } else { 0 };
-            if let Transport::Udp { checksum, .. } = &mut packet.transport {
-                *checksum = self.below(4) > 0;
-            }
-        })
+        let fields = Fields {
+            hops: 2 + self.below(254) as u8,
+            class: self.below(256) as u8,
+            label: self.below(1 << 20) as u32,
+            dont_fragment: self.below(2) == 0,
+            padding: if self.below(4) == 0 { self.below(40) as usize } else { 0 },
+        };
+        let mut packet = packet.bytes(&payload).fields(fields);
+        if let Transport::Udp { checksum, .. } = packet.transport() {
+            // IPv6 has no datagrams without one.
+            *checksum = self.below(4) > 0 || size_of::<W::Address>() == 16;
+        }
+        packet
     }
 
-    fn conversation(&mut self, first: u16) -> Vec<Step> {
-        let (by, client) = if self.below(2) == 0 { (Sender::A, A) } else { (Sender::A2, A2) };
+    fn conversation<W: Wire>(&mut self, net: Net<W>, first: u16) -> Vec<Step> {
+        let (by, client) = match self.below(2) {
+            0 => (Sender::A, net.client),
+            _ => (Sender::A2, net.other),
+        };
+        let seen = net.seen(client);
         let port = match self.below(4) {
             0 => first.wrapping_add(32_768).max(1024),
             _ => first + self.below(u64::from(PORTS)) as u16,
@@ -52,35 +58,58 @@ impl Random {
             // An echo keeps its identifier in the router only where no one else has it: the case's
             // own ports are nobody else's.
             let packet = match (echo, original) {
-                (true, true) => Packet::echo_request(client, B, first),
-                (true, false) => Packet::echo_reply(B, NAT, first),
-                (false, true) => Packet::udp(at(client, port), at(B, server)),
-                (false, false) => Packet::udp(at(B, server), at(NAT, port)),
+                (true, true) => W::ping(client, net.server, first),
+                (true, false) => W::pong(net.server, seen, first),
+                (false, true) => W::udp((client, port), (net.server, server)),
+                (false, false) => W::udp((net.server, server), (seen, port)),
             };
             let packet = self.decorate(packet);
             steps.push(match (original, echo) {
                 (true, _) => send(by, packet),
-                (false, true) => b(packet),
-                (false, false) => answer(packet),
+                (false, true) => net.b(packet),
+                (false, false) => net.answer(packet),
             });
         }
         if self.below(3) == 0 {
-            let syn = Packet::tcp(at(client, port), at(B, server), SYN);
-            steps.push(send(by, self.decorate(syn).payload(b"")));
+            let syn = W::tcp((client, port), (net.server, server), SYN);
+            steps.push(send(by, self.decorate(syn).bytes(b"")));
         }
         steps
     }
 }
 
-#[test]
-fn conversations() {
-    needs_root!();
-    let (pair, mut random) = (Pair::new(PLAIN), Random(SEED));
+/// Plays them on both routers.
+fn play<W: Wire>(mode: Mode, net: Net<W>) {
+    let (pair, mut random) = (Pair::new(mode), Random(SEED));
     let mut wrong = String::new();
     for number in 0..CONVERSATIONS {
-        if let Some(difference) = pair.difference(|first| random.conversation(first)) {
+        if let Some(difference) = pair.difference(|first| random.conversation(net, first)) {
             wrong += &format!("conversation {number} of seed {SEED:#x} differs:\n{difference}");
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn conversations() {
+    needs_root!();
+    play(PLAIN, V4);
+}
+
+#[test]
+fn conversations_with_the_outside() {
+    needs_root!();
+    play(PLAIN, UP4);
+}
+
+#[test]
+fn ipv6_conversations() {
+    needs_root!();
+    play(PLAIN, v6(false));
+}
+
+#[test]
+fn ipv6_conversations_with_the_outside_masqueraded() {
+    needs_root!();
+    play(Mode { nat66: true, ..PLAIN }, up6(true));
 }
