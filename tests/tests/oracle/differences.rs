@@ -101,7 +101,7 @@ pub const NOT_YET: &[(&str, &str)] = &[
 /// What bridgefwd means to do otherwise than the kernel, because it is better: as above.
 pub const BETTER: &[(&str, &str)] = &[
     (
-        "icmp error/by the wrong bridge",
+        "*icmp error/by the wrong bridge",
         "an error about a flow is believed only by the end that its packets go to; the kernel takes \
          it from any bridge",
     ),
@@ -133,9 +133,11 @@ const DCCP: &str = "the kernel translates the address and leaves the checksum as
 
 /// The same, where bridges call netfilter.
 pub const BETTER_BRIDGED: &[(&str, &str)] = &[
-    ("*hostile/in a flow for the MAC of everybody", BRIDGED_NAT),
-    ("*hostile/a reply for the MAC of everybody", BRIDGED_NAT),
-    ("*hostile/a reply for the MAC of nobody", BRIDGED_NAT),
+    ("hostile/in a flow for the MAC of everybody", BRIDGED_NAT),
+    ("hostile/a reply for the MAC of everybody", BRIDGED_NAT),
+    ("hostile/a reply for the MAC of nobody", BRIDGED_NAT),
+    ("nat66/hostile/in a flow for the MAC of everybody", BRIDGED_NAT),
+    ("nat66/hostile/a reply for the MAC of nobody", BRIDGED_NAT),
 ];
 
 const BRIDGED_NAT: &str = "a frame between two ports of a bridge is no business of a router; the \

@@ -101,7 +101,13 @@ fn reassembled(pieces: &[Vec<u8>], last: &[u8]) -> Option<Vec<u8>> {
     data.truncate(length?);
     let data =
         data.into_iter().collect::<Option<Vec<u8>>>().filter(|data| Some(data.len()) == length)?;
-    whole_of(first?, &data)
+    let mut whole = whole_of(first?, &data)?;
+    // Whoever puts them together keeps what any of them says of congestion (RFC 3168, section 5.3).
+    let congested = |piece: &&Vec<u8>| piece[ETHERNET + 1] & 0x30 == 0x30;
+    if pieces.iter().filter(|piece| key(piece) == key(last)).any(|piece| congested(&piece)) {
+        whole[ETHERNET + 1] |= 0x30;
+    }
+    Some(whole)
 }
 
 /// The datagram whose first piece is `frame`, with all of its body.
