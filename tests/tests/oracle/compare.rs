@@ -30,8 +30,8 @@ pub struct Pair {
 /// The ports that are left for cases.
 struct Ports {
     next: u16,
-    /// What the routers have chosen themselves: a mapping of such a port would be in the way of a
-    /// case that has it for its own.
+    /// What the routers have used, among them what they have chosen themselves: a mapping of such a
+    /// port would be in the way of a case that has it for its own.
     chosen: BTreeSet<u16>,
 }
 

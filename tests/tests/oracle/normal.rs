@@ -35,12 +35,6 @@ impl Symbols {
         Self { own, chosen: Vec::new() }
     }
 
-    /// The ports that have got a name.
-    #[must_use]
-    pub fn chosen(&self) -> Vec<u16> {
-        self.chosen.iter().map(|(_, port)| *port).collect()
-    }
-
     /// What stands for a port of `owner` in a line.
     pub fn name(&mut self, protocol: u8, owner: impl Into<IpAddr>, port: u16) -> String {
         let routers: [IpAddr; 4] = [NAT.into(), UPLINK.into(), NAT6.into(), UPLINK6.into()];

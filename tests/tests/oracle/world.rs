@@ -74,7 +74,7 @@ pub struct Side {
 pub struct Played {
     /// What every host received.
     pub seen: Vec<Seen>,
-    /// Ports that the router has chosen.
+    /// Ports with which clients arrived at servers: their own, or those that the router has chosen.
     pub chosen: Vec<u16>,
 }
 
@@ -148,11 +148,14 @@ impl Side {
                 all.extend(more);
             }
         }
+        // From the frames and not from what is shown of them: of pieces that are mixed some are lost.
+        let far = [Sender::B, Sender::O].into_iter().flat_map(|host| &seen[host as usize]);
+        let chosen = far.filter_map(|frame| ends(frame)).map(|ends| ends.source).collect();
         let all = Sender::ALL.iter().zip(&seen);
         let seen = all
             .map(|(host, frames)| Seen { host: host.name(), packets: packets_of(frames, symbols) })
             .collect();
-        Played { seen, chosen: symbols.chosen() }
+        Played { seen, chosen }
     }
 
     /// Waits until everything that was sent has been dealt with, and returns what has arrived.
