@@ -364,13 +364,16 @@ fn merged<T: bytemuck::Pod + Default>(
 #[must_use]
 pub fn interface_of(bridge: &Bridge) -> Interface {
     let mut addresses = [InterfaceAddress::default(); MAX_ADDRESSES];
-    addresses[0] =
-        InterfaceAddress { address: bridge.address.into(), prefix_len: PREFIX_LEN, _zero: [0; 3] };
+    addresses[0] = InterfaceAddress {
+        address: bridge.address.into(),
+        prefix_len: PREFIX_LEN,
+        ..InterfaceAddress::default()
+    };
     let mut addresses_v6 = [InterfaceAddress::default(); MAX_ADDRESSES];
     addresses_v6[0] = InterfaceAddress {
         address: bridge.address6.into(),
         prefix_len: PREFIX6_LEN,
-        _zero: [0; 3],
+        ..InterfaceAddress::default()
     };
     Interface {
         end: bridge.ifindex,
