@@ -183,7 +183,7 @@ impl Bridgefwd {
     pub fn forwarded_by_kernel(&self, router: &Namespace) -> u64 {
         // With no daemon it is read from the pins, and with none of those nothing was copied.
         let output = self.cli(&["stats", "--json"]).stdout;
-        let stats = serde_json::from_slice::<Value>(&output).unwrap_or_default();
+        let stats = serde_json::from_str::<Value>(&output).unwrap_or_default();
         let copies = stats["reasons"]["neighbour_asked"]["packets"].as_u64().unwrap_or_default();
         router.snmp("Ip", "ForwDatagrams").saturating_sub(copies)
     }

@@ -14,6 +14,7 @@ pub mod inject;
 pub mod namespaces;
 pub mod packets;
 pub mod packets6;
+pub mod pins;
 pub mod program;
 pub mod raw;
 pub mod replaced;

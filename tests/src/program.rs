@@ -1,9 +1,8 @@
 //! The compiled program under `BPF_PROG_TEST_RUN`, with maps of its own.
 
 use std::collections::HashMap;
-use std::path::Path;
 
-use aya::maps::{Array, HashMap as BpfHashMap, Map, MapData, PerCpuArray, PerCpuValues, Queue};
+use aya::maps::{Array, HashMap as BpfHashMap, MapData, PerCpuArray, PerCpuValues, Queue};
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
 use bridgefwd_common::contract::{
@@ -31,7 +30,7 @@ pub const LOCAL_PORTS: (u16, u16) = (32768, 60999);
 /// A type of the contract as aya wants it.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
-struct Plain<T>(T);
+pub(crate) struct Plain<T>(pub(crate) T);
 
 // SAFETY: a `bytemuck::Pod` is plain data without padding, and the wrapper is transparent.
 unsafe impl<T: bytemuck::Pod> aya::Pod for Plain<T> {}
@@ -433,13 +432,16 @@ fn merged<T: bytemuck::Pod + Default>(
 #[must_use]
 pub fn interface_of(bridge: &Bridge) -> Interface {
     let mut addresses = [InterfaceAddress::default(); MAX_ADDRESSES];
-    addresses[0] =
-        InterfaceAddress { address: bridge.address.into(), prefix_len: PREFIX_LEN, _zero: [0; 3] };
+    addresses[0] = InterfaceAddress {
+        address: bridge.address.into(),
+        prefix_len: PREFIX_LEN,
+        ..InterfaceAddress::default()
+    };
     let mut addresses_v6 = [InterfaceAddress::default(); MAX_ADDRESSES];
     addresses_v6[0] = InterfaceAddress {
         address: bridge.address6.into(),
         prefix_len: PREFIX6_LEN,
-        _zero: [0; 3],
+        ..InterfaceAddress::default()
     };
     Interface {
         end: bridge.ifindex,
@@ -467,34 +469,4 @@ pub fn port_of(host: &Host, bridge: &Interface) -> Interface {
         name: Interface::name_bytes(&host.port),
         ..*bridge
     }
-}
-
-/// Reads the settings of a daemon, by their pin.
-#[must_use]
-#[track_caller]
-pub fn pinned_settings(pin_dir: &Path) -> Settings {
-    let data = MapData::from_pin(pin_dir.join("maps").join(MAP_SETTINGS)).expect("pinned settings");
-    let array = Array::<_, Plain<Settings>>::try_from(Map::Array(data)).expect(MAP_SETTINGS);
-    array.get(&0, 0).expect("settings").0
-}
-
-/// The pools of a daemon, by their pin.
-#[must_use]
-#[track_caller]
-pub fn pinned_pools(pin_dir: &Path) -> Vec<(u32, Pool)> {
-    let data = MapData::from_pin(pin_dir.join("maps").join(MAP_POOLS)).expect("pinned pools");
-    let map = BpfHashMap::<_, u32, Plain<Pool>>::try_from(Map::HashMap(data)).expect(MAP_POOLS);
-    map.iter().map(|entry| entry.expect("a pool")).map(|(key, pool)| (key, pool.0)).collect()
-}
-
-/// Reads and changes the settings in a pinned map, as somebody else's program might have left them.
-/// Returns what they are afterwards.
-#[track_caller]
-pub fn edit_pinned_settings(pin_dir: &Path, edit: impl FnOnce(&mut Settings)) -> Settings {
-    let data = MapData::from_pin(pin_dir.join("maps").join(MAP_SETTINGS)).expect("pinned settings");
-    let mut array = Array::<_, Plain<Settings>>::try_from(Map::Array(data)).expect(MAP_SETTINGS);
-    let mut settings = array.get(&0, 0).expect("settings").0;
-    edit(&mut settings);
-    array.set(0, Plain(settings), 0).expect("settings");
-    settings
 }

@@ -2,7 +2,7 @@
 
 use bridgefwd_tests::bridgefwd::{Bridgefwd, Output};
 use bridgefwd_tests::needs_root;
-use bridgefwd_tests::program::edit_pinned_settings;
+use bridgefwd_tests::pins::edit_pinned_settings;
 use bridgefwd_tests::topology::{Options, Router};
 
 use crate::refusals::{COULD_NOT, USAGE, refused};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use bridgefwd_tests::needs_root;
-use bridgefwd_tests::program::pinned_pools;
+use bridgefwd_tests::pins::pinned_pools;
 use bridgefwd_tests::topology::Options;
 use bridgefwd_tests::traffic::{udp, udp_exchange};
 use bridgefwd_tests::wait::until;

@@ -1,7 +1,7 @@
 //! What can be set about flows, and what of the host is followed while the daemon runs.
 
 use bridgefwd_tests::needs_root;
-use bridgefwd_tests::program::pinned_settings;
+use bridgefwd_tests::pins::pinned_settings;
 use bridgefwd_tests::topology::Options;
 use bridgefwd_tests::traffic::{udp, udp_exchange};
 use bridgefwd_tests::wait::until;
