@@ -273,22 +273,23 @@ pub extern "C" fn give_back_mapping(slot: u32) -> u32 {
     let flow = unsafe { &*flow };
     // Not on the stack, which is scarce here.
     scratch.freed = flow.mapped_endpoint();
-    let key = mapping::lock_key(&scratch.freed);
+    let inner = &scratch.freed;
+    let key = mapping::lock_key(inner);
     // A flow that makes way for one of the same endpoint.
     let is_held = scratch.held == key;
     if !is_held && lock_mapping(key, PATIENCE) == 0 {
         return 0;
     }
-    if let Some(found) = MAPPINGS.get_ptr_mut(&scratch.freed) {
+    if let Some(found) = MAPPINGS.get_ptr_mut(inner) {
         // SAFETY: we hold the lock, so it stays, and is ours alone to change.
         let found = unsafe { &mut *found };
-        scratch.freed_outer = found.outer(&scratch.freed);
+        scratch.freed_outer = found.outer(inner);
         // Else it is a later one, which the flow is not counted in.
         if found.generation == flow.pair_generation
             && found.address == flow.translated.src
             && found.port == flow.translated.src_port
         {
-            count_out(&scratch.freed, &scratch.freed_outer, found);
+            count_out(inner, &scratch.freed_outer, found);
         }
     }
     if !is_held {
