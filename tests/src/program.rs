@@ -280,7 +280,7 @@ impl Program {
 
     #[track_caller]
     fn run_with(
-        &mut self,
+        &self,
         name: &str,
         context: Option<&[u8; SK_BUFF]>,
         frame: &[u8],
