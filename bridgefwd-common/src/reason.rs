@@ -182,6 +182,8 @@ reasons! {
     FragmentRepeated = 54, "fragment_repeated", Drop;
     /// Left the host although its flow was over: it would have shown its inner source.
     EgressUntranslated = 55, "egress_untranslated", Drop;
+    /// Would open or reset something, but its transport checksum is wrong.
+    BadChecksum = 56, "bad_checksum", Drop;
 }
 
 impl Reason {

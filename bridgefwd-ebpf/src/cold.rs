@@ -4,14 +4,16 @@
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
 use bridgefwd_common::Reason;
-use bridgefwd_common::contract::{Direction, Family};
+use bridgefwd_common::contract::{COLD_NEIGHBOUR, COLD_OPEN, Direction, Family};
 use bridgefwd_common::decide::established::Known;
 use bridgefwd_common::packet::checksum;
+use bridgefwd_common::packet::ip::Fragment;
 use network_types::ip::Ipv4Hdr;
 
 use crate::maps::SETTINGS;
 use crate::read::IP;
 use crate::scratch::{self, Scratch};
+use crate::verdict::Way;
 use crate::{apply, count, flows, forward, rewrite};
 
 /// Does not ask where the packet goes: the kernel forwards it.
@@ -68,17 +70,21 @@ fn find(ctx: &TcContext, scratch: &mut Scratch, by: u32) -> Result<bool, Reason>
     let now = flows::now_ns();
     let (packet, end) = (&scratch.packet, scratch.from);
     let outcome = if by == BY_US {
-        forward::known_plan(ctx, end, packet, &found, now, settings).map(|known| {
+        forward::known_plan::<true>(ctx, end, packet, &found, now, settings).map(|known| {
             known.map(|(plan, state)| {
                 scratch.ttl = plan.ttl;
                 scratch.to = plan.out_end;
                 scratch.next_hop = plan.next_hop;
                 scratch.neighbour_known = plan.neighbour_known;
+                scratch.reason = match packet.ip.fragment {
+                    Fragment::None => plan.reason,
+                    Fragment::First | Fragment::Later => Reason::ForwardedFragment,
+                };
                 state
             })
         })
     } else {
-        forward::known(ctx, end, packet, &found, now, settings).map(|known| match known {
+        forward::known::<true>(ctx, end, packet, &found, now, settings).map(|known| match known {
             Known::Continues(state) => Some(Some(state)),
             Known::Passes | Known::Segment(_) => Some(None),
             Known::Over => None,
@@ -98,6 +104,20 @@ fn find(ctx: &TcContext, scratch: &mut Scratch, by: u32) -> Result<bool, Reason>
             count::pair_outcome(flow.pair, reason, bytes);
             Err(reason)
         }
+    }
+}
+
+/// Forwards the packet in `SCRATCH`, by `original` there, if it belongs to a flow; else it may open one.
+#[inline(always)]
+pub fn forward(ctx: &TcContext, scratch: &mut Scratch, by: u32) -> Way {
+    scratch.through_kernel = by == BY_KERNEL;
+    match continue_flow(ctx, by) {
+        Ok(true) if by == BY_KERNEL => Way::Ends(Err(hand_over(ctx, scratch))),
+        Ok(true) if !scratch.neighbour_known => Way::GoesOn(COLD_NEIGHBOUR),
+        Ok(true) => Way::Ends(send(ctx, scratch).map(|action| (scratch.reason, action))),
+        Ok(false) => Way::GoesOn(COLD_OPEN),
+        Err(Reason::ThroughKernel) => Way::Ends(Err(hand_over(ctx, scratch))),
+        Err(reason) => Way::Ends(Err(reason)),
     }
 }
 

@@ -6,29 +6,42 @@ use bridgefwd_common::Reason;
 use bridgefwd_common::contract::{Direction, Flow, FlowState};
 use bridgefwd_common::decide::established::{self, Known};
 use bridgefwd_common::decide::tcp_window::{self, NO_SCALE};
+use bridgefwd_common::packet::transport::Transport;
 
 use crate::flows::Found;
 use crate::maps::FLOWS;
 use crate::read::Packet;
 use crate::scratch::{self, Scratch};
+use crate::verdict::Way;
+use crate::{cold, verify};
 
 /// Length of a TCP header without options.
 const FIXED_LEN: u32 = 20;
 /// How many options are looked at: as many as fit.
 const MAX_OPTIONS: u32 = 40;
 
-/// Judges the segment in `SCRATCH`, which belongs to a flow that is in `state`.
+/// Is this a segment that opens, resets or makes no sense? Such are judged off the hot path.
+#[inline(always)]
+pub fn is_rare(packet: &Packet, found: &Found) -> bool {
+    // SAFETY: array elements never move or go.
+    let state = FlowState::from_byte(unsafe { (*found.flow).state });
+    matches!(packet.segment.transport, Transport::Tcp)
+        && !tcp_window::is_plain(packet.segment.tcp_flags, state)
+}
+
+/// Judges the segment in `SCRATCH`, which belongs to a flow that is in `state`; with `RARE` also one
+/// that [is rare](is_rare).
 ///
 /// # Errors
 /// The reason why it is refused.
 #[inline(always)]
-pub fn judge(
+pub fn judge<const RARE: bool>(
     ctx: &TcContext,
     packet: &Packet,
     found: &Found,
     state: FlowState,
 ) -> Result<Known, Reason> {
-    if !tcp_window::is_plain(packet.segment.tcp_flags, state) {
+    if RARE && !tcp_window::is_plain(packet.segment.tcp_flags, state) {
         return rare(ctx, found, state);
     }
     let segment = established::tcp_segment(&packet.ip, &packet.segment, NO_SCALE);
@@ -41,6 +54,14 @@ pub fn judge(
     };
     let judgement = tcp_window::judge_plain(&segment, found.direction, state, mine, theirs);
     established::after_segment(judgement)
+}
+
+/// Forwards the segment in `SCRATCH`, which [is rare](is_rare).
+#[inline(always)]
+pub fn forward_rare(ctx: &TcContext) -> Way {
+    let Some(scratch) = scratch::current() else { return Way::Ends(Err(Reason::NotManaged)) };
+    scratch.original = scratch.packet.segment.tuple;
+    cold::forward(ctx, scratch, cold::BY_US)
 }
 
 // Answers of `judge_rare_segment`, beside the number of the state that the flow is in afterwards.
@@ -71,6 +92,10 @@ pub extern "C" fn judge_rare_segment(
     let (Some(scratch), Some(flow)) = (scratch::current(), FLOWS.get_ptr_mut(slot)) else {
         return REFUSED;
     };
+    if verify::checksum_holds(skb) == 0 {
+        scratch.refused = Reason::BadChecksum;
+        return REFUSED;
+    }
     let scale = window_scale(&TcContext::new(skb), scratch);
     let packet = &scratch.packet;
     let segment = established::tcp_segment(&packet.ip, &packet.segment, scale);

@@ -3,8 +3,8 @@
 use aya_ebpf::programs::TcContext;
 use bridgefwd_common::Reason;
 use bridgefwd_common::contract::{
-    COLD_ICMP, COLD_KERNEL, COLD_NEIGHBOUR, COLD_OPEN, COLD_PIECES, COLD_V6, Direction, Family,
-    FlowState, Role, Settings,
+    COLD_ICMP, COLD_KERNEL, COLD_NEIGHBOUR, COLD_OPEN, COLD_PIECES, COLD_RARE, COLD_V6, Direction,
+    Family, FlowState, Role, Settings,
 };
 use bridgefwd_common::decide::Plan;
 use bridgefwd_common::decide::established::{self, Known};
@@ -16,7 +16,7 @@ use crate::read::{self, Packet};
 use crate::route::{self, Query};
 use crate::scratch::{self, Scratch};
 use crate::verdict::{Outcome, Way};
-use crate::{apply, cold, connection, count, create, opening, pairs};
+use crate::{apply, cold, connection, count, create, opening, pairs, verify};
 
 /// From arrival to verdict, for IPv4 packets of flows that are known and for what is not ours; the
 /// rest goes on.
@@ -70,7 +70,12 @@ fn judge<const V6: bool>(ctx: &mut TcContext, scratch: &mut Scratch) -> Way {
         Some(Reason::IpOptions) => return Way::GoesOn(COLD_KERNEL),
         Some(_) => return Way::GoesOn(COLD_OPEN),
     }
-    match continue_flow::<V6>(ctx, scratch) {
+    let found = flows::find_in::<V6>(&scratch.packet.segment.tuple);
+    let Some(found) = found else { return Way::GoesOn(COLD_OPEN) };
+    if connection::is_rare(&scratch.packet, &found) {
+        return Way::GoesOn(COLD_RARE);
+    }
+    match continue_flow(ctx, scratch, &found) {
         Ok(Some(step)) if step.plan.neighbour_known => Way::Ends(send::<V6>(ctx, scratch, &step)),
         Ok(Some(step)) => {
             remember(scratch, &step);
@@ -108,7 +113,11 @@ pub fn open(ctx: &TcContext) -> Way {
 #[inline(always)]
 fn open_flow(ctx: &TcContext) -> Result<Way, Reason> {
     opening::prepare(ctx)?;
-    let created = create::create(ctx);
+    let created = if verify::checksum_holds(ctx.skb.skb) == 1 {
+        create::create(ctx)
+    } else {
+        Err(Reason::BadChecksum)
+    };
     let scratch = scratch::current().ok_or(Reason::NotManaged)?;
     if let Err(reason) = created {
         count::pair_outcome(scratch.pair, reason, scratch.bytes);
@@ -153,23 +162,23 @@ struct Step {
     direction: Direction,
 }
 
-/// A packet of a flow that we know; `None` where there is none, or it turns out to be over.
+/// A packet of a flow that we know; `None` where it turns out to be over.
 #[inline(always)]
-fn continue_flow<const V6: bool>(
+fn continue_flow(
     ctx: &TcContext,
     scratch: &Scratch,
+    found: &Found,
 ) -> Result<Option<Step>, Reason> {
     let packet = &scratch.packet;
-    let Some(found) = flows::find_in::<V6>(&packet.segment.tuple) else { return Ok(None) };
     let settings = SETTINGS.get(0).ok_or(Reason::NotManaged)?;
     // SAFETY: array elements never move or go.
     let flow = unsafe { &*found.flow };
     let (pair, direction) = (flow.pair, found.direction);
     let bytes = u64::from(ctx.len());
     let now = flows::now_ns();
-    match known_plan(ctx, scratch.from, packet, &found, now, settings) {
+    match known_plan::<false>(ctx, scratch.from, packet, found, now, settings) {
         Ok(Some((plan, state))) => {
-            flows::refresh(&found, state, now, bytes);
+            flows::refresh(found, state, now, bytes);
             Ok(Some(Step { plan, pair, direction }))
         }
         Ok(None) => {
@@ -193,7 +202,7 @@ fn continue_flow<const V6: bool>(
 /// How a packet of a flow leaves, and the flow's state after it, if it says anything about that; `None`
 /// where the flow is over.
 #[inline(always)]
-pub fn known_plan(
+pub fn known_plan<const RARE: bool>(
     ctx: &TcContext,
     end: u32,
     packet: &Packet,
@@ -201,7 +210,7 @@ pub fn known_plan(
     now: u64,
     settings: &Settings,
 ) -> Result<Option<(Plan, Option<FlowState>)>, Reason> {
-    let state = match known(ctx, end, packet, found, now, settings)? {
+    let state = match known::<RARE>(ctx, end, packet, found, now, settings)? {
         Known::Continues(state) => Some(state),
         Known::Passes | Known::Segment(_) => None,
         Known::Over => return Ok(None),
@@ -221,7 +230,7 @@ pub fn known_plan(
 
 /// What a packet is to the flow that it found.
 #[inline(always)]
-pub fn known(
+pub fn known<const RARE: bool>(
     ctx: &TcContext,
     end: u32,
     packet: &Packet,
@@ -235,7 +244,7 @@ pub fn known(
     let segment = &packet.segment;
     let known = established::recognise(segment, flow, found.direction, &rule, end, now, settings)?;
     match known {
-        Known::Segment(state) => connection::judge(ctx, packet, found, state),
+        Known::Segment(state) => connection::judge::<RARE>(ctx, packet, found, state),
         other => Ok(other),
     }
 }

@@ -24,7 +24,11 @@ const FORWARDED: u32 = 2;
 /// like any other packet.
 #[inline(always)]
 pub fn forward_error(ctx: &TcContext) -> Way {
-    let outcome = examine_error(ctx.skb.skb);
+    // One after the other, since their stacks would be too much for one call within the other.
+    let outcome = match icmp_quote::read_quote(ctx.skb.skb) {
+        0 => NOT_OURS,
+        _ => examine_error(ctx.skb.skb),
+    };
     let Some(scratch) = scratch::current() else { return Way::Ends(Err(Reason::IcmpError)) };
     match outcome {
         FORWARDED => Way::Ends(send(ctx, scratch)),
@@ -56,8 +60,8 @@ fn send(ctx: &TcContext, scratch: &Scratch) -> Result<(Reason, i32), Reason> {
         .map(|action| (Reason::ForwardedIcmpError, action))
 }
 
-/// Finds the flow that the ICMP error in `SCRATCH` belongs to, and how it leaves. Global to the
-/// verifier.
+/// Finds the flow that the ICMP error in `SCRATCH` belongs to, by what was read of its quote, and how it
+/// leaves. Global to the verifier.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn examine_error(skb: *mut __sk_buff) -> u32 {
@@ -74,9 +78,6 @@ pub extern "C" fn examine_error(skb: *mut __sk_buff) -> u32 {
 
 #[inline(always)]
 fn examine(ctx: &TcContext, scratch: &mut Scratch) -> Result<bool, Reason> {
-    if icmp_quote::read_quote(ctx.skb.skb) == 0 {
-        return Ok(false);
-    }
     // The error travels as the answer to the packet that it quotes.
     let Some(found) = flows::find(&scratch.quoted.tuple.reversed()) else { return Ok(false) };
     // SAFETY: array elements never move or go.

@@ -6,12 +6,11 @@
 
 use aya_ebpf::programs::TcContext;
 use bridgefwd_common::Reason;
-use bridgefwd_common::contract::{COLD_ICMP, COLD_NEIGHBOUR, COLD_OPEN, COLD_PIECES};
+use bridgefwd_common::contract::{COLD_ICMP, COLD_OPEN, COLD_PIECES};
 use bridgefwd_common::packet::ip::Fragment;
 
-use crate::scratch::{self, Scratch};
 use crate::verdict::Way;
-use crate::{cold, deep, hairpin};
+use crate::{cold, deep, hairpin, scratch};
 
 /// Hands the packet in `SCRATCH` over to the kernel, if it belongs to a flow; else it may open one.
 #[inline(always)]
@@ -33,25 +32,8 @@ pub fn hand_over(ctx: &TcContext) -> Way {
         return Way::GoesOn(COLD_OPEN);
     }
     scratch.original = scratch.packet.segment.tuple;
-    if hairpin::belongs_to_hairpin() == 1 {
-        return turn_back(ctx, scratch);
-    }
-    match cold::continue_flow(ctx, cold::BY_KERNEL) {
-        Ok(true) => Way::Ends(Err(cold::hand_over(ctx, scratch))),
-        Ok(false) => Way::GoesOn(COLD_OPEN),
-        Err(reason) => Way::Ends(Err(reason)),
-    }
-}
-
-/// Of what turns back both addresses change: the kernel would take it for its own, or for a martian. So
-/// it is sent on with its options as they are.
-#[inline(always)]
-fn turn_back(ctx: &TcContext, scratch: &mut Scratch) -> Way {
-    scratch.reason = Reason::Forwarded;
-    match cold::continue_flow(ctx, cold::BY_US) {
-        Ok(true) if !scratch.neighbour_known => Way::GoesOn(COLD_NEIGHBOUR),
-        Ok(true) => Way::Ends(cold::send(ctx, scratch).map(|action| (scratch.reason, action))),
-        Ok(false) => Way::GoesOn(COLD_OPEN),
-        Err(reason) => Way::Ends(Err(reason)),
-    }
+    // Of what turns back both addresses change: the kernel would take it for its own, or for a martian.
+    // So it is sent on with its options as they are.
+    let by = if hairpin::belongs_to_hairpin() == 1 { cold::BY_US } else { cold::BY_KERNEL };
+    cold::forward(ctx, scratch, by)
 }

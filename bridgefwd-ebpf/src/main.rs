@@ -42,6 +42,7 @@ mod sockets;
 mod sources;
 mod sweep;
 mod verdict;
+mod verify;
 mod waiting;
 
 use aya_ebpf::bindings::TC_ACT_UNSPEC;
@@ -70,6 +71,13 @@ pub fn bridgefwd_v6(mut ctx: TcContext) -> i32 {
 #[classifier]
 pub fn bridgefwd_open(ctx: TcContext) -> i32 {
     let way = forward::open(&ctx);
+    verdict::follow(&ctx, way)
+}
+
+/// Forwards segments that open or reset a connection.
+#[classifier]
+pub fn bridgefwd_rare(ctx: TcContext) -> i32 {
+    let way = connection::forward_rare(&ctx);
     verdict::follow(&ctx, way)
 }
 

@@ -3,7 +3,7 @@
 
 use aya_ebpf::programs::TcContext;
 use bridgefwd_common::Reason;
-use bridgefwd_common::contract::{COLD_NEIGHBOUR, COLD_OPEN, Family};
+use bridgefwd_common::contract::{COLD_OPEN, Family};
 use bridgefwd_common::packet::ip::{Fragment, Ip};
 use bridgefwd_common::packet::ipv6;
 use network_types::ip::Ipv4Hdr;
@@ -39,16 +39,7 @@ pub fn forward(ctx: &TcContext) -> Way {
         }
     }
     let by = if is_plain(&scratch.packet.ip) { cold::BY_US } else { cold::BY_KERNEL };
-    scratch.through_kernel = by == cold::BY_KERNEL;
-    scratch.reason = Reason::ForwardedFragment;
-    match cold::continue_flow(ctx, by) {
-        Ok(true) if by == cold::BY_KERNEL => Way::Ends(Err(cold::hand_over(ctx, scratch))),
-        Ok(true) if !scratch.neighbour_known => Way::GoesOn(COLD_NEIGHBOUR),
-        Ok(true) => Way::Ends(cold::send(ctx, scratch).map(|action| (scratch.reason, action))),
-        Ok(false) => Way::GoesOn(COLD_OPEN),
-        Err(Reason::ThroughKernel) => Way::Ends(Err(cold::hand_over(ctx, scratch))),
-        Err(reason) => Way::Ends(Err(reason)),
-    }
+    cold::forward(ctx, scratch, by)
 }
 
 /// Has it nothing in its header that the kernel must look at on its way?

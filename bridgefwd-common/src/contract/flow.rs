@@ -26,8 +26,11 @@ pub struct Tuple {
     pub protocol: u8,
     /// Of an ICMP query the type of its request, else zero.
     pub query: u8,
+    /// 1 for the reply to an ICMP query, else zero: with the identifier 0 nothing else tells it from a
+    /// request.
+    pub answer: u8,
     /// Always zero.
-    pub _zero: [u8; 2],
+    pub _zero: u8,
 }
 
 /// A [`Tuple`] of IPv4: the key of `FLOW_INDEX_V4`, whose look-up is on every packet's way and costs by
@@ -47,8 +50,10 @@ pub struct TupleV4 {
     pub protocol: u8,
     /// As in [`Tuple`].
     pub query: u8,
+    /// As in [`Tuple`].
+    pub answer: u8,
     /// Always zero.
-    pub _zero: [u8; 2],
+    pub _zero: u8,
 }
 
 impl From<TupleV4> for Tuple {
@@ -60,7 +65,8 @@ impl From<TupleV4> for Tuple {
             dst_port: tuple.dst_port,
             protocol: tuple.protocol,
             query: tuple.query,
-            _zero: [0; 2],
+            answer: tuple.answer,
+            _zero: 0,
         }
     }
 }
@@ -77,7 +83,8 @@ impl Tuple {
             dst_port: self.src_port,
             protocol: self.protocol,
             query: self.query,
-            _zero: [0; 2],
+            answer: if self.query == 0 { 0 } else { self.answer ^ 1 },
+            _zero: 0,
         }
     }
 
@@ -99,7 +106,8 @@ impl Tuple {
             dst_port: self.dst_port,
             protocol: self.protocol,
             query: self.query,
-            _zero: [0; 2],
+            answer: self.answer,
+            _zero: 0,
         }
     }
 

@@ -42,7 +42,7 @@ pub const SWEEP_PROGRAM: &str = "bridgefwd_sweep";
 /// Names of the classifiers that [`PROGRAM`] and [`EGRESS_PROGRAM`] go on to for what is not everyday
 /// traffic; their places in [`MAP_COLD_PATHS`] are their places here. Each has a stack of its own, and
 /// the everyday path does not pay for what they do.
-pub const COLD_PROGRAMS: [&str; 8] = [
+pub const COLD_PROGRAMS: [&str; 9] = [
     "bridgefwd_open",
     "bridgefwd_icmp",
     "bridgefwd_v6",
@@ -51,6 +51,7 @@ pub const COLD_PROGRAMS: [&str; 8] = [
     "bridgefwd_neigh",
     "bridgefwd_quote",
     "bridgefwd_host",
+    "bridgefwd_rare",
 ];
 /// Place of the program that opens flows.
 pub const COLD_OPEN: u32 = 0;
@@ -69,6 +70,8 @@ pub const COLD_NEIGHBOUR: u32 = 5;
 pub const COLD_QUOTE: u32 = 6;
 /// Place of the program that, at egress, has the host's own conversations give way to flows.
 pub const COLD_HOST: u32 = 7;
+/// Place of the program for segments that open or reset a connection.
+pub const COLD_RARE: u32 = 8;
 
 /// `ProgramArray`: the [`COLD_PROGRAMS`]. Each load of the programs has one of its own, so it is not
 /// among the [`PINNED_MAPS`]; but it must be pinned, or the kernel empties it when the daemon ends.

@@ -11,6 +11,8 @@ pub const FRAGMENT_HEADER_LEN: usize = 8;
 /// How many extension headers are looked at before a packet is refused.
 pub const MAX_EXTENSIONS: u32 = 8;
 
+/// Nothing follows (RFC 8200, section 4.7).
+pub const NO_NEXT_HEADER: u8 = 59;
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
@@ -82,9 +84,10 @@ pub const fn is_extension(next_header: u8) -> bool {
 
 /// Steps over the extension header that `ip` stands at, given its first eight bytes.
 ///
+/// A routing header is like any other: only whom the packet is addressed to may look at it.
+///
 /// # Errors
-/// [`Reason::MalformedIp`] where it is longer than the packet, [`Reason::SourceRouted`] for a routing
-/// header that has still somewhere to go.
+/// [`Reason::MalformedIp`] where it is longer than the packet.
 #[inline(always)]
 pub fn step(ip: &mut Ip, extension: &[u8; 8]) -> Result<(), Reason> {
     let kind = ip.protocol;
@@ -95,9 +98,6 @@ pub fn step(ip: &mut Ip, extension: &[u8; 8]) -> Result<(), Reason> {
     };
     if len > ip.payload_len {
         return Err(Reason::MalformedIp);
-    }
-    if kind == ROUTING && extension[3] != 0 {
-        return Err(Reason::SourceRouted);
     }
     if kind == FRAGMENT {
         let offset = u16::from_be_bytes([extension[2], extension[3]]);
@@ -168,8 +168,7 @@ mod tests {
         assert_eq!((hops.protocol, hops.header_len, hops.payload_len), (17, 64, 36));
         assert_eq!(step(&mut ip(), &[17, 7, 0, 0, 0, 0, 0, 0]), Err(Reason::MalformedIp));
         let mut routed = Ip { protocol: ROUTING, ..ip() };
-        assert_eq!(step(&mut routed, &[17, 0, 0, 1, 0, 0, 0, 0]), Err(Reason::SourceRouted));
-        assert_eq!(step(&mut routed, &[17, 0, 0, 0, 0, 0, 0, 0]), Ok(()));
+        assert_eq!(step(&mut routed, &[17, 0, 0, 1, 0, 0, 0, 0]), Ok(()));
         let mut authenticated = Ip { protocol: AUTHENTICATION, ..ip() };
         step(&mut authenticated, &[17, 4, 0, 0, 0, 0, 0, 0]).unwrap();
         assert_eq!(authenticated.header_len, 64);

@@ -109,6 +109,10 @@ pub fn of_plain(ip: &Ip) -> Result<Transport, Reason> {
     if !matches!(ip.fragment, Fragment::None) {
         return Err(Reason::FragmentUnknown);
     }
+    if matches!(ip.family, Family::V6) && ip.protocol == ipv6::NO_NEXT_HEADER {
+        // What follows belongs to nothing, and cannot be told apart.
+        return Err(Reason::MalformedTransport);
+    }
     let plain = match ip.family {
         Family::V4 => ip.header_len as usize == Ipv4Hdr::LEN,
         Family::V6 => !ipv6::is_extension(ip.protocol),
@@ -139,8 +143,7 @@ fn tuple(ip: &Ip, src_port: [u8; 2], dst_port: [u8; 2]) -> Tuple {
         src_port,
         dst_port,
         protocol: ip.protocol,
-        query: 0,
-        _zero: [0; 2],
+        ..Tuple::default()
     }
 }
 
@@ -257,7 +260,7 @@ pub fn icmp(header: &[u8; 8], ip: &Ip) -> Result<Segment, Reason> {
     };
     let ports = if is_query_reply { [[0; 2], id] } else { [id, [0; 2]] };
     Ok(Segment {
-        tuple: Tuple { query, ..tuple(ip, ports[0], ports[1]) },
+        tuple: Tuple { query, answer: u8::from(is_query_reply), ..tuple(ip, ports[0], ports[1]) },
         transport,
         header_len: Icmpv4Hdr::LEN as u8,
         is_query_reply,

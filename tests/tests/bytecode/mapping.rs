@@ -491,8 +491,11 @@ fn ipv6() {
         bench.set(independent(), GENERATION);
         let (router, gateway) = (bench.router, bench.router.bridge("br-b").address6);
         bench.program.manage_bridge(router, "br-b", |entry| {
-            entry.addresses_v6[0] =
-                InterfaceAddress { address: gateway.into(), prefix_len: 64, _zero: [0; 3] };
+            entry.addresses_v6[0] = InterfaceAddress {
+                address: gateway.into(),
+                prefix_len: 64,
+                ..InterfaceAddress::default()
+            };
             entry.address_count_v6 = 1;
         });
         let mac = router.bridge("br-a").mac;
