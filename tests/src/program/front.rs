@@ -100,7 +100,20 @@ impl Program {
     pub fn run_behind(&mut self, change: Change, buffer: &Buffer, frame: &[u8]) -> Outcome {
         let before = self.counters();
         let run = self.run_changed(PROGRAM, change, buffer, frame);
-        // A tag is no part of the frame while it is in the buffer, but back in it afterwards.
+        self.judge(&before, buffer, frame, run)
+    }
+
+    /// As [`Program::run_behind`], for a tag: while the packet is looked at, it is no part of the frame
+    /// that is counted; a packet that passes has it afterwards.
+    #[track_caller]
+    pub fn run_tagged(&mut self, change: Change, buffer: &Buffer, frame: &[u8]) -> Outcome {
+        let tag = change.vlan.expect("a tag").to_be_bytes();
+        let before = self.counters();
+        let mut run = self.run_changed(PROGRAM, change, buffer, frame);
+        if run.frame.get(12..14) == Some(&[0x81, 0x00]) {
+            assert_eq!(run.frame[14..16], tag, "the tag afterwards");
+            run.frame.drain(12..16);
+        }
         self.judge(&before, buffer, frame, run)
     }
 

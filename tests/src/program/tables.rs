@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
-use aya::maps::{Array, HashMap as BpfHashMap, MapData, PerCpuArray, PerCpuValues, Queue};
+use aya::maps::{
+    Array, HashMap as BpfHashMap, MapData, PerCpuArray, PerCpuValues, ProgramArray, Queue,
+};
 use bridgefwd_common::Reason;
 use bridgefwd_common::contract::{
-    Counter, Direction, Flow, FlowState, IndexEntry, Interface, MAP_FLOW_INDEX_V4,
+    Counter, Direction, Flow, FlowState, IndexEntry, Interface, MAP_COLD_PATHS, MAP_FLOW_INDEX_V4,
     MAP_FLOW_INDEX_V6, MAP_FLOWS, MAP_FREE_SLOTS, MAP_INTERFACES, MAP_PAIR_COUNTERS, MAP_REASONS,
     MAP_SOURCES, PairCounters, SEEN, SourceKey, SourceUse, Tuple, TupleV4,
 };
@@ -119,6 +121,29 @@ impl Program {
         let v4 = self.entries::<TupleV4, IndexEntry>(MAP_FLOW_INDEX_V4);
         index.extend(v4.into_iter().map(|(key, entry)| (key.into(), entry)));
         index
+    }
+
+    /// Puts an entry into the index, as another CPU would.
+    pub fn claim(&mut self, tuple: &Tuple, entry: IndexEntry) {
+        let map = self.ebpf.map_mut(MAP_FLOW_INDEX_V4).expect(MAP_FLOW_INDEX_V4);
+        let mut map = BpfHashMap::<_, Plain<TupleV4>, Plain<IndexEntry>>::try_from(map)
+            .expect(MAP_FLOW_INDEX_V4);
+        map.insert(Plain(tuple.to_v4()), Plain(entry), 0).expect("an entry");
+    }
+
+    /// Takes it out again.
+    pub fn unclaim(&mut self, tuple: &Tuple) {
+        let map = self.ebpf.map_mut(MAP_FLOW_INDEX_V4).expect(MAP_FLOW_INDEX_V4);
+        let mut map = BpfHashMap::<_, Plain<TupleV4>, Plain<IndexEntry>>::try_from(map)
+            .expect(MAP_FLOW_INDEX_V4);
+        map.remove(&Plain(tuple.to_v4())).expect("an entry");
+    }
+
+    /// Has one of the programs that the main one goes on to not be there.
+    pub fn without_program(&mut self, place: u32) {
+        let map = self.ebpf.map_mut(MAP_COLD_PATHS).expect(MAP_COLD_PATHS);
+        let mut programs = ProgramArray::try_from(map).expect(MAP_COLD_PATHS);
+        programs.clear_index(&place).expect("a program");
     }
 
     /// How much of the table each source has.

@@ -4,13 +4,19 @@
 
 mod bench;
 mod drops;
+mod egress;
 mod flows;
 mod forwards;
 mod fragments;
 mod icmp_errors;
+mod ipv6;
+mod kernel;
+mod marks;
 mod mutations;
 mod nat;
+mod neighbours;
 mod passes;
 mod protocols;
+mod sources;
 mod table;
 mod toggles;
