@@ -45,7 +45,7 @@ fn every_kind_of_packet_between_flows_that_run_on() {
     let runs = from_environment("BRIDGEFWD_RUNS", RUNS);
     println!("BRIDGEFWD_SEED={seed} BRIDGEFWD_RUNS={runs}");
     bench(|bench| {
-        bench.program.settings(|settings| settings.max_flows_per_source = 40);
+        bench.program.settings(|settings| settings.max_flows_per_source = 16);
         let mut progress = Progress { seed, run: 0 };
         let mut random = Random(seed);
         let mut seen = std::collections::HashMap::<Reason, u64>::new();
@@ -69,6 +69,7 @@ fn every_kind_of_packet_between_flows_that_run_on() {
                 Reason::ForwardedIcmpError,
                 Reason::ThroughKernel,
                 Reason::PairDenied,
+                Reason::SourceOverQuota,
                 Reason::MalformedIp,
                 Reason::MalformedTransport,
                 Reason::SourceRouted,
