@@ -52,22 +52,35 @@ fn object() -> Vec<u8> {
     }
 }
 
+/// The object with every program of it accepted, and maps of its own.
+#[track_caller]
+fn loaded(max_flows: u32) -> Ebpf {
+    // The verifier gives up where a signal waits for this thread, and says: again.
+    const ATTEMPTS: u32 = 5;
+    for attempt in 1.. {
+        let mut loader = EbpfLoader::new();
+        for (name, entries) in bridgefwd::datapath::map_sizes(max_flows) {
+            loader.map_max_entries(name, entries);
+        }
+        let mut ebpf = loader
+            .load(&object())
+            .unwrap_or_else(|error| panic!("the object does not load: {error:?}"));
+        match bridgefwd::datapath::load_programs(&mut ebpf) {
+            Ok(()) => return ebpf,
+            Err(error) if attempt < ATTEMPTS && error.to_string().contains("os error 11") => {}
+            Err(error) => panic!("not accepted: {error}"),
+        }
+    }
+    unreachable!("a loop without end")
+}
+
 impl Program {
     /// Loads every classifier with empty maps of their own, room for `max_flows` flows, and the
     /// default settings.
     #[must_use]
     #[track_caller]
     pub fn load(max_flows: u32) -> Self {
-        let mut loader = EbpfLoader::new();
-        for (name, entries) in bridgefwd::datapath::map_sizes(max_flows) {
-            loader.map_max_entries(name, entries);
-        }
-        let ebpf = loader
-            .load(&object())
-            .unwrap_or_else(|error| panic!("the object does not load: {error:?}"));
-        let mut this = Self { ebpf };
-        bridgefwd::datapath::load_programs(&mut this.ebpf)
-            .unwrap_or_else(|error| panic!("not accepted: {error}"));
+        let mut this = Self { ebpf: loaded(max_flows) };
         this.settings(|settings| {
             *settings = Settings {
                 abi: ABI_VERSION,
