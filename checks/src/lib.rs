@@ -3,6 +3,7 @@
 //! Each target takes any bytes, makes of them what the eBPF program could meet, and panics where a
 //! promise is broken. Fuzzers look for such bytes; what they have found is kept and tried again by
 //! this crate's own tests, which need no fuzzer.
+#![allow(clippy::expect_used, reason = "a broken promise is a panic")]
 
 pub mod bytes;
 pub mod decide;
