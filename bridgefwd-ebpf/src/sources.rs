@@ -29,7 +29,12 @@ pub extern "C" fn take_share() -> u32 {
     let Some(source) = SOURCES.get_ptr_mut(key) else { return 0 };
     // SAFETY: the kernel keeps a map's value readable while the program runs; it is plain words.
     let source = unsafe { &mut *source };
-    if source.flows >= u64::from(settings.max_flows_per_source) {
+    // Counted before room is made: where all of its other flows go by that, the entry has to stay.
+    // SAFETY: an aligned word of a map's value.
+    unsafe { atomic_add(&raw mut source.flows, 1) };
+    // SAFETY: as above; another CPU may count at the same time.
+    let flows = unsafe { (&raw const source.flows).read_volatile() };
+    if flows > u64::from(settings.max_flows_per_source) {
         let now = now_ns();
         if now < source.exhausted_until_ns || sweep::among_source() == 0 {
             if now >= source.exhausted_until_ns {
@@ -37,11 +42,10 @@ pub extern "C" fn take_share() -> u32 {
             }
             // SAFETY: an aligned word of a map's value.
             unsafe { atomic_add(&raw mut source.refused, 1) };
+            give_back_share();
             return 0;
         }
     }
-    // SAFETY: an aligned word of a map's value.
-    unsafe { atomic_add(&raw mut source.flows, 1) };
     1
 }
 

@@ -15,6 +15,7 @@ Examples:
   cargo xtask build                   target/release/bridgefwd, one file with the eBPF program inside
   cargo xtask test                    every layer of tests
   cargo xtask test netns -- toggle    the tests of one layer whose name contains \"toggle\"
+  cargo xtask fuzz                    libFuzzer on the packet logic, a minute for each target
 
 Exit status: 0 done, 1 it could not be done (or a test failed), 2 it was asked wrongly.
 `cargo xtask run` passes on the status of bridgefwd."
@@ -78,6 +79,22 @@ Examples:
         filter: Vec<String>,
     },
 
+    /// Look for bytes that break the packet logic, with cargo-fuzz
+    #[command(after_help = "\
+Needs cargo-fuzz: cargo install --locked cargo-fuzz. What it has found is kept in tests/fuzz/fixtures and
+tried by `cargo xtask test unit`, which does not need it.
+
+Examples:
+  cargo xtask fuzz                        every target, a minute each
+  cargo xtask fuzz parse --seconds 600")]
+    Fuzz {
+        /// What to break; all of them one after the other if it is not given
+        target: Option<FuzzTarget>,
+        /// For how long, each
+        #[arg(long, value_name = "N", default_value_t = 60)]
+        seconds: u32,
+    },
+
     /// Check format, clippy's warnings, and licences
     #[command(after_help = "\
 Licences are checked with cargo-deny where it is installed: cargo install --locked cargo-deny
@@ -85,6 +102,31 @@ Licences are checked with cargo-deny where it is installed: cargo install --lock
 Example:
   cargo xtask lint")]
     Lint,
+}
+
+/// What can be fuzzed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum FuzzTarget {
+    /// Every reader of headers
+    Parse,
+    /// Every decision about a packet
+    Decide,
+    /// Translation there and back
+    Translate,
+}
+
+impl FuzzTarget {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Parse, Self::Decide, Self::Translate];
+
+    /// As typed; also the name of the program in `tests/fuzz/`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Parse => "parse",
+            Self::Decide => "decide",
+            Self::Translate => "translate",
+        }
+    }
 }
 
 /// A layer of tests, the cheapest first.

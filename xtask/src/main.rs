@@ -5,6 +5,7 @@
 mod build;
 mod cli;
 mod exec;
+mod fuzz;
 mod lint;
 mod progress;
 mod run;
@@ -45,6 +46,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Run { args } => run::run(&workspace, &args),
         Command::Test { layers, filter } => test::run(&workspace, &layers, &filter),
+        Command::Fuzz { target, seconds } => fuzz::run(&workspace, target, seconds),
         Command::Lint => lint::run(&workspace),
     }
 }

@@ -10,6 +10,8 @@ pub const HEADER_LEN: usize = 40;
 pub const FRAGMENT_HEADER_LEN: usize = 8;
 /// How many extension headers are looked at before a packet is refused.
 pub const MAX_EXTENSIONS: u32 = 8;
+/// How far from the IPv6 header on a transport header may begin: beyond it the program cannot look.
+pub const MAX_HEADERS_LEN: u32 = 3968;
 
 /// Nothing follows (RFC 8200, section 4.7).
 pub const NO_NEXT_HEADER: u8 = 59;
@@ -31,7 +33,8 @@ pub type Header = [u8; HEADER_LEN];
 /// `protocol` is the first next header: an extension's where [`is_extension`] says so.
 ///
 /// # Errors
-/// [`Reason::MalformedIp`] for what the kernel's `ip6_rcv_core` discards.
+/// [`Reason::MalformedIp`] for what the kernel's `ip6_rcv_core` discards. [`Reason::Martian`] for
+/// addresses that stand for IPv4 ones: they are on no wire, and would be taken for those of IPv4 flows.
 #[inline(always)]
 pub fn read(header: &Header, available: u32, gso: bool) -> Result<Ip, Reason> {
     if header[0] >> 4 != 6 {
@@ -47,9 +50,14 @@ pub fn read(header: &Header, available: u32, gso: bool) -> Result<Ip, Reason> {
     if payload_len + HEADER_LEN as u32 > available {
         return Err(Reason::MalformedIp);
     }
+    let src = Address::from_words([word(8), word(12), word(16), word(20)]);
+    let dst = Address::from_words([word(24), word(28), word(32), word(36)]);
+    if !matches!((src.family(), dst.family()), (Family::V6, Family::V6)) {
+        return Err(Reason::Martian);
+    }
     Ok(Ip {
-        src: Address::from_words([word(8), word(12), word(16), word(20)]),
-        dst: Address::from_words([word(24), word(28), word(32), word(36)]),
+        src,
+        dst,
         family: Family::V6,
         ttl: header[7],
         tos: header[0] << 4 | header[1] >> 4,
@@ -87,7 +95,7 @@ pub const fn is_extension(next_header: u8) -> bool {
 /// A routing header is like any other: only whom the packet is addressed to may look at it.
 ///
 /// # Errors
-/// [`Reason::MalformedIp`] where it is longer than the packet.
+/// [`Reason::MalformedIp`] where it is longer than the packet, or reaches beyond [`MAX_HEADERS_LEN`].
 #[inline(always)]
 pub fn step(ip: &mut Ip, extension: &[u8; 8]) -> Result<(), Reason> {
     let kind = ip.protocol;
@@ -96,7 +104,7 @@ pub fn step(ip: &mut Ip, extension: &[u8; 8]) -> Result<(), Reason> {
         AUTHENTICATION => (u32::from(extension[1]) + 2) * 4,
         _ => (u32::from(extension[1]) + 1) * 8,
     };
-    if len > ip.payload_len {
+    if len > ip.payload_len || u32::from(ip.header_len) + len > MAX_HEADERS_LEN {
         return Err(Reason::MalformedIp);
     }
     if kind == FRAGMENT {
@@ -156,6 +164,37 @@ mod tests {
         assert!(bad(|_| (), 70).is_ok());
         let jumbo = read(&header(|h| h[5] = 0), 100_040, true).unwrap();
         assert_eq!(jumbo.payload_len, 100_000);
+    }
+
+    #[test]
+    fn addresses_that_stand_for_ipv4_ones_are_refused() {
+        let mapped = |at: usize| {
+            read(
+                &header(|h| {
+                    h[at..at + 16].fill(0);
+                    h[at + 10..at + 16].copy_from_slice(&[0xff, 0xff, 10, 2, 0, 2]);
+                }),
+                60,
+                false,
+            )
+        };
+        assert_eq!(mapped(8), Err(Reason::Martian));
+        assert_eq!(mapped(24), Err(Reason::Martian));
+    }
+
+    #[test]
+    fn headers_beyond_where_the_program_looks_are_refused() {
+        let mut ip = Ip {
+            protocol: DESTINATION,
+            payload_len: 60_000,
+            ..read(&header(|_| ()), 60, false).unwrap()
+        };
+        step(&mut ip, &[DESTINATION, 255, 0, 0, 0, 0, 0, 0]).unwrap();
+        let before = ip;
+        assert_eq!(step(&mut ip, &[17, 255, 0, 0, 0, 0, 0, 0]), Err(Reason::MalformedIp));
+        assert_eq!(ip, before);
+        step(&mut ip, &[17, 234, 0, 0, 0, 0, 0, 0]).unwrap();
+        assert_eq!(u32::from(ip.header_len), MAX_HEADERS_LEN);
     }
 
     #[test]

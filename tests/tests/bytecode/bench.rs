@@ -1,15 +1,18 @@
 //! What every test of this layer begins with: a router, the program, and the pair `br-a -> br-b`.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::fmt::Debug;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 
 use bridgefwd_common::Reason;
 use bridgefwd_common::contract::{
     Address, MAX_POOL, NatMode, PairKey, PairPolicy, PairState, Pool,
 };
 use bridgefwd_tests::packets::Packet;
-use bridgefwd_tests::program::{Outcome, Program};
+use bridgefwd_tests::packets6::Packet6;
+use bridgefwd_tests::program::{Outcome, PASS, Program};
 use bridgefwd_tests::topology::{Host, Options, Router};
-use bridgefwd_tests::view::assert_same_packet;
+use bridgefwd_tests::view::{assert_same_packet, translated};
+use bridgefwd_tests::view6::{assert_checksums6, translated6};
 
 /// Index of the pair `br-a -> br-b`.
 pub const A_TO_B: u32 = 3;
@@ -24,6 +27,24 @@ pub const GENERATION: u32 = 11;
 pub struct Bench<'r> {
     pub router: &'r Router,
     pub program: Program,
+}
+
+/// A packet of either family, to be put on a wire.
+pub trait Frame: Clone + Debug {
+    /// The frame between these MACs.
+    fn between(&self, src: [u8; 6], dst: [u8; 6]) -> Vec<u8>;
+}
+
+impl Frame for Packet {
+    fn between(&self, src: [u8; 6], dst: [u8; 6]) -> Vec<u8> {
+        self.clone().macs(src, dst).build()
+    }
+}
+
+impl Frame for Packet6 {
+    fn between(&self, src: [u8; 6], dst: [u8; 6]) -> Vec<u8> {
+        self.clone().macs(src, dst).build()
+    }
 }
 
 /// Runs `test` inside the router's namespace, with room for 64 flows, and `br-a -> br-b` allowed
@@ -83,6 +104,11 @@ impl Bench<'_> {
         self.router.bridge("br-b").address
     }
 
+    /// The IPv6 address that flows to `br-b` are masqueraded to.
+    pub fn gateway6(&self) -> Ipv6Addr {
+        self.router.bridge("br-b").address6
+    }
+
     /// The key of `br-a -> br-b`.
     pub fn key(&self) -> PairKey {
         let index = |name| self.router.bridge(name).ifindex;
@@ -98,7 +124,8 @@ impl Bench<'_> {
             addresses[0] = address.into();
             self.program.pool(pool, &Pool { count: 1, addresses, ..Pool::default() });
         }
-        let policy = PairPolicy { nat: nat as u8, pool, ..policy(PairState::Allowed) };
+        let nat = nat as u8;
+        let policy = PairPolicy { nat, nat_v6: nat, pool, ..policy(PairState::Allowed) };
         self.set(policy, GENERATION);
     }
 
@@ -108,13 +135,13 @@ impl Bench<'_> {
     }
 
     /// The frame of `packet` as `host` sends it to the router.
-    pub fn frame(&self, host: &Host, packet: &Packet) -> Vec<u8> {
-        packet.clone().macs(host.mac, self.router.bridge(host.bridge).mac).build()
+    pub fn frame(&self, host: &Host, packet: &impl Frame) -> Vec<u8> {
+        packet.between(host.mac, self.router.bridge(host.bridge).mac)
     }
 
     /// `host` number `sender` sends `packet` to the router; it arrives on the host's port.
     #[track_caller]
-    pub fn send(&mut self, sender: usize, packet: &Packet) -> Outcome {
+    pub fn send(&mut self, sender: usize, packet: &impl Frame) -> Outcome {
         let host = &self.router.hosts[sender];
         let frame = self.frame(host, packet);
         self.program.run(host.port_index, &frame)
@@ -122,10 +149,48 @@ impl Bench<'_> {
 
     /// As [`Bench::send`]; panics unless it is counted under `reason`.
     #[track_caller]
-    pub fn expect(&mut self, sender: usize, packet: &Packet, reason: Reason) -> Outcome {
+    pub fn expect(&mut self, sender: usize, packet: &impl Frame, reason: Reason) -> Outcome {
         let outcome = self.send(sender, packet);
         assert_eq!(outcome.reason, reason, "{packet:?}");
         outcome
+    }
+
+    /// `packet` is the kernel's to forward, and it gets it as it is.
+    #[track_caller]
+    pub fn through_kernel(&mut self, sender: usize, packet: &impl Frame) {
+        let frame = self.frame(&self.router.hosts[sender], packet);
+        let outcome = self.expect(sender, packet, Reason::ThroughKernel);
+        assert!(outcome.frame == frame, "not untouched: {packet:?} became {:02x?}", outcome.frame);
+    }
+
+    /// The kernel is to forward the reply `packet`, and gets it addressed to the client at `dst`, with
+    /// every checksum right and the TTL that it came with.
+    #[track_caller]
+    pub fn handed_over(&mut self, sender: usize, packet: &Packet, dst: SocketAddrV4) {
+        // What is translated has one hop less.
+        let one_more = packet.clone().with(|packet| packet.ttl += 1);
+        let one_more = self.frame(&self.router.hosts[sender], &one_more);
+        let src = bridgefwd_tests::view::View::of(&one_more).expect("IPv4").src;
+        let outcome = self.expect(sender, packet, Reason::ThroughKernel);
+        assert_eq!(outcome.verdict, PASS);
+        assert_same_packet(&outcome.frame, &translated(&one_more, src, dst));
+    }
+
+    /// The same of IPv6.
+    #[track_caller]
+    pub fn handed_over6(
+        &mut self,
+        sender: usize,
+        packet: &Packet6,
+        src: SocketAddrV6,
+        dst: SocketAddrV6,
+    ) {
+        let one_more = packet.clone().with(|packet| packet.hop_limit += 1);
+        let one_more = self.frame(&self.router.hosts[sender], &one_more);
+        let outcome = self.expect(sender, packet, Reason::ThroughKernel);
+        let wanted = translated6(&one_more, src, dst);
+        assert_checksums6(&outcome.frame);
+        assert!(outcome.frame == wanted, "found {:02x?}\nwanted {wanted:02x?}", outcome.frame);
     }
 
     /// As [`Bench::expect`], for a frame as it is.
@@ -148,8 +213,24 @@ impl Bench<'_> {
     ) {
         let frame = self.frame(&self.router.hosts[sender], packet);
         let outcome = self.expect(sender, packet, reason);
-        let wanted = bridgefwd_tests::view::translated(&frame, src, dst);
-        assert_same_packet(&outcome.frame, &wanted);
+        assert_same_packet(&outcome.frame, &translated(&frame, src, dst));
+    }
+
+    /// The same of IPv6.
+    #[track_caller]
+    pub fn forwards6(
+        &mut self,
+        sender: usize,
+        packet: &Packet6,
+        reason: Reason,
+        src: SocketAddrV6,
+        dst: SocketAddrV6,
+    ) {
+        let frame = self.frame(&self.router.hosts[sender], packet);
+        let outcome = self.expect(sender, packet, reason);
+        let wanted = translated6(&frame, src, dst);
+        assert_checksums6(&outcome.frame);
+        assert!(outcome.frame == wanted, "found {:02x?}\nwanted {wanted:02x?}", outcome.frame);
     }
 }
 

@@ -1,10 +1,12 @@
 //! What is dropped, under its reason.
 
 use bridgefwd_common::Reason;
-use bridgefwd_common::contract::{PairState, Unlisted};
+use bridgefwd_common::contract::{COLD_OPEN, COLD_V6, PairState, Unlisted};
 use bridgefwd_tests::needs_root;
 use bridgefwd_tests::packets::{Packet, flags};
+use bridgefwd_tests::packets6::Packet6;
 use bridgefwd_tests::view::{ETHERNET, at};
+use bridgefwd_tests::view6::at6;
 
 use crate::bench::{A, A_TO_B, B, Bench, GENERATION, bench, policy};
 
@@ -92,7 +94,7 @@ fn source_addresses_of_another_end() {
     needs_root!();
     bench(|bench| {
         let server = bench.b().at(80);
-        for src in [[10, 2, 0, 9], [10, 3, 0, 2], [192, 0, 2, 7], [10, 1, 0, 1], [127, 0, 0, 1]] {
+        for src in [[10, 2, 0, 9], [10, 3, 0, 2], [192, 0, 2, 7], [10, 1, 0, 1]] {
             let client = at(src.into(), 10_000);
             bench.expect(A, &Packet::tcp(client, server, flags::SYN), Reason::SourceNotOfEnd);
             bench.expect(A, &Packet::udp(client, server), Reason::SourceNotOfEnd);
@@ -156,31 +158,62 @@ fn malformed_transport_headers() {
 }
 
 #[test]
-fn too_big_for_a_way_out_that_may_fragment() {
+fn addresses_that_no_wire_has() {
     needs_root!();
     bench(|bench| {
-        bench.router.ns.ip("link set br-b mtu 1000\n");
-        // The kernel would send on the pieces, with the inner source address.
-        let packet = Packet::udp(bench.a().at(10_000), bench.b().at(53))
-            .payload(&[7; 1200])
-            .with(|packet| packet.dont_fragment = false);
-        bench.expect(A, &packet, Reason::TooBigTranslated);
+        let server = bench.b().at(80);
+        for src in [[0, 0, 0, 0], [0, 1, 2, 3], [127, 0, 0, 1], [224, 0, 0, 9], [255; 4]] {
+            let client = at(src.into(), 10_000);
+            bench.expect(A, &Packet::tcp(client, server, flags::SYN), Reason::Martian);
+            bench.expect(A, &Packet::udp(client, server), Reason::Martian);
+        }
+        let server = bench.b().at6(80);
+        let of = |src: &str| at6(src.parse().expect("an address"), 10_000);
+        bench.expect(A, &Packet6::udp(of("::"), server), Reason::Martian);
+        // The look-up refuses these before us, and so does the kernel's stack.
+        for src in ["::1", "ff0e::1"] {
+            bench.expect(A, &Packet6::udp(of(src), server), Reason::NotForwarded);
+        }
         assert_eq!(bench.program.flows(), []);
+        bench.program.assert_consistent();
     });
 }
 
 #[test]
-fn options_within_a_flow() {
+fn what_says_itself_by_which_way_it_goes() {
     needs_root!();
     bench(|bench| {
         let (client, server) = (bench.a().at(10_000), bench.b().at(80));
+        // Loose and strict source routes by 10.2.0.1, also behind other options.
+        for (kind, before) in [(131, 0), (137, 0), (131, 1), (137, 4), (131, 32)] {
+            let mut options = vec![1; before];
+            options.extend([kind, 7, 4, 10, 2, 0, 1]);
+            options.resize(options.len().next_multiple_of(4), 0);
+            let routed = |flags| {
+                let options = options.clone();
+                Packet::tcp(client, server, flags).with(|packet| packet.options = options)
+            };
+            bench.expect(A, &routed(flags::SYN), Reason::SourceRouted);
+            assert_eq!(bench.program.flows(), []);
+        }
+        // Nor in a flow.
         bench.expect(A, &Packet::tcp(client, server, flags::SYN), Reason::FlowCreated);
-        let with_options = |packet: Packet| packet.with(|packet| packet.options = vec![1; 8]);
-        let more = with_options(Packet::tcp(client, server, flags::ACK));
-        bench.expect(A, &more, Reason::OptionsInFlow);
-        // The kernel would take the answer for its own, and reset the connection.
-        let out = at(bench.gateway(), 10_000);
-        let answer = with_options(Packet::tcp(server, out, flags::SYN | flags::ACK));
-        bench.expect(B, &answer, Reason::OptionsInFlow);
+        let routed = Packet::tcp(client, server, flags::ACK)
+            .with(|packet| packet.options = vec![131, 7, 4, 10, 2, 0, 1, 0]);
+        bench.expect(A, &routed, Reason::SourceRouted);
+    });
+}
+
+#[test]
+fn a_program_that_is_not_loaded() {
+    needs_root!();
+    bench(|bench| {
+        let open = Packet::tcp(bench.a().at(10_000), bench.b().at(80), flags::SYN);
+        bench.program.without_program(COLD_OPEN);
+        bench.expect(A, &open, Reason::ProgramMissing);
+        bench.program.without_program(COLD_V6);
+        let six = Packet6::udp(bench.a().at6(10_000), bench.b().at6(53));
+        bench.expect(A, &six, Reason::ProgramMissing);
+        assert_eq!(bench.program.flows(), []);
     });
 }

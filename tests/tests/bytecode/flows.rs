@@ -1,7 +1,7 @@
 //! What a flow holds: counters, times, states, and whom it listens to.
 
 use bridgefwd_common::Reason;
-use bridgefwd_common::contract::{Counter, Direction, FlowSide, FlowState};
+use bridgefwd_common::contract::{Counter, Direction, FlowSide, FlowState, IndexEntry, Settings};
 use bridgefwd_tests::needs_root;
 use bridgefwd_tests::packets::{Packet, flags};
 use bridgefwd_tests::program::Outcome;
@@ -97,30 +97,47 @@ fn packets_of_a_flow_by_a_wrong_end() {
 fn a_flow_whose_route_has_moved() {
     needs_root!();
     bench(|bench| {
-        let ask = Packet::udp(bench.a().at(10_000), bench.b().at(53));
+        let (client, server) = (bench.a().at(10_000), bench.b().at(53));
+        let ask = Packet::udp(client, server);
+        let answer = Packet::udp(server, at(bench.gateway(), 10_000));
         bench.expect(A, &ask, Reason::FlowCreated);
-        let server = bench.b().address;
-        bench.router.ns.ip(&format!("route add {server}/32 via 10.3.0.9 dev br-c\n"));
+        // The way back: the flow waits for it to be as it was.
+        bench.router.ns.ip(&format!("route add {}/32 via 10.3.0.9 dev br-c\n", client.ip()));
+        bench.expect(B, &answer, Reason::RouteChanged);
+        assert_eq!(bench.program.flows().len(), 1);
+        bench.router.ns.ip(&format!("route del {}/32\n", client.ip()));
+        bench.expect(B, &answer, Reason::ForwardedReply);
+        // The way there: the flow is forgotten, and the next packet begins anew by the new way.
+        bench.router.ns.ip(&format!("route add {}/32 via 10.3.0.9 dev br-c\n", server.ip()));
         bench.expect(A, &ask, Reason::RouteChanged);
-        bench.router.ns.ip(&format!("route del {server}/32\n"));
-        bench.expect(A, &ask, Reason::Forwarded);
+        assert_eq!(bench.program.flows(), []);
+        bench.program.assert_consistent();
+        bench.expect(A, &ask, Reason::TargetNotManaged);
+        bench.router.ns.ip(&format!("route del {}/32\n", server.ip()));
+        bench.expect(A, &ask, Reason::FlowCreated);
     });
 }
 
 #[test]
-fn a_flow_too_big_for_its_way() {
+fn a_tuple_that_somebody_else_is_just_taking() {
     needs_root!();
     bench(|bench| {
         let (client, server) = (bench.a().at(10_000), bench.b().at(53));
-        bench.expect(A, &Packet::udp(client, server), Reason::FlowCreated);
-        bench.router.ns.ip("link set br-a mtu 1000\nlink set br-b mtu 1000\n");
-        let big = Packet::udp(client, server).payload(&[7; 1200]);
-        bench.expect(A, &big, Reason::TooBig);
-        let big = big.with(|packet| packet.dont_fragment = false);
-        bench.expect(A, &big, Reason::TooBigTranslated);
-        // Left to the kernel, an answer would be taken for its own.
-        let answer = Packet::udp(server, at(bench.gateway(), 10_000)).payload(&[7; 1200]);
-        bench.expect(B, &answer, Reason::TooBigTranslated);
+        let ask = Packet::udp(client, server);
+        bench.expect(A, &ask, Reason::FlowCreated);
+        let original = bench.program.flow().original;
+        bench.program.settings(|settings| settings.timeouts_s = [0; _]);
+        bench.program.sweep();
+        bench.program.settings(|settings| settings.timeouts_s = Settings::DEFAULT_TIMEOUTS_S);
+        assert_eq!(bench.program.flows(), []);
+        // What another CPU leaves in the index before its flow is there.
+        bench.program.claim(&original, IndexEntry::new(7, Original, 1234));
+        bench.expect(A, &ask, Reason::FlowContended);
+        assert_eq!(bench.program.flows(), []);
+        bench.program.unclaim(&original);
+        bench.program.assert_consistent();
+        bench.expect(A, &ask, Reason::FlowCreated);
+        bench.program.assert_consistent();
     });
 }
 

@@ -14,7 +14,7 @@ const ETHERNET: usize = 14;
 const IP: usize = ETHERNET + 20;
 
 /// The frame cut into pieces of at most `size` bytes behind the IP header.
-fn cut(frame: &[u8], size: usize) -> Vec<Vec<u8>> {
+pub fn cut(frame: &[u8], size: usize) -> Vec<Vec<u8>> {
     let payload = &frame[IP..];
     let pieces = payload.chunks(size).enumerate().map(|(index, piece)| {
         let mut frame = [&frame[..IP], piece].concat();
@@ -32,7 +32,7 @@ fn cut(frame: &[u8], size: usize) -> Vec<Vec<u8>> {
 }
 
 /// The packet that these pieces, in order, are of.
-fn join(pieces: &[Vec<u8>]) -> Vec<u8> {
+pub fn join(pieces: &[Vec<u8>]) -> Vec<u8> {
     let mut frame = pieces[0][..IP].to_vec();
     pieces.iter().for_each(|piece| frame.extend(&piece[IP..]));
     let len = u16::try_from(frame.len() - ETHERNET).unwrap();

@@ -4,16 +4,24 @@
 
 mod bench;
 mod drops;
+mod egress;
 mod flows;
 mod forwards;
 mod fragments;
+mod generator;
 mod hairpin;
 mod icmp_errors;
 mod icmp_errors_v6;
+mod ipv6;
+mod kernel;
 mod mapping;
+mod marks;
 mod mutations;
 mod nat;
+mod neighbours;
 mod passes;
 mod protocols;
+mod random;
+mod sources;
 mod table;
 mod toggles;

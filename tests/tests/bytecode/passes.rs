@@ -8,7 +8,8 @@ use std::net::Ipv4Addr;
 use bridgefwd_common::Reason;
 use bridgefwd_tests::needs_root;
 use bridgefwd_tests::packets::{self, Packet, flags};
-use bridgefwd_tests::view::at;
+use bridgefwd_tests::program::{Buffer, Change};
+use bridgefwd_tests::view::{assert_same_packet, at, translated};
 
 use crate::bench::{A, B, Bench, bench};
 
@@ -42,7 +43,7 @@ fn frames_to_other_macs() {
 }
 
 #[test]
-fn frames_that_are_not_ipv4() {
+fn frames_that_are_not_ip() {
     needs_root!();
     bench(|bench| {
         let (mac, router) = (bench.a().mac, bench.router.bridge("br-a").mac);
@@ -50,18 +51,48 @@ fn frames_that_are_not_ipv4() {
         bench.expect_frame(A, &arp, Reason::NotForRouter);
         arp[..6].copy_from_slice(&router);
         bench.expect_frame(A, &arp, Reason::NotIp);
-        bench.expect_frame(A, &packets::ipv6_udp(mac, router), Reason::NotForwarded);
+        bench.expect_frame(A, &packets::ipv6_udp(mac, router), Reason::NeighbourDiscovery);
     });
 }
 
 #[test]
-fn a_tag_in_the_frame() {
+fn tags() {
     needs_root!();
     bench(|bench| {
-        // The kernel takes the outer tag out of the frame before we see it; see the netns layer.
-        let packet = syn(bench, bench.b().address).with(|packet| packet.vlan = Some(7));
-        let reason = bench.send(A, &packet).reason;
-        assert!(matches!(reason, Reason::VlanTagged | Reason::NotIp), "{reason:?}");
+        let packet = syn(bench, bench.b().address);
+        let frame = bench.frame(bench.a(), &packet);
+        let buffer = Buffer::at(bench.a().port_index);
+        for vlan in [1, 7, 0x2007, 0xffff] {
+            let tagged = Change { vlan: Some(vlan), ..Change::default() };
+            let outcome = bench.program.run_tagged(tagged, &buffer, &frame);
+            assert_eq!(outcome.reason, Reason::VlanTagged, "{vlan:#x}");
+        }
+        // One more in the frame is no IP packet.
+        let packet = packet.with(|packet| packet.vlan = Some(0));
+        bench.expect(A, &packet, Reason::NotIp);
+        assert_eq!(bench.program.flows(), []);
+    });
+}
+
+#[test]
+fn a_tag_that_says_nothing_but_a_priority_ends_here() {
+    needs_root!();
+    bench(|bench| {
+        let (client, server) = (bench.a().at(10_000), bench.b().at(80));
+        let buffer = Buffer::at(bench.a().port_index);
+        for vlan in [0, 0x2000, 0xe000] {
+            let tagged = Change { vlan: Some(vlan), ..Change::default() };
+            let port = 10_000 + (vlan >> 13);
+            let (client, out) = (at(*client.ip(), port), at(bench.gateway(), port));
+            for (flags, reason) in
+                [(flags::SYN, Reason::FlowCreated), (flags::ACK, Reason::Forwarded)]
+            {
+                let frame = bench.frame(bench.a(), &Packet::tcp(client, server, flags));
+                let outcome = bench.program.run_tagged(tagged, &buffer, &frame);
+                assert_eq!(outcome.reason, reason, "{vlan:#x}");
+                assert_same_packet(&outcome.frame, &translated(&frame, out, server));
+            }
+        }
     });
 }
 
@@ -196,19 +227,6 @@ fn too_big_with_dont_fragment() {
         all_pass(bench, Reason::TooBig, &[big(bench, 1200), big(bench, 973)]);
         // Exactly the MTU, with 20 bytes of IPv4 and 8 of UDP.
         bench.expect(A, &big(bench, 972), Reason::FlowCreated);
-    });
-}
-
-#[test]
-fn options() {
-    needs_root!();
-    bench(|bench| {
-        let no_ops = syn(bench, bench.b().address).with(|packet| packet.options = vec![1; 4]);
-        // Loose source and record route, by 10.2.0.1.
-        let source_route = [131, 7, 4, 10, 2, 0, 1, 0].to_vec();
-        let routed = syn(bench, bench.b().address).with(|packet| packet.options = source_route);
-        let longest = syn(bench, bench.b().address).with(|packet| packet.options = vec![1; 40]);
-        all_pass(bench, Reason::IpOptions, &[no_ops, routed, longest]);
     });
 }
 

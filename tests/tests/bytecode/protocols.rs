@@ -75,12 +75,44 @@ fn icmp_that_no_flow_can_be_made_of() {
     needs_root!();
     bench(|bench| {
         let (a, b) = (bench.a().address, bench.b().address);
-        // Redirect, timestamp, and an echo request with a code.
-        for (kind, code) in [(5, 1), (13, 0), (8, 1)] {
+        // Redirect, router advertisement and solicitation, and types that nobody has.
+        for (kind, code) in [(5, 1), (9, 0), (10, 0), (1, 0), (42, 0), (255, 0)] {
             bench.expect(A, &Packet::icmp(a, b, kind, code, [0; 4]), Reason::IcmpUnsupported);
         }
-        // An answer that nobody asked for.
-        bench.expect(A, &Packet::echo_reply(a, b, 7), Reason::IcmpUnsupported);
+        // Answers that nobody asked for.
+        for kind in [0, 14, 16, 18] {
+            bench.expect(A, &Packet::icmp(a, b, kind, 0, [0, 7, 0, 1]), Reason::IcmpUnsupported);
+        }
         assert_eq!(bench.program.flows(), []);
+    });
+}
+
+#[test]
+fn icmp_queries_and_their_answers() {
+    needs_root!();
+    bench(|bench| {
+        let (a, b, gateway) = (bench.a().address, bench.b().address, bench.gateway());
+        // Echo, timestamp, information, address mask: each by its own kind of answer alone.
+        for (request, answer) in [(8, 0), (13, 14), (15, 16), (17, 18)] {
+            let body = [7; 12];
+            let query =
+                |src, dst, kind| Packet::icmp(src, dst, kind, 0, [0, 7, 0, 1]).payload(&body);
+            let out = bench.expect(A, &query(a, b, request), Reason::FlowCreated);
+            let view = View::of(&out.frame).unwrap();
+            bridgefwd_tests::view::assert_checksums(&out.frame);
+            assert_eq!((*view.src.ip(), *view.dst.ip(), view.dst.port()), (gateway, b, 7));
+            bench.expect(A, &query(a, b, request), Reason::Forwarded);
+            let wrong = if answer == 0 { 14 } else { 0 };
+            let stray = bench.send(B, &query(b, gateway, wrong)).reason;
+            if request == 8 {
+                assert_eq!(stray, Reason::NotForwarded, "{wrong}");
+            }
+            let back = bench.expect(B, &query(b, gateway, answer), Reason::ForwardedReply);
+            bridgefwd_tests::view::assert_checksums(&back.frame);
+            let view = View::of(&back.frame).unwrap();
+            assert_eq!((*view.src.ip(), *view.dst.ip(), view.dst.port()), (b, a, 7));
+        }
+        assert_eq!(bench.program.flows().len(), 4);
+        bench.program.assert_consistent();
     });
 }

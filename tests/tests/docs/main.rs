@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod map;
+mod reasons;
 mod scorecard;
 
 use std::path::{Path, PathBuf};
@@ -39,10 +40,12 @@ fn sources() -> Vec<String> {
 }
 
 /// Where sources are. (Not what git lists: an unpacked archive has no git.)
-const PARTS: [&str; 6] = [
+const PARTS: [&str; 8] = [
     "bridgefwd-common/src",
     "bridgefwd-ebpf/src",
     "bridgefwd/src",
+    "checks/src",
+    "fuzz/fuzz_targets",
     "tests/src",
     "tests/tests",
     "xtask/src",

@@ -24,7 +24,7 @@ fn exists(name: &str, sources: &[String]) -> bool {
     }
     let module = parts.join("/");
     let places: Vec<String> = if layer == "unit" {
-        let crates = ["bridgefwd-common", "bridgefwd", "xtask"];
+        let crates = ["bridgefwd-common", "bridgefwd", "checks", "xtask"];
         crates.map(|name| format!("{name}/src/{module}")).into()
     } else {
         vec![format!("tests/tests/{layer}/{module}")]

@@ -16,7 +16,7 @@ use crate::{build, exec, setup};
 use report::Report;
 
 /// The crates with tests that run on the host as they are.
-const UNIT_CRATES: [&str; 3] = ["bridgefwd-common", "bridgefwd", "xtask"];
+const UNIT_CRATES: [&str; 4] = ["bridgefwd-common", "bridgefwd-checks", "bridgefwd", "xtask"];
 
 /// Names the tests that show what it says; all of them must have run.
 const SCORECARD: &str = "docs/rfc.md";
