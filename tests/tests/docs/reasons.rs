@@ -9,15 +9,20 @@ const WITHOUT: [(Reason, &str); 11] = [
     (Reason::WriteFailed, "a helper of the kernel would have to fail half-way"),
     (Reason::IpOptions, "nothing ends under it any more"),
     (Reason::OptionsInFlow, "nothing ends under it any more"),
-    (Reason::TooBigTranslated, "nothing ends under it any more"),
-    (Reason::FragmentHeld, "pieces are not held yet"),
-    (Reason::FragmentOverlap, "pieces are not held yet"),
-    (Reason::FragmentMalformed, "pieces are not held yet"),
-    (Reason::FragmentsFull, "pieces are not held yet"),
-    (Reason::FragmentRepeated, "pieces are not held yet"),
-    (Reason::TcpFlagsInvalid, "connections are not followed that far yet"),
-    (Reason::TcpOutOfWindow, "connections are not followed that far yet"),
+    (Reason::FragmentHeld, PIECES),
+    (Reason::FragmentOverlap, PIECES),
+    (Reason::FragmentMalformed, PIECES),
+    (Reason::FragmentsFull, PIECES),
+    (Reason::FragmentRepeated, PIECES),
+    (Reason::TcpFlagsInvalid, WINDOWS),
+    (Reason::TcpOutOfWindow, WINDOWS),
+    (Reason::BadChecksum, "the oracle's cases: \"first/bad transport checksum\""),
 ];
+
+const PIECES: &str = "what becomes of pieces is seen on the wire, by the oracle's cases, and rule by \
+    rule in the unit tests of reassembly";
+const WINDOWS: &str = "which segments are believed is seen by the oracle's cases, and rule by rule in \
+    the unit tests of windows";
 
 #[test]
 fn each_has_a_test() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{root, sources, text};
+use super::{sources, text};
 
 const DOCUMENT: &str = "docs/rfc.md";
 const LAYERS: [&str; 6] = ["unit", "docs", "bytecode", "netns", "oracle", "cli"];
@@ -15,8 +15,52 @@ fn named(document: &str) -> BTreeSet<&str> {
         .collect()
 }
 
+/// The macros of `tests/src/site.rs` that make tests of functions, and what they call them.
+const MACROS: [(&str, &[&str]); 2] = [
+    ("for_both!(", &["kernel", "bridgefwd"]),
+    ("for_both_families!(", &["kernel", "bridgefwd", "kernel_ipv6", "bridgefwd_ipv6"]),
+];
+
+/// Does a macro make this test in a module `module` of its own, of a function that is called so?
+fn is_made(source: &str, module: &str, test: &str) -> bool {
+    let is_given = |opening: &str| {
+        let calls = source.split(opening).skip(1).filter_map(|rest| rest.split(')').next());
+        calls.flat_map(|names| names.split(',')).any(|name| name.trim() == module)
+    };
+    let of_site = MACROS.iter().any(|(opening, tests)| tests.contains(&test) && is_given(opening));
+    // The oracle's modes: a row each, and the tests of a row once, in the macro.
+    let rows = source.split("\nmodes! {").nth(1).and_then(|rest| rest.split('}').next());
+    let is_row = |line: &str| line.trim().starts_with(&format!("{module}:"));
+    of_site
+        || rows.is_some_and(|rows| rows.lines().any(is_row))
+            && source.contains(&format!("#[test]\n                fn {test}("))
+}
+
+/// Is there a test of that name, made by a macro? `netns::mapping::the_source_port_is_kept::kernel`.
+fn exists_by_macro(name: &str, sources: &[String]) -> bool {
+    let parts: Vec<&str> = name.split("::").collect();
+    let [layer, file, module, test] = parts[..] else { return false };
+    let file = format!("tests/tests/{layer}/{file}.rs");
+    sources.contains(&file) && is_made(&text(&file), module, test)
+}
+
+/// Is this function defined there, with `#[test]` among what stands above it?
+fn is_test(source: &str, definition: &str) -> bool {
+    let lines: Vec<&str> = source.lines().map(str::trim).collect();
+    lines.iter().enumerate().any(|(at, line)| {
+        let above = lines[..at].iter().rev();
+        line.starts_with(definition)
+            && above
+                .take_while(|line| line.starts_with("#[") || line.starts_with("//"))
+                .any(|line| *line == "#[test]")
+    })
+}
+
 /// Is there a test of that name? `unit::decide::tcp::tests::handshake` may be in any crate.
 fn exists(name: &str, sources: &[String]) -> bool {
+    if exists_by_macro(name, sources) {
+        return true;
+    }
     let mut parts: Vec<&str> = name.split("::").collect();
     let (layer, function) = (parts.remove(0), parts.pop().expect("a name"));
     if let Some(tests) = parts.iter().position(|part| *part == "tests") {
@@ -24,17 +68,17 @@ fn exists(name: &str, sources: &[String]) -> bool {
     }
     let module = parts.join("/");
     let places: Vec<String> = if layer == "unit" {
-        let crates = ["bridgefwd-common", "bridgefwd", "checks", "xtask"];
+        let crates = ["bridgefwd-common", "bridgefwd", "tests/checks", "xtask"];
         crates.map(|name| format!("{name}/src/{module}")).into()
     } else {
         vec![format!("tests/tests/{layer}/{module}")]
     };
     let definition = format!("fn {function}(");
     ["", "/mod", "_tests", "/tests"].iter().any(|ending| {
-        places.iter().map(|place| format!("{place}{ending}.rs")).any(|file| {
-            sources.contains(&file)
-                && std::fs::read_to_string(root().join(&file)).unwrap().contains(&definition)
-        })
+        places
+            .iter()
+            .map(|place| format!("{place}{ending}.rs"))
+            .any(|file| sources.contains(&file) && is_test(&text(&file), &definition))
     })
 }
 
@@ -62,4 +106,14 @@ fn a_name_that_is_not_there_is_found_out() {
     assert!(exists("unit::decide::tcp::tests::handshake", &sources));
     assert!(!exists("docs::scorecard::nobody_wrote_this", &sources));
     assert!(!exists("netns::scorecard::every_named_test_exists", &sources));
+    // Those that macros make.
+    assert!(exists("netns::mapping::the_source_port_is_kept::bridgefwd_ipv6", &sources));
+    assert!(exists("netns::mapping::ports_below_1024_stay_there::kernel", &sources));
+    assert!(exists("oracle::modes::with_offloads::every_ipv6_case", &sources));
+    assert!(!exists("netns::mapping::ports_below_1024_stay_there::kernel_ipv6", &sources));
+    assert!(!exists("netns::mapping::ports_below_1024_stay_there::nobody", &sources));
+    assert!(!exists("netns::mapping::nobody_wrote_this::kernel", &sources));
+    assert!(!exists("netns::mapping::the_source_port_is_kept", &sources));
+    assert!(!exists("oracle::modes::with_offloads::nobody_wrote_this", &sources));
+    assert!(!exists("oracle::modes::nobody_wrote_this::every_ipv6_case", &sources));
 }
