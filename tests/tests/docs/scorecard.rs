@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{sources, text};
+use super::{root, sources, text};
 
 const DOCUMENT: &str = "docs/rfc.md";
 const LAYERS: [&str; 6] = ["unit", "docs", "bytecode", "netns", "oracle", "cli"];
@@ -56,6 +56,15 @@ fn is_test(source: &str, definition: &str) -> bool {
     })
 }
 
+/// The file of a module that has another name: `#[path = "..."]`, then `mod NAME;`, in its parent.
+fn file_by_path(parts: &[&str]) -> Option<String> {
+    let (module, parent) = parts.split_last()?;
+    let (_, folder) = parent.split_last()?;
+    let parent = std::fs::read_to_string(root().join(format!("{}.rs", parent.join("/")))).ok()?;
+    let (before, _) = parent.split_once(&format!("\"]\nmod {module};"))?;
+    Some(format!("{}/{}", folder.join("/"), before.rsplit_once('"')?.1))
+}
+
 /// Is there a test of that name? `unit::decide::tcp::tests::handshake` may be in any crate.
 fn exists(name: &str, sources: &[String]) -> bool {
     if exists_by_macro(name, sources) {
@@ -74,12 +83,10 @@ fn exists(name: &str, sources: &[String]) -> bool {
         vec![format!("tests/tests/{layer}/{module}")]
     };
     let definition = format!("fn {function}(");
-    ["", "/mod", "_tests", "/tests"].iter().any(|ending| {
-        places
-            .iter()
-            .map(|place| format!("{place}{ending}.rs"))
-            .any(|file| sources.contains(&file) && is_test(&text(&file), &definition))
-    })
+    let endings = ["", "/mod", "_tests", "/tests"];
+    let plain = places.iter().flat_map(|place| endings.map(|ending| format!("{place}{ending}.rs")));
+    let by_path = places.iter().filter_map(|it| file_by_path(&it.split('/').collect::<Vec<_>>()));
+    plain.chain(by_path).any(|file| sources.contains(&file) && is_test(&text(&file), &definition))
 }
 
 #[test]
@@ -106,6 +113,11 @@ fn a_name_that_is_not_there_is_found_out() {
     assert!(exists("unit::decide::tcp::tests::handshake", &sources));
     assert!(!exists("docs::scorecard::nobody_wrote_this", &sources));
     assert!(!exists("netns::scorecard::every_named_test_exists", &sources));
+    assert!(exists(
+        "unit::decide::tcp_window::honest::conversations_get_through_and_end",
+        &sources
+    ));
+    assert!(!exists("unit::decide::tcp_window::honest::nobody_wrote_this", &sources));
     // Those that macros make.
     assert!(exists("netns::mapping::the_source_port_is_kept::bridgefwd_ipv6", &sources));
     assert!(exists("netns::mapping::ports_below_1024_stay_there::kernel", &sources));
