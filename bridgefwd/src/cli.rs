@@ -64,7 +64,7 @@ impl GlobalOptions {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Attach to bridges and their ports, and serve the other commands
+    /// Attach to bridges, their ports and uplinks, and serve the other commands
     Run(RunOptions),
     /// Say who may open flows to whom
     #[command(subcommand)]
@@ -75,7 +75,7 @@ pub enum Command {
     Stats(StatsOptions),
     /// Show how the daemon is
     Status(StatusOptions),
-    /// Show the managed bridges and their ports
+    /// Show the managed bridges with their ports, and the uplinks
     Bridges(BridgesOptions),
     /// End the daemon and remove all that it attached and pinned
     Down(DownOptions),
@@ -117,7 +117,7 @@ pub struct RunOptions {
     /// Traffic that is in no pair: the kernel's, or dropped [default: kernel]
     #[arg(long, value_name = "kernel|deny", hide_possible_values = true)]
     pub unlisted: Option<UnlistedChoice>,
-    /// Bridges, pairs and settings in TOML; options come first
+    /// Bridges, uplinks, pairs and settings in TOML; options come first
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// How to attach; TCX needs Linux 6.6
@@ -209,7 +209,9 @@ pub enum PairCommand {
     #[command(after_help = "\
 What is not said stays as it is; a new pair masquerades IPv4 and leaves IPv6
 sources alone. ADDRESSES are TO's own, at most 16 of a family, with commas
-between, ranges as FIRST-LAST; a client always gets the same one.
+between, ranges as FIRST-LAST; a client always gets the same one. With
+--mapping endpoint-independent clients reach each other by their outer
+addresses, too. A change of any of these cuts the pair's flows, unless they --drain.
 
 Examples:
   bridgefwd pair allow shop_front shop_db
@@ -228,7 +230,8 @@ Examples:
         /// IPv6 source address that TO sees, likewise
         #[arg(long, value_name = "masquerade|none|ADDRESSES", value_parser = nat6)]
         nat6: Option<String>,
-        /// What a client's port is mapped to: a port for each destination, or one for all of them
+        /// What a client's port is mapped to where it is translated: a port for each destination, or
+        /// one for all of them
         #[arg(long, value_name = "per-destination|endpoint-independent", value_parser = mapping)]
         mapping: Option<String>,
     },
@@ -264,10 +267,10 @@ Example:
 /// The names of a pair, and what happens to its flows.
 #[derive(Args, Debug)]
 pub struct PairNames {
-    /// Bridge whose side opens flows
+    /// Bridge or uplink whose side opens flows
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub from: String,
-    /// Bridge whose side answers
+    /// Bridge or uplink whose side answers
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub to: String,
     /// Let the flows that exist finish, rather than cut them
@@ -283,14 +286,14 @@ Examples:
   bridgefwd flows --from shop_front --proto tcp
   bridgefwd flows --json")]
 pub struct FlowsOptions {
-    /// Only flows opened from this bridge
+    /// Only flows opened from this bridge or uplink
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub from: Option<String>,
-    /// Only flows opened to this bridge
+    /// Only flows opened to this bridge or uplink
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub to: Option<String>,
     /// Only flows of this protocol
-    #[arg(long, value_name = "PROTO", value_parser = ["tcp", "udp", "icmp", "icmpv6"])]
+    #[arg(long, value_name = "PROTO", value_parser = ["tcp", "udp", "icmp", "icmpv6", "sctp"])]
     pub proto: Option<String>,
     /// How to show them.
     #[command(flatten)]

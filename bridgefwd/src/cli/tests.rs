@@ -105,7 +105,7 @@ fn what_is_asked_wrongly_is_refused() {
         ("bridgefwd pair allow a", ErrorKind::MissingRequiredArgument),
         ("bridgefwd pair deny a b --nat none", ErrorKind::UnknownArgument),
         ("bridgefwd pair list --drain", ErrorKind::UnknownArgument),
-        ("bridgefwd flows --proto sctp", ErrorKind::InvalidValue),
+        ("bridgefwd flows --proto quic", ErrorKind::InvalidValue),
         ("bridgefwd down --json", ErrorKind::UnknownArgument),
         ("bridgefwd flow", ErrorKind::InvalidSubcommand),
     ] {
