@@ -167,3 +167,38 @@ fn the_last_free_port_is_given() {
     late.send_to(b"and for me?", b.at(53)).expect("sent");
     until("it is refused by name", || site.counted("no_port_left") == Some(1));
 }
+
+/// Pieces whose others never come fill the room of whoever sends them, and nobody else's.
+#[test]
+fn pieces_that_stay_alone_are_in_nobodys_way() {
+    const PIECES: u16 = 2000;
+    needs_root!();
+    let site = Site::new(By::Bridgefwd);
+    let (hostile, a2, b) = (site.a(), site.a2(), site.b());
+    let server = udp_bind(&b.ns, b.at(53).into());
+    let client = udp_bind(&a2.ns, a2.at(30_000).into());
+    let own = udp_bind(&hostile.ns, hostile.at(30_000).into());
+    // More than any cable takes at once: it goes in pieces, and so does the answer.
+    let large = [7; 4000];
+    let seen = udp_ask(&client, &server, &large);
+    let injector = Injector::new(&hostile.ns, "eth0");
+    let router = site.router.bridge("br-a").mac;
+    for id in 1..=PIECES {
+        let first = Packet::udp(hostile.at(1024), b.at(53)).macs(hostile.mac, router);
+        let first = first.payload(&[1; 1000]).with(|it| (it.id, it.more_fragments) = (id, true));
+        injector.send(&first.build());
+        if id % 100 == 0 {
+            assert_eq!(udp_ask(&client, &server, &large), seen, "{}", site.reasons());
+        }
+    }
+    until("what was too much is counted", || {
+        let count = |reason| site.counted(reason).expect("bridgefwd forwards");
+        let held_of_others = (u64::from(PIECES) / 100 + 1) * 6;
+        let refused = count("fragments_full");
+        // All that wait and all that do not are all that there were.
+        refused > 0 && refused + count("fragment_held") == u64::from(PIECES) + held_of_others
+    });
+    // Nor does it keep its own packets that are whole from going on.
+    udp_ask(&own, &server, b"whole");
+    assert_eq!(udp_ask(&client, &server, &large), seen, "{}", site.reasons());
+}
