@@ -120,9 +120,10 @@ fn own(scratch: &mut Scratch, end: u32) -> u32 {
     if !whole || !host::can_clash(&packet.segment) {
         return GOES;
     }
-    // Most of what the host sends is nobody's: two look-ups, and no program more.
+    // Most of what the host sends is nobody's: two look-ups, and no program more. Its queries have
+    // nothing else that shows later whose an answer is.
     let tuple = &packet.segment.tuple;
-    if index::get(tuple).is_none() && index::get(&tuple.reversed()).is_none() {
+    if tuple.query == 0 && index::get(tuple).is_none() && index::get(&tuple.reversed()).is_none() {
         return GOES;
     }
     MAY_CLASH

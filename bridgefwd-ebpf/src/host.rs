@@ -17,7 +17,7 @@ use crate::{cold, create, flows, rewrite};
 const GOES: u32 = 0;
 /// It belongs to a flow of the host's own, and has been translated.
 const TRANSLATED: u32 = 1;
-/// It has the tuple of somebody's flow.
+/// It has the tuple of somebody's flow, or is a query that nobody could tell from a flow's later.
 const CLASHES: u32 = 2;
 
 /// Looks at a packet of the host's own that leaves; `SCRATCH` has what was read of it. Global to the
@@ -38,6 +38,9 @@ pub extern "C" fn examine_own(skb: *mut __sk_buff) -> u32 {
         Ok(_) => {}
         // Somebody's flow, from another end: not the host's.
         Err(_) => return GOES,
+    }
+    if scratch.original.query != 0 {
+        return CLASHES;
     }
     let Some(found) = flows::find(&scratch.original.reversed()) else { return GOES };
     // SAFETY: array elements never move or go.
@@ -96,6 +99,8 @@ fn describe(scratch: &mut Scratch, settings: &Settings) {
         _ => FlowState::UdpOneWay,
     };
     scratch.source = segment.tuple.src;
+    scratch.leaving = segment.tuple;
+    scratch.towards = scratch.to;
     scratch.nat = NatMode::Masquerade as u8;
     scratch.flow_flags = 0;
     // Of no pair: no element of the arrays has that index.
