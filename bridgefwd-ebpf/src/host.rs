@@ -1,5 +1,6 @@
 //! The host's own conversations at egress: one that has the tuple of a flow gives way, as the kernel's
-//! NAT has it, so that answers can be told apart. It becomes a flow itself, from the host.
+//! NAT has it, so that answers can be told apart. It becomes a flow itself, from the host. So does one of
+//! others that the kernel translates to an address of the host.
 
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_UNSPEC};
 use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
@@ -39,7 +40,8 @@ pub extern "C" fn examine_own(skb: *mut __sk_buff) -> u32 {
         // Somebody's flow, from another end: not the host's.
         Err(_) => return GOES,
     }
-    if scratch.original.query != 0 {
+    // SAFETY: the kernel hands a valid __sk_buff to the program for as long as it runs.
+    if scratch.original.query != 0 && unsafe { (*skb).ingress_ifindex } == 0 {
         return CLASHES;
     }
     let Some(found) = flows::find(&scratch.original.reversed()) else { return GOES };
