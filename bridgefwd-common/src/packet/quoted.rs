@@ -49,6 +49,7 @@ impl Quoted {
                     return Err(Reason::IcmpError);
                 };
                 tuple.query = request;
+                tuple.answer = u8::from(is_reply);
                 let id = [after[4], after[5]];
                 if is_reply {
                     tuple.dst_port = id;

@@ -1,6 +1,7 @@
 //! The compiled program under `BPF_PROG_TEST_RUN`, with maps of its own.
 
 mod front;
+mod mappings;
 mod run;
 mod tables;
 
@@ -101,8 +102,8 @@ impl Program {
         this
     }
 
-    fn program_mut(&mut self, name: &str) -> &mut SchedClassifier {
-        let program = self.ebpf.program_mut(name).unwrap_or_else(|| panic!("no program {name}"));
+    fn program(&self, name: &str) -> &SchedClassifier {
+        let program = self.ebpf.program(name).unwrap_or_else(|| panic!("no program {name}"));
         program.try_into().unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 

@@ -252,7 +252,7 @@ fn verifies(frame: &[u8]) -> (Option<bool>, Option<bool>) {
     let holds = whole.and_then(|packet| {
         let chain = Chain::of(packet).filter(|chain| !chain.is_piece())?;
         let body = packet.get(chain.end..)?;
-        let sum = || checksum6(packet, chain.protocol, body);
+        let sum = || checksum6(packet, chain.protocol, body.len(), body);
         match chain.protocol {
             58 => Some(sum() == 0),
             protocol => by_pseudo_header(protocol, body, sum),
