@@ -185,10 +185,7 @@ fn segment(packet: &[u8], ip: &Ip) {
 pub fn quote(packet: &[u8], family: Family) -> Option<Result<Quoted, Reason>> {
     let result = quoted_packet(packet, family)?;
     if let Err(reason) = result {
-        assert!(matches!(
-            reason,
-            Reason::IcmpMalformed | Reason::IcmpError | Reason::MalformedIp
-        ));
+        assert!(matches!(reason, Reason::IcmpMalformed | Reason::IcmpError | Reason::MalformedIp));
     }
     Some(result)
 }
