@@ -12,18 +12,13 @@ use crate::bench::{A, A_TO_B, B, Bench, GENERATION, bench, policy};
 
 const L4: usize = ETHERNET + 20;
 
-fn one_of_each(bench: &Bench<'_>) -> [Packet; 6] {
+fn one_of_each(bench: &Bench<'_>) -> [Packet; 5] {
     let (client, server) = (bench.a().at(10_000), bench.b().at(80));
-    let datagram = Packet::udp(client, server);
     [
         Packet::tcp(client, server, flags::SYN),
-        datagram.clone(),
+        Packet::udp(client, server),
         Packet::echo_request(*client.ip(), *server.ip(), 7),
         Packet::other(*client.ip(), *server.ip(), 47),
-        datagram.with(|packet| {
-            packet.dont_fragment = false;
-            packet.more_fragments = true;
-        }),
         Packet::tcp(client, server, flags::ACK),
     ]
 }
@@ -154,6 +149,36 @@ fn malformed_transport_headers() {
             assert_eq!(reason, Reason::MalformedTransport, "{what}");
         }
         assert_eq!(bench.program.flows(), []);
+    });
+}
+
+#[test]
+fn what_would_open_or_reset_something_but_is_damaged() {
+    needs_root!();
+    bench(|bench| {
+        let (client, server) = (bench.a().at(10_000), bench.b().at(80));
+        let packets = [
+            Packet::tcp(client, server, flags::SYN),
+            Packet::udp(client, server),
+            Packet::echo_request(*client.ip(), *server.ip(), 7),
+        ];
+        let damaged = |bench: &Bench<'_>, packet: &Packet| {
+            let mut frame = bench.frame(bench.a(), packet);
+            *frame.last_mut().unwrap() ^= 1;
+            frame
+        };
+        for packet in &packets {
+            let frame = damaged(bench, packet);
+            bench.expect_frame(A, &frame, Reason::BadChecksum);
+        }
+        assert_eq!(bench.program.flows(), []);
+        for packet in &packets {
+            bench.expect(A, packet, Reason::FlowCreated);
+        }
+        let before = bench.program.flows();
+        let frame = damaged(bench, &Packet::tcp(client, server, flags::RST));
+        bench.expect_frame(A, &frame, Reason::BadChecksum);
+        assert_eq!(bench.program.flows(), before, "a damaged reset ends nothing");
     });
 }
 

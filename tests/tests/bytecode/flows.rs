@@ -3,7 +3,7 @@
 use bridgefwd_common::Reason;
 use bridgefwd_common::contract::{Counter, Direction, FlowSide, FlowState, IndexEntry, Settings};
 use bridgefwd_tests::needs_root;
-use bridgefwd_tests::packets::{Packet, flags};
+use bridgefwd_tests::packets::{Packet, Transport, flags};
 use bridgefwd_tests::program::Outcome;
 use bridgefwd_tests::view::at;
 
@@ -74,6 +74,38 @@ fn states_of_a_connection() {
         assert_eq!(FlowState::from_byte(new.state), FlowState::TcpOpening);
         assert!(new.created_ns > old.created_ns);
         assert_eq!((new.sides[0].packets, new.sides[1].packets), (1, 0));
+    });
+}
+
+#[test]
+fn segments_outside_the_window() {
+    needs_root!();
+    bench(|bench| {
+        let (client, server) = (bench.a().at(10_000), bench.b().at(80));
+        let out = at(bench.gateway(), 10_000);
+        bench.expect(A, &Packet::tcp(client, server, flags::SYN), Reason::FlowCreated);
+        let answer = Packet::tcp(server, out, flags::SYN | flags::ACK);
+        bench.expect(B, &answer, Reason::ForwardedReply);
+        bench.expect(A, &Packet::tcp(client, server, flags::ACK), Reason::Forwarded);
+        let before = bench.program.flow();
+        let moved = |flags, seq_by: u32, ack_by: u32| {
+            Packet::tcp(server, out, flags).with(|packet| {
+                if let Transport::Tcp { seq, ack, .. } = &mut packet.transport {
+                    *seq = seq.wrapping_add(seq_by);
+                    *ack = ack.wrapping_add(ack_by);
+                }
+            })
+        };
+        // Beyond what the client permits; what the client never sent; a guess at a reset.
+        for packet in [
+            moved(flags::ACK, 1 << 30, 0),
+            moved(flags::ACK, 0, 1 << 30),
+            moved(flags::RST, 1 << 30, 0),
+        ] {
+            bench.expect(B, &packet, Reason::TcpOutOfWindow);
+        }
+        assert_eq!(bench.program.flow(), before, "none of them has changed anything");
+        bench.expect(B, &moved(flags::ACK, 0, 0), Reason::ForwardedReply);
     });
 }
 

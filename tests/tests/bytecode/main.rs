@@ -22,6 +22,7 @@ mod neighbours;
 mod passes;
 mod protocols;
 mod random;
+mod reassembly;
 mod sources;
 mod table;
 mod toggles;

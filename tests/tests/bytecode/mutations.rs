@@ -193,7 +193,11 @@ fn check(bench: &Bench<'_>, sender: usize, frame: &[u8], outcome: &Outcome) {
         assert_eq!(now.dst, before.dst, "{what}");
         // Nor does what an error quotes show to whom the packet had gone on.
         if outcome.reason == Reason::ForwardedIcmpError {
-            assert_eq!(after[ETHERNET + 28 + 16..ETHERNET + 28 + 20], gateway[..], "{what}");
+            let quoted_dst = match now.family {
+                Family::V4 => ETHERNET + 28 + 16,
+                Family::V6 => ETHERNET + 48 + 24,
+            };
+            assert_eq!(after[quoted_dst..quoted_dst + gateway.len()], gateway[..], "{what}");
         }
     } else {
         assert_eq!(now.src, before.src, "an answer from somebody else: {what}");
@@ -252,7 +256,7 @@ fn verifies(frame: &[u8]) -> (Option<bool>, Option<bool>) {
     let holds = whole.and_then(|packet| {
         let chain = Chain::of(packet).filter(|chain| !chain.is_piece())?;
         let body = packet.get(chain.end..)?;
-        let sum = || checksum6(packet, chain.protocol, body);
+        let sum = || checksum6(packet, chain.protocol, body.len(), body);
         match chain.protocol {
             58 => Some(sum() == 0),
             protocol => by_pseudo_header(protocol, body, sum),

@@ -67,7 +67,7 @@ fn on_the_bridge_alone_a_source_is_an_address() {
     needs_root!();
     with_share(|bench| {
         let bridge = bench.key().from;
-        let mut send = |host: [u8; 4], port| {
+        let send = |host: [u8; 4], port| {
             let packet = Packet::udp(at(host.into(), port), bench.b().at(53));
             let frame = bench.frame(bench.a(), &packet);
             bench.program.run(bridge, &frame).reason

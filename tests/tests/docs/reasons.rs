@@ -5,24 +5,11 @@ use bridgefwd_common::Reason;
 use super::{sources, text};
 
 /// Reasons without such a test.
-const WITHOUT: [(Reason, &str); 11] = [
+const WITHOUT: [(Reason, &str); 3] = [
     (Reason::WriteFailed, "a helper of the kernel would have to fail half-way"),
     (Reason::IpOptions, "nothing ends under it any more"),
     (Reason::OptionsInFlow, "nothing ends under it any more"),
-    (Reason::FragmentHeld, PIECES),
-    (Reason::FragmentOverlap, PIECES),
-    (Reason::FragmentMalformed, PIECES),
-    (Reason::FragmentsFull, PIECES),
-    (Reason::FragmentRepeated, PIECES),
-    (Reason::TcpFlagsInvalid, WINDOWS),
-    (Reason::TcpOutOfWindow, WINDOWS),
-    (Reason::BadChecksum, "the oracle's cases: \"first/bad transport checksum\""),
 ];
-
-const PIECES: &str = "what becomes of pieces is seen on the wire, by the oracle's cases, and rule by \
-    rule in the unit tests of reassembly";
-const WINDOWS: &str = "which segments are believed is seen by the oracle's cases, and rule by rule in \
-    the unit tests of windows";
 
 #[test]
 fn each_has_a_test() {
