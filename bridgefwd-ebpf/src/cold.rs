@@ -69,42 +69,41 @@ fn find(ctx: &TcContext, scratch: &mut Scratch, by: u32) -> Result<bool, Reason>
     let bytes = u64::from(ctx.len());
     let now = flows::now_ns();
     let (packet, end) = (&scratch.packet, scratch.from);
-    let outcome = if by == BY_US {
-        forward::known_plan::<true>(ctx, end, packet, &found, now, settings).map(|known| {
-            known.map(|(plan, state)| {
-                scratch.ttl = plan.ttl;
-                scratch.to = plan.out_end;
-                scratch.next_hop = plan.next_hop;
-                scratch.neighbour_known = plan.neighbour_known;
-                scratch.reason = match packet.ip.fragment {
-                    Fragment::None => plan.reason,
-                    Fragment::First | Fragment::Later => Reason::ForwardedFragment,
-                };
-                state
-            })
-        })
-    } else {
-        forward::known::<true>(ctx, end, packet, &found, now, settings).map(|known| match known {
-            Known::Continues(state) => Some(Some(state)),
-            Known::Passes | Known::Segment(_) => Some(None),
-            Known::Over => None,
-        })
-    };
-    match outcome {
-        Ok(Some(state)) => {
-            flows::refresh(&found, state, now, bytes);
-            count::pair_forwarded(flow.pair, direction, bytes);
-            Ok(true)
-        }
-        Ok(None) => {
+    let state = match forward::known::<true>(ctx, end, packet, &found, now, settings) {
+        Ok(Known::Continues(state)) => Some(state),
+        Ok(Known::Passes | Known::Segment(_)) => None,
+        Ok(Known::Over) => {
             flows::release(found.slot, flow.generation);
-            Ok(false)
+            return Ok(false);
         }
         Err(reason) => {
-            count::pair_outcome(flow.pair, reason, bytes);
-            Err(reason)
+            forward::refuse(&found, reason, bytes);
+            return Err(reason);
         }
+    };
+    let planned = if by == BY_US {
+        forward::plan(ctx, end, packet, &found).map(|plan| {
+            scratch.ttl = plan.ttl;
+            scratch.to = plan.out_end;
+            scratch.next_hop = plan.next_hop;
+            scratch.neighbour_known = plan.neighbour_known;
+            scratch.reason = match packet.ip.fragment {
+                Fragment::None => plan.reason,
+                Fragment::First | Fragment::Later => Reason::ForwardedFragment,
+            };
+        })
+    } else {
+        Ok(())
+    };
+    // What the kernel goes on with is a packet of the flow like any other.
+    match planned {
+        Ok(()) | Err(Reason::ThroughKernel) => {
+            flows::refresh(&found, state, now, bytes);
+            count::pair_forwarded(flow.pair, direction, bytes);
+        }
+        Err(reason) => forward::refuse(&found, reason, bytes),
     }
+    planned.map(|()| true)
 }
 
 /// Forwards the packet in `SCRATCH`, by `original` there, if it belongs to a flow; else it may open one.

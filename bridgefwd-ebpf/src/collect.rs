@@ -28,10 +28,8 @@ pub fn take(ctx: &TcContext) -> Reason {
     }
     let reason = match take_piece(ctx.skb.skb) {
         HELD => Reason::FragmentHeld,
-        COMPLETE => {
-            put_back(ctx.skb.skb);
-            Reason::FragmentHeld
-        }
+        COMPLETE if put_back(ctx.skb.skb) == 1 => Reason::FragmentHeld,
+        COMPLETE => Reason::WriteFailed,
         _ => scratch.refused,
     };
     waiting::unlock(&scratch.fragment_key);
@@ -144,8 +142,8 @@ pub extern "C" fn keep(skb: *mut __sk_buff, place: u32, tag: u32, len: u32) -> u
     }
 }
 
-/// Puts all pieces of the datagram in `SCRATCH` back on the interface that they came in by, in order.
-/// Global to the verifier.
+/// Puts all pieces of the datagram in `SCRATCH` back on the interface that they came in by, in order; 1
+/// where that was done. Global to the verifier.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn put_back(skb: *mut __sk_buff) -> u32 {
@@ -159,13 +157,14 @@ pub extern "C" fn put_back(skb: *mut __sk_buff) -> u32 {
         }
         offset += length;
     }
-    if let Some(scratch) = scratch::current() {
-        waiting::forget(&scratch.fragment_key);
-    }
     // What is counted is the piece that came, not the one that was put back last.
     // SAFETY: as above.
     unsafe { bpf_skb_change_tail(skb, len, 0) };
-    0
+    let Some(scratch) = scratch::current() else { return 0 };
+    let all = waiting::datagram(&scratch.fragment_key)
+        .is_some_and(|waiting| reassembly::total_length(&waiting.datagram) == offset);
+    waiting::forget(&scratch.fragment_key);
+    u32::from(all)
 }
 
 /// Puts the piece that begins at `offset` back; the length of what it carries, 0 where there is none.

@@ -44,6 +44,7 @@ pub extern "C" fn make_flow(skb: *mut __sk_buff) -> u32 {
         sources::give_back_share();
         return TABLE_FULL;
     };
+    sources::begin_in(slot);
     let outcome = make_in(slot, skb);
     if outcome != MADE {
         // Never published: it goes back as it came.

@@ -6,7 +6,7 @@
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::programs::TcContext;
 use bridgefwd_common::Reason;
-use bridgefwd_common::contract::{COLD_HOST, COLD_QUOTE, Direction, FlowState};
+use bridgefwd_common::contract::{COLD_HOST, COLD_QUOTE, Direction, Flow, FlowState};
 use bridgefwd_common::packet::ip::Fragment;
 use bridgefwd_common::packet::{ipv4, ipv6};
 use network_types::ip::Ipv4Hdr;
@@ -64,7 +64,7 @@ const GOES: u32 = 0;
 const QUOTES: u32 = 1;
 /// It must not leave as it is.
 const REFUSED: u32 = 2;
-/// It is the host's own, and may have the tuple of a flow.
+/// It is the host's own, or under its address, and may have the tuple of a flow.
 const MAY_CLASH: u32 = 3;
 
 /// Looks at an IP packet that leaves. Global to the verifier.
@@ -92,6 +92,10 @@ pub extern "C" fn examine_leaving(skb: *mut __sk_buff) -> u32 {
                 return GOES;
             }
             scratch.original = scratch.packet.segment.tuple;
+            if clashes(scratch) {
+                scratch.to = end;
+                return MAY_CLASH;
+            }
         }
         Fragment::First => {
             if scratch.packet.flaw.is_some() {
@@ -111,6 +115,16 @@ pub extern "C" fn examine_leaving(skb: *mut __sk_buff) -> u32 {
     translate(&ctx, scratch, end)
 }
 
+/// Has a packet that the kernel forwards for others, under an address of the host, the tuple of a flow?
+#[inline(always)]
+fn clashes(scratch: &Scratch) -> bool {
+    let segment = &scratch.packet.segment;
+    host::can_clash(segment)
+        && index::get(&segment.tuple).is_none()
+        && index::get(&segment.tuple.reversed())
+            .is_some_and(|entry| matches!(entry.direction(), Direction::Reply))
+}
+
 /// A packet that the host sends itself.
 #[inline(always)]
 fn own(scratch: &mut Scratch, end: u32) -> u32 {
@@ -120,9 +134,10 @@ fn own(scratch: &mut Scratch, end: u32) -> u32 {
     if !whole || !host::can_clash(&packet.segment) {
         return GOES;
     }
-    // Most of what the host sends is nobody's: two look-ups, and no program more.
+    // Most of what the host sends is nobody's: two look-ups, and no program more. Its queries have
+    // nothing else that shows later whose an answer is.
     let tuple = &packet.segment.tuple;
-    if index::get(tuple).is_none() && index::get(&tuple.reversed()).is_none() {
+    if tuple.query == 0 && index::get(tuple).is_none() && index::get(&tuple.reversed()).is_none() {
         return GOES;
     }
     MAY_CLASH
@@ -137,6 +152,10 @@ fn translate(ctx: &TcContext, scratch: &mut Scratch, end: u32) -> u32 {
     }
     // SAFETY: array elements never move or go.
     let flow = unsafe { &*found.flow };
+    if flow.from == Flow::FROM_HOST {
+        scratch.to = end;
+        return MAY_CLASH;
+    }
     if !flow.translates() {
         return GOES;
     }

@@ -176,7 +176,7 @@ fn continue_flow(
     let (pair, direction) = (flow.pair, found.direction);
     let bytes = u64::from(ctx.len());
     let now = flows::now_ns();
-    match known_plan::<false>(ctx, scratch.from, packet, found, now, settings) {
+    match known_plan(ctx, scratch.from, packet, found, now, settings) {
         Ok(Some((plan, state))) => {
             flows::refresh(found, state, now, bytes);
             Ok(Some(Step { plan, pair, direction }))
@@ -188,12 +188,7 @@ fn continue_flow(
         // Counted where the flow is looked at again.
         Err(Reason::ThroughKernel) => Err(Reason::ThroughKernel),
         Err(reason) => {
-            if matches!((reason, direction), (Reason::RouteChanged, Direction::Original)) {
-                // The kernel forgets a masqueraded connection whose way out has changed: its next
-                // packet begins anew, by the new way.
-                flows::release(found.slot, flow.generation);
-            }
-            count::pair_outcome(pair, reason, bytes);
+            refuse(found, reason, bytes);
             Err(reason)
         }
     }
@@ -202,7 +197,7 @@ fn continue_flow(
 /// How a packet of a flow leaves, and the flow's state after it, if it says anything about that; `None`
 /// where the flow is over.
 #[inline(always)]
-pub fn known_plan<const RARE: bool>(
+fn known_plan(
     ctx: &TcContext,
     end: u32,
     packet: &Packet,
@@ -210,11 +205,17 @@ pub fn known_plan<const RARE: bool>(
     now: u64,
     settings: &Settings,
 ) -> Result<Option<(Plan, Option<FlowState>)>, Reason> {
-    let state = match known::<RARE>(ctx, end, packet, found, now, settings)? {
+    let state = match known::<false>(ctx, end, packet, found, now, settings)? {
         Known::Continues(state) => Some(state),
         Known::Passes | Known::Segment(_) => None,
         Known::Over => return Ok(None),
     };
+    Ok(Some((plan(ctx, end, packet, found)?, state)))
+}
+
+/// How a packet of a flow leaves.
+#[inline(always)]
+pub fn plan(ctx: &TcContext, end: u32, packet: &Packet, found: &Found) -> Result<Plan, Reason> {
     // SAFETY: array elements never move or go.
     let flow = unsafe { &*found.flow };
     let query = Query {
@@ -224,8 +225,20 @@ pub fn known_plan<const RARE: bool>(
         wire_len: transport::wire_len(&packet.ip, &packet.segment, packet.gso_size),
     };
     let route = route::lookup(ctx, &packet.ip, &query);
-    let plan = established::plan(&packet.ip, flow, found.direction, route)?;
-    Ok(Some((plan, state)))
+    established::plan(&packet.ip, flow, found.direction, route)
+}
+
+/// Counts a packet of a flow that does not go on.
+#[inline(always)]
+pub fn refuse(found: &Found, reason: Reason, bytes: u64) {
+    // SAFETY: array elements never move or go.
+    let flow = unsafe { &*found.flow };
+    if matches!((reason, found.direction), (Reason::RouteChanged, Direction::Original)) {
+        // The kernel forgets a masqueraded connection whose way out has changed: its next packet
+        // begins anew, by the new way.
+        flows::release(found.slot, flow.generation);
+    }
+    count::pair_outcome(flow.pair, reason, bytes);
 }
 
 /// What a packet is to the flow that it found.

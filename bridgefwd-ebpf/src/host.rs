@@ -1,5 +1,6 @@
 //! The host's own conversations at egress: one that has the tuple of a flow gives way, as the kernel's
-//! NAT has it, so that answers can be told apart. It becomes a flow itself, from the host.
+//! NAT has it, so that answers can be told apart. It becomes a flow itself, from the host. So does one of
+//! others that the kernel translates to an address of the host.
 
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_UNSPEC};
 use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
@@ -17,7 +18,7 @@ use crate::{cold, create, flows, rewrite};
 const GOES: u32 = 0;
 /// It belongs to a flow of the host's own, and has been translated.
 const TRANSLATED: u32 = 1;
-/// It has the tuple of somebody's flow.
+/// It has the tuple of somebody's flow, or is a query that nobody could tell from a flow's later.
 const CLASHES: u32 = 2;
 
 /// Looks at a packet of the host's own that leaves; `SCRATCH` has what was read of it. Global to the
@@ -38,6 +39,10 @@ pub extern "C" fn examine_own(skb: *mut __sk_buff) -> u32 {
         Ok(_) => {}
         // Somebody's flow, from another end: not the host's.
         Err(_) => return GOES,
+    }
+    // SAFETY: the kernel hands a valid __sk_buff to the program for as long as it runs.
+    if scratch.original.query != 0 && unsafe { (*skb).ingress_ifindex } == 0 {
+        return CLASHES;
     }
     let Some(found) = flows::find(&scratch.original.reversed()) else { return GOES };
     // SAFETY: array elements never move or go.
@@ -96,6 +101,8 @@ fn describe(scratch: &mut Scratch, settings: &Settings) {
         _ => FlowState::UdpOneWay,
     };
     scratch.source = segment.tuple.src;
+    scratch.leaving = segment.tuple;
+    scratch.towards = scratch.to;
     scratch.nat = NatMode::Masquerade as u8;
     scratch.flow_flags = 0;
     // Of no pair: no element of the arrays has that index.

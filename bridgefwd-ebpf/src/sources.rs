@@ -36,7 +36,7 @@ pub extern "C" fn take_share() -> u32 {
     let flows = unsafe { (&raw const source.flows).read_volatile() };
     if flows > u64::from(settings.max_flows_per_source) {
         let now = now_ns();
-        if now < source.exhausted_until_ns || sweep::among_source() == 0 {
+        if now < source.exhausted_until_ns || sweep::among_source(&mut source.search_from) == 0 {
             if now >= source.exhausted_until_ns {
                 source.exhausted_until_ns = now + EXHAUSTED_NS;
             }
@@ -47,6 +47,20 @@ pub extern "C" fn take_share() -> u32 {
         }
     }
     1
+}
+
+/// Notes where the flows of the source in `SCRATCH` begin: slots are given out one after the other, so
+/// its oldest ones follow.
+#[inline(always)]
+pub fn begin_in(slot: u32) {
+    let Some(opening) = scratch::current() else { return };
+    let key = SourceKey::new(opening.original.src, opening.port);
+    let Some(source) = SOURCES.get_ptr_mut(key) else { return };
+    // SAFETY: as in `take_share`.
+    let source = unsafe { &mut *source };
+    if source.flows == 1 {
+        source.search_from = slot;
+    }
 }
 
 /// Gives it back: no flow was made.

@@ -15,7 +15,7 @@ const ON_REQUEST: u32 = 256;
 /// Slots looked at by a packet that finds none free.
 const UNDER_PRESSURE: u32 = 32;
 /// Slots looked at by a packet whose source has had its share.
-const AMONG_SOURCE: u32 = 128;
+const AMONG_SOURCE: u32 = 1024;
 
 /// Free what is over.
 const EXPIRED: u32 = 0;
@@ -37,10 +37,25 @@ pub fn under_pressure() -> u32 {
     sweep::<UNDER_PRESSURE>(CLOSED_TOO)
 }
 
-/// Looks at some slots and frees what is over, or closed, of the source in `SCRATCH`.
+/// Looks at some slots, from `search_from` on, and frees what is over, or closed, of the source in
+/// `SCRATCH`; until it has found one.
 #[inline(always)]
-pub fn among_source() -> u32 {
-    sweep::<AMONG_SOURCE>(OF_SOURCE)
+pub fn among_source(search_from: &mut u32) -> u32 {
+    let Some(settings) = SETTINGS.get(0) else { return 0 };
+    let mut slot = *search_from;
+    for _ in 0..AMONG_SOURCE {
+        if slot >= settings.max_flows {
+            slot = 0;
+        }
+        let generation = over_in_slot(slot, OF_SOURCE);
+        if generation != 0 && flows::release(slot, generation) != 0 {
+            *search_from = slot.wrapping_add(1);
+            return 1;
+        }
+        slot = slot.wrapping_add(1);
+    }
+    *search_from = slot;
+    0
 }
 
 #[inline(always)]

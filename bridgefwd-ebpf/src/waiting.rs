@@ -63,7 +63,7 @@ static NEXT_PLACES: Array<u32> = Array::with_max_entries(2 * COMPARTMENTS, 0);
 /// More than pieces can wait, so that nobody's datagram is forgotten for another's.
 #[map]
 static DATAGRAMS: LruHashMap<FragmentKey, Waiting> =
-    LruHashMap::with_max_entries(4 * COMPARTMENTS * PER_COMPARTMENT, 0);
+    LruHashMap::with_max_entries(2 * COMPARTMENTS * PER_COMPARTMENT, 0);
 /// An empty one, to begin with: too large for the stack.
 #[map]
 static NO_PIECES: PerCpuArray<Waiting> = PerCpuArray::with_max_entries(1, 0);

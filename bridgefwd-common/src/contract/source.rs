@@ -36,7 +36,11 @@ pub struct SourceUse {
     pub exhausted_until_ns: u64,
     /// Flows that it was refused for having had its share.
     pub refused: u64,
+    /// The slot of `FLOWS` from which on its flows are searched for one that can go.
+    pub search_from: u32,
+    /// Always zero.
+    pub _zero: u32,
 }
 
 const _: () = assert!(size_of::<SourceKey>() == 20);
-const _: () = assert!(size_of::<SourceUse>() == 24);
+const _: () = assert!(size_of::<SourceUse>() == 32);

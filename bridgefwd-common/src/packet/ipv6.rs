@@ -33,8 +33,9 @@ pub type Header = [u8; HEADER_LEN];
 /// `protocol` is the first next header: an extension's where [`is_extension`] says so.
 ///
 /// # Errors
-/// [`Reason::MalformedIp`] for what the kernel's `ip6_rcv_core` discards. [`Reason::Martian`] for
-/// addresses that stand for IPv4 ones: they are on no wire, and would be taken for those of IPv4 flows.
+/// [`Reason::MalformedIp`] for what the kernel's `ip6_rcv_core` discards. Addresses that stand for IPv4
+/// ones would be taken for those of IPv4 flows: as source [`Reason::Martian`], as destination
+/// [`Reason::NotForwarded`], which the kernel answers.
 #[inline(always)]
 pub fn read(header: &Header, available: u32, gso: bool) -> Result<Ip, Reason> {
     if header[0] >> 4 != 6 {
@@ -52,8 +53,11 @@ pub fn read(header: &Header, available: u32, gso: bool) -> Result<Ip, Reason> {
     }
     let src = Address::from_words([word(8), word(12), word(16), word(20)]);
     let dst = Address::from_words([word(24), word(28), word(32), word(36)]);
-    if !matches!((src.family(), dst.family()), (Family::V6, Family::V6)) {
+    if matches!(src.family(), Family::V4) {
         return Err(Reason::Martian);
+    }
+    if matches!(dst.family(), Family::V4) {
+        return Err(Reason::NotForwarded);
     }
     Ok(Ip {
         src,
@@ -179,7 +183,7 @@ mod tests {
             )
         };
         assert_eq!(mapped(8), Err(Reason::Martian));
-        assert_eq!(mapped(24), Err(Reason::Martian));
+        assert_eq!(mapped(24), Err(Reason::NotForwarded));
     }
 
     #[test]

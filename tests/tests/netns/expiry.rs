@@ -21,7 +21,8 @@ fn live(site: &Site, protocol: &str) -> usize {
 fn flows_are_over_and_make_room_without_a_daemon() {
     needs_root!();
     // Room for sixteen flows.
-    let args = ["--max-flows", "16", "--timer", "udp_two_way=1", "--timer", "udp_one_way=1"];
+    let timers = ["--timer", "udp_two_way=1", "--timer", "udp_one_way=1"];
+    let args = [&["--max-flows", "16", "--flows-per-source", "16"], &timers[..]].concat();
     let mut site = Site::planned(By::Bridgefwd, Plan { args: &args, ..Plan::default() });
     site.bridgefwd_mut().expect("bridgefwd").kill();
     let (a, b) = (site.a(), site.b());

@@ -4,12 +4,15 @@
 
 use std::net::{SocketAddr, UdpSocket};
 
-use bridgefwd_tests::for_both;
 use bridgefwd_tests::raw::Raw;
 use bridgefwd_tests::site::{By, Family, NAT, Site};
 use bridgefwd_tests::sockets::{tcp_listen, tcp_pair, udp_bind, udp_receive};
+use bridgefwd_tests::topology::Options;
 use bridgefwd_tests::traffic::say;
 use bridgefwd_tests::wait::PATIENCE;
+use bridgefwd_tests::{command, for_both, needs_root};
+
+use crate::rig::Rig;
 
 for_both!(
     tcp_of_the_router_first,
@@ -150,4 +153,27 @@ fn ping(by: By, router_first: bool) {
     }
     assert_ne!(seen[0], seen[1]);
     assert!(seen.chunks(2).all(|pair| pair == &seen[..2]), "{seen:?}");
+}
+
+/// A network that is not ours, masqueraded by the kernel to the address that our clients have too.
+#[test]
+fn of_others_that_the_kernel_masquerades() {
+    needs_root!();
+    let mut rig = Rig::allowed(Options::default(), &[]);
+    let other = rig.router.plug("br-c");
+    let rules = "*nat\n-A POSTROUTING -s 10.3.0.0/24 -o br-b -j MASQUERADE\nCOMMIT\n";
+    rig.router.ns.run(|| command::run_with_input("iptables-restore", &["-w"], rules));
+    let (a, b, c) = (rig.a(), rig.b(), &rig.router.hosts[other]);
+    let listener = tcp_listen(&b.ns, b.at(80).into());
+    let mut ours = tcp_pair(&a.ns, Some(a.at(10_000).into()), &listener);
+    let mut theirs = tcp_pair(&c.ns, Some(c.at(10_000).into()), &listener);
+    assert_eq!(ours.2, SocketAddr::from((NAT, 10_000)));
+    assert_eq!(theirs.2.ip(), NAT);
+    assert_ne!(ours.2, theirs.2);
+    for _ in 0..2 {
+        for (near, far, _) in [&mut ours, &mut theirs] {
+            say(near, far, "question");
+            say(far, near, "answer");
+        }
+    }
 }
