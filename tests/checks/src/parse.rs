@@ -80,7 +80,9 @@ fn v6(packet: &[u8], header: &ipv6::Header, available: u32, gso: bool) {
     let mut ip = match ipv6::read(header, available, gso) {
         Ok(ip) => ip,
         Err(reason) => {
-            assert!(matches!(reason, Reason::MalformedIp | Reason::Martian));
+            let not_ours =
+                matches!(reason, Reason::MalformedIp | Reason::Martian | Reason::NotForwarded);
+            assert!(not_ours, "{reason:?}");
             return;
         }
     };

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bench;
+mod connections;
 mod drops;
 mod egress;
 mod flows;

@@ -54,7 +54,12 @@ fn every_kind_of_packet_between_flows_that_run_on() {
             disturb(bench, &mut random);
             let (sender, frame, gso_size) = next(bench, &mut random);
             let buffer = arrival(bench, &mut random, sender, gso_size);
-            let outcome = bench.program.run_with(&buffer, &frame);
+            // A piece may come alone, or as one of a packet all of which was there.
+            let outcome = if random.one_in(2) && is_piece(&frame) {
+                crate::fragments::collected(bench, sender, &frame)
+            } else {
+                bench.program.run_with(&buffer, &frame)
+            };
             *seen.entry(outcome.reason).or_default() += 1;
             check(bench, sender, &frame, &outcome);
             bench.program.assert_consistent();
@@ -74,6 +79,11 @@ fn every_kind_of_packet_between_flows_that_run_on() {
                 Reason::MalformedTransport,
                 Reason::SourceRouted,
                 Reason::NotForwarded,
+                Reason::FragmentHeld,
+                Reason::FragmentUnknown,
+                Reason::ForwardedFragment,
+                Reason::TcpOutOfWindow,
+                Reason::BadChecksum,
             ] {
                 assert!(seen.contains_key(&reason), "never {reason:?}: {seen:?}");
             }
@@ -118,6 +128,15 @@ fn next(bench: &Bench<'_>, random: &mut Random) -> (usize, Vec<u8>, u32) {
     }
     let gso_size = if random.one_in(12) { 1 + random.below(1600) as u32 } else { 0 };
     (sender, frame, gso_size)
+}
+
+/// Is this a piece of a larger packet, as far as can be seen?
+fn is_piece(frame: &[u8]) -> bool {
+    let packet = &frame[ETHERNET..];
+    if frame[12..14] == [0x08, 0x00] {
+        return packet[6] & 0x3f != 0 || packet[7] != 0;
+    }
+    Chain::of(packet).is_some_and(|chain| chain.is_piece())
 }
 
 fn arrival(bench: &Bench<'_>, random: &mut Random, sender: usize, gso_size: u32) -> Buffer {
