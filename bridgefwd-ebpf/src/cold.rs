@@ -93,7 +93,7 @@ fn find(ctx: &TcContext, scratch: &mut Scratch, by: u32) -> Result<bool, Reason>
             };
         })
     } else {
-        Ok(())
+        forward::still_leads_there(ctx, end, packet, &found)
     };
     // What the kernel goes on with is a packet of the flow like any other.
     match planned {

@@ -4,10 +4,10 @@ use aya_ebpf::programs::TcContext;
 use bridgefwd_common::Reason;
 use bridgefwd_common::contract::{
     COLD_ICMP, COLD_KERNEL, COLD_NEIGHBOUR, COLD_OPEN, COLD_PIECES, COLD_RARE, COLD_V6, Direction,
-    Family, FlowState, Role, Settings,
+    Family, Flow, FlowState, Role, Settings,
 };
-use bridgefwd_common::decide::Plan;
 use bridgefwd_common::decide::established::{self, Known};
+use bridgefwd_common::decide::{Plan, Route};
 use bridgefwd_common::packet::transport;
 
 use crate::flows::{self, Found};
@@ -226,6 +226,31 @@ pub fn plan(ctx: &TcContext, end: u32, packet: &Packet, found: &Found) -> Result
     };
     let route = route::lookup(ctx, &packet.ip, &query);
     established::plan(&packet.ip, flow, found.direction, route)
+}
+
+/// Would the kernel, too, send a packet of the original direction by the end that translates it? By any
+/// other way it would leave with its inner source.
+///
+/// # Errors
+/// [`Reason::RouteChanged`].
+#[inline(always)]
+pub fn still_leads_there(
+    ctx: &TcContext,
+    end: u32,
+    packet: &Packet,
+    found: &Found,
+) -> Result<(), Reason> {
+    // SAFETY: array elements never move or go.
+    let flow = unsafe { &*found.flow };
+    // The host's own have no way in, and are at their way out already.
+    if end == Flow::FROM_HOST || matches!(found.direction, Direction::Reply) {
+        return Ok(());
+    }
+    let query = Query { src: packet.ip.src, dst: flow.translated.dst, in_end: end, wire_len: 0 };
+    match route::lookup(ctx, &packet.ip, &query) {
+        Route::Via { ifindex, .. } if ifindex != flow.to => Err(Reason::RouteChanged),
+        _ => Ok(()),
+    }
 }
 
 /// Counts a packet of a flow that does not go on.
