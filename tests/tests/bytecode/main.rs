@@ -22,6 +22,7 @@ mod neighbours;
 mod passes;
 mod protocols;
 mod random;
+mod route_mtus;
 mod sources;
 mod table;
 mod toggles;
