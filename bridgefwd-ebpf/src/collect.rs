@@ -147,6 +147,8 @@ pub extern "C" fn keep(skb: *mut __sk_buff, place: u32, tag: u32, len: u32) -> u
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn put_back(skb: *mut __sk_buff) -> u32 {
+    // SAFETY: the kernel hands a valid __sk_buff to the program for as long as it runs.
+    let len = unsafe { (*skb).len };
     let mut offset = 0;
     for _ in 0..MAX_PIECES {
         let length = put_back_piece(skb, offset);
@@ -155,6 +157,9 @@ pub extern "C" fn put_back(skb: *mut __sk_buff) -> u32 {
         }
         offset += length;
     }
+    // What is counted is the piece that came, not the one that was put back last.
+    // SAFETY: as above.
+    unsafe { bpf_skb_change_tail(skb, len, 0) };
     let Some(scratch) = scratch::current() else { return 0 };
     let all = waiting::datagram(&scratch.fragment_key)
         .is_some_and(|waiting| reassembly::total_length(&waiting.datagram) == offset);

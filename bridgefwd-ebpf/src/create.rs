@@ -81,6 +81,8 @@ fn publish(ctx: &TcContext, slot: u32) -> u32 {
     // SAFETY: the slot is in our hands alone until the index entry below publishes it. An entry of
     // the reply direction exists already, but no packet can have been answered yet.
     let flow = unsafe { &mut *flow };
+    // A late packet of the flow before may have left its state here.
+    flow.state = FlowState::Free as u8;
     flow.pair = opening.pair;
     flow.pair_generation = opening.pair_generation;
     flow.nat = opening.nat;

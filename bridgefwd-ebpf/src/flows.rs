@@ -96,6 +96,9 @@ pub extern "C" fn release(slot: u32, generation: u32) -> u32 {
     // The steps are functions of their own, so that their stacks do not add up.
     let ours = flow.state != FlowState::Free as u8
         && flow.generation == generation
+        // One that was released already, and into whose slot a late packet wrote its state, is found
+        // by nothing: its slot is in FREE_SLOTS, and must not get there twice.
+        && is_indexed(slot, generation) == 1
         // What cannot be given back now is kept: whoever finds the flow next tries again.
         && (flow.flags & Flow::MAPPED == 0 || mapping::give_back_mapping(slot) == 1);
     if ours {
@@ -107,6 +110,17 @@ pub extern "C" fn release(slot: u32, generation: u32) -> u32 {
         let _ = FREE_SLOTS.push(slot, 0);
     }
     u32::from(ours)
+}
+
+/// 1 if the index leads to the flow of that generation in `slot`. Global to the verifier.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn is_indexed(slot: u32, generation: u32) -> u32 {
+    let Some(flow) = FLOWS.get_ptr(slot) else { return 0 };
+    // SAFETY: array elements never move or go; its slot is in RELEASING.
+    let flow = unsafe { &*flow };
+    let entry = index::get(&flow.translated.reversed());
+    u32::from(entry.is_some_and(|entry| entry.slot() == slot && entry.generation == generation))
 }
 
 /// Removes what leads to the flow in `slot`, and gives back its share. Global to the verifier.

@@ -89,8 +89,16 @@ fn examine(ctx: &TcContext, opening: &mut Scratch) -> Result<(), Reason> {
     let rule = index.map_or_else(PairRule::default, pairs::rule);
     opening.pair = index.unwrap_or_default();
     opening.pair_generation = rule.generation;
-    let permitted = policy::permit(rule.policy, Unlisted::from_word(settings.unlisted))
-        .and_then(|()| describe(ctx, settings, &rule, opening));
+    let permitted = match policy::permit(rule.policy, Unlisted::from_word(settings.unlisted)) {
+        Ok(()) => describe(ctx, settings, &rule, opening),
+        // The last hop is the router, which says so before it asks whether it may forward.
+        Err(Reason::UnlistedDenied)
+            if opening.packet.ip.ttl <= 1 && source_belongs(ctx, &opening.packet, from) =>
+        {
+            Err(Reason::TtlExpired)
+        }
+        Err(reason) => Err(reason),
+    };
     if let (Err(reason), Some(index)) = (permitted, index) {
         count::pair_outcome(index, reason, opening.bytes);
     }
@@ -112,14 +120,14 @@ fn describe(
     if !source_belongs(ctx, packet, opening.from) {
         return Err(Reason::SourceNotOfEnd);
     }
-    let segment = packet.segment()?;
-    let state = policy::opening_state(segment, Unlisted::from_word(settings.unlisted))?;
     let ttl = match policy::next_ttl(packet.ip.ttl) {
         Ok(ttl) => ttl,
         // The kernel would take it for its own.
         Err(_) if opening.turns_back => return Err(Reason::TtlExpiredReply),
         Err(reason) => return Err(reason),
     };
+    let segment = packet.segment()?;
+    let state = policy::opening_state(segment, Unlisted::from_word(settings.unlisted))?;
     let wire_len = transport::wire_len(&packet.ip, segment, packet.gso_size);
     let query = Query { src: packet.ip.src, dst: opening.target, in_end: opening.from, wire_len };
     match route::lookup(ctx, &packet.ip, &query) {

@@ -10,9 +10,9 @@ use crate::scratch::{self, Scratch};
 use crate::{flows, index, mapping, pairs, sockets};
 
 /// Source ports are searched in blocks, so that the verifier checks one block once.
-const PORTS_PER_BLOCK: u32 = 256;
+const PORTS_PER_BLOCK: u32 = 1024;
 /// Enough blocks for all of the 65,537 attempts that there can be.
-const PORT_BLOCKS: u32 = 257;
+const PORT_BLOCKS: u32 = 65;
 /// How long a server without a free port is not searched again. A full search takes about a
 /// millisecond, and whoever has used up all ports must not have one for each of its packets.
 const EXHAUSTED_NS: u64 = 10_000_000;

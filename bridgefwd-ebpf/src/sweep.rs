@@ -14,8 +14,10 @@ use crate::{pairs, scratch};
 const ON_REQUEST: u32 = 256;
 /// Slots looked at by a packet that finds none free.
 const UNDER_PRESSURE: u32 = 32;
-/// Slots looked at by a packet whose source has had its share.
-const AMONG_SOURCE: u32 = 1024;
+/// Slots looked at by a packet whose source has had its share: so many blocks of so many.
+const BLOCKS_AMONG_SOURCE: u32 = 8;
+/// See [`BLOCKS_AMONG_SOURCE`].
+const BLOCK_AMONG_SOURCE: u32 = 128;
 
 /// Free what is over.
 const EXPIRED: u32 = 0;
@@ -41,21 +43,34 @@ pub fn under_pressure() -> u32 {
 /// `SCRATCH`; until it has found one.
 #[inline(always)]
 pub fn among_source(search_from: &mut u32) -> u32 {
+    for _ in 0..BLOCKS_AMONG_SOURCE {
+        let answer = sweep_block(*search_from);
+        *search_from = answer as u32;
+        if answer >> 32 != 0 {
+            return 1;
+        }
+    }
+    0
+}
+
+/// Looks at a block of slots for it, from `slot` on: where the search goes on, and in the upper half 1
+/// where one was freed. Global to the verifier: checked once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sweep_block(slot: u32) -> u64 {
     let Some(settings) = SETTINGS.get(0) else { return 0 };
-    let mut slot = *search_from;
-    for _ in 0..AMONG_SOURCE {
+    let mut slot = slot;
+    for _ in 0..BLOCK_AMONG_SOURCE {
         if slot >= settings.max_flows {
             slot = 0;
         }
         let generation = over_in_slot(slot, OF_SOURCE);
         if generation != 0 && flows::release(slot, generation) != 0 {
-            *search_from = slot.wrapping_add(1);
-            return 1;
+            return 1 << 32 | u64::from(slot.wrapping_add(1));
         }
         slot = slot.wrapping_add(1);
     }
-    *search_from = slot;
-    0
+    u64::from(slot)
 }
 
 #[inline(always)]

@@ -116,11 +116,12 @@ impl Packet {
         }
     }
 
-    /// A TCP segment with these flags.
+    /// A TCP segment with these flags, of a connection that each side began with the number 1000.
     #[must_use]
     pub fn tcp(src: SocketAddrV4, dst: SocketAddrV4, flags: u8) -> Self {
         let (src_port, dst_port) = (src.port(), dst.port());
-        let transport = Transport::Tcp { src_port, dst_port, flags, seq: 1000, ack: 2000 };
+        let [seq, ack] = numbers(flags);
+        let transport = Transport::Tcp { src_port, dst_port, flags, seq, ack };
         Self::new(*src.ip(), *dst.ip(), transport)
     }
 
@@ -262,6 +263,14 @@ impl Transport {
             Self::Other(protocol) => (protocol, Vec::new()),
         }
     }
+}
+
+/// Sequence and acknowledgment number of a segment without data in front of it, where both sides
+/// began with 1000.
+pub(crate) const fn numbers(flags: u8) -> [u32; 2] {
+    let is_first = flags & flags::SYN != 0;
+    let acknowledges = flags & flags::ACK != 0 || !is_first;
+    [if is_first { 1000 } else { 1001 }, if acknowledges { 1001 } else { 0 }]
 }
 
 /// An ARP request of `src` for `wanted`.

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv6Addr, SocketAddrV6};
 
-use crate::packets::Transport;
+use crate::packets::{Transport, numbers};
 use crate::view::ETHERNET;
 use crate::view6::fill_checksums6;
 
@@ -124,11 +124,12 @@ impl Packet6 {
         }
     }
 
-    /// A TCP segment with these flags.
+    /// A TCP segment with these flags, with the numbers of [`Packet::tcp`](crate::packets::Packet::tcp).
     #[must_use]
     pub fn tcp(src: SocketAddrV6, dst: SocketAddrV6, flags: u8) -> Self {
         let (src_port, dst_port) = (src.port(), dst.port());
-        let transport = Transport::Tcp { src_port, dst_port, flags, seq: 1000, ack: 2000 };
+        let [seq, ack] = numbers(flags);
+        let transport = Transport::Tcp { src_port, dst_port, flags, seq, ack };
         Self::new(*src.ip(), *dst.ip(), transport)
     }
 

@@ -147,7 +147,7 @@ pub fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassi
 /// Where the kernel refuses a program: with the end of the verifier's log.
 pub fn load_programs(ebpf: &mut Ebpf) -> Result<()> {
     for name in [PROGRAM, EGRESS_PROGRAM, SWEEP_PROGRAM].iter().chain(&COLD_PROGRAMS) {
-        program(ebpf, name)?.load().map_err(|error| explain_program(name, &error))?;
+        load_program(program(ebpf, name)?).map_err(|error| explain_program(name, &error))?;
     }
     for (place, name) in (0..).zip(COLD_PROGRAMS) {
         let fd = program(ebpf, name)?
@@ -161,6 +161,23 @@ pub fn load_programs(ebpf: &mut Ebpf) -> Result<()> {
         array.set(place, &fd, 0).map_err(|error| wire::failed(MAP_COLD_PATHS, "fill", &error))?;
     }
     Ok(())
+}
+
+/// Loads one program. The verifier gives up where a signal waits for this thread, a timer's for
+/// instance, and says that it can be tried again (EAGAIN); as by libbpf it is, a few times.
+fn load_program(program: &mut SchedClassifier) -> std::result::Result<(), ProgramError> {
+    const ATTEMPTS: u32 = 5;
+    let mut attempt = 1;
+    loop {
+        match program.load() {
+            Err(ProgramError::LoadError { io_error, .. })
+                if io_error.kind() == io::ErrorKind::WouldBlock && attempt < ATTEMPTS =>
+            {
+                attempt += 1;
+            }
+            result => return result,
+        }
+    }
 }
 
 fn cold_paths(ebpf: &mut Ebpf) -> Result<&mut Map> {

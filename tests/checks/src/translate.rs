@@ -5,13 +5,12 @@ use bridgefwd_common::contract::{Address, Family, Tuple};
 use bridgefwd_common::decide::translate::{self, Rewrite};
 use bridgefwd_common::packet::checksum::{add, fold};
 use bridgefwd_common::packet::ipv4;
-use bridgefwd_common::packet::quoted::{self, QUOTED_LEN};
+use bridgefwd_common::packet::quoted::QUOTED_LEN;
 use bridgefwd_common::packet::transport::{Segment, Transport};
-use network_types::ip::Ipv4Hdr;
 
 use crate::bytes::Bytes;
 use crate::kernel::{add_difference, replace, sum};
-use crate::parse::{ipv4_header, read_segment};
+use crate::parse::{self, ipv4_header, read_segment};
 
 /// Takes bytes of choices, and a payload.
 pub fn run(bytes: &[u8]) {
@@ -22,8 +21,8 @@ pub fn run(bytes: &[u8]) {
     let Some((ip_len, segment)) = read(&packet, is_v4) else { return };
     let holds = holds(&packet, ip_len, &segment);
     let leaving = leaving(&mut bytes, &segment);
-    if is_v4 && segment.transport != Transport::Fragment {
-        quote(&packet, &segment, &leaving);
+    if segment.transport != Transport::Fragment {
+        quote(&packet, ip_len, &segment, &leaving);
     }
     let before = packet.clone();
     apply(&mut packet, ip_len, &segment, &leaving);
@@ -196,15 +195,20 @@ fn apply(packet: &mut [u8], ip_len: usize, segment: &Segment, leaving: &Tuple) {
         }
         Transport::Sctp | Transport::Other | Transport::Fragment => {}
     }
+    write_addresses(packet, ip_len, arriving, leaving);
+}
+
+/// The addresses, and the checksum of an IPv4 header.
+fn write_addresses(packet: &mut [u8], ip_len: usize, arriving: &Tuple, leaving: &Tuple) {
+    let addresses = [leaving.src, leaving.dst];
     if ip_len == 20 {
         let check = [packet[10], packet[11]];
         let check = translate::ipv4_check(check, arriving, leaving, packet[8], packet[8]);
         packet[10..12].copy_from_slice(&check);
-        let words = rewrite.addresses.map(|address| address.last_word().to_ne_bytes());
+        let words = addresses.map(|address| address.last_word().to_ne_bytes());
         packet[12..20].copy_from_slice(&words.concat());
     } else {
-        let octets = rewrite.addresses.map(|address| address.octets());
-        packet[8..40].copy_from_slice(&octets.concat());
+        packet[8..40].copy_from_slice(&addresses.map(|address| address.octets()).concat());
     }
 }
 
@@ -218,27 +222,27 @@ fn same(one: &[u8], other: &[u8], ip_len: usize, segment: &Segment) -> bool {
         && (one[place.clone()] == other[place.clone()] || zero(one) && zero(other))
 }
 
-/// The packet, quoted by an error, shows another tuple afterwards, and its header's checksum holds.
-fn quote(packet: &[u8], segment: &Segment, shown: &Tuple) {
-    let (Ok(header), Ok(after)) = (
-        <[u8; Ipv4Hdr::LEN]>::try_from(&packet[..20]),
-        <[u8; QUOTED_LEN]>::try_from(&packet[20..28]),
-    ) else {
-        return;
-    };
-    let quote = quoted::read(&header, &after).expect("a whole packet can be quoted");
-    assert_eq!(quote.tuple, segment.tuple);
-    let (mut there, mut rest) = (header, after);
-    quoted::translate(&quote, &mut there, &mut rest, shown);
-    ipv4::verify_checksum(&there).expect("the quoted header's checksum holds");
-    let seen = quoted::read(&there, &rest).expect("what is shown can be read");
-    assert_eq!(seen.tuple, *shown);
-    assert_eq!((there[..10].to_vec(), rest.len()), (header[..10].to_vec(), after.len()));
-    // With the whole packet there, its own checksum holds as before.
-    let mut whole = [&there[..], &rest, &packet[28..]].concat();
-    if segment.transport == Transport::Tcp {
-        let check = quoted::tcp_check(&quote, shown, [packet[36], packet[37]]);
-        whole[36..38].copy_from_slice(&check);
+/// The packet, quoted by an error, shows another tuple afterwards, and its checksums hold as before.
+fn quote(packet: &[u8], ip_len: usize, segment: &Segment, shown: &Tuple) {
+    let family = segment.tuple.family();
+    let quoted = parse::quote(packet, family).and_then(Result::ok);
+    let quoted = quoted.expect("a whole packet can be quoted");
+    assert_eq!(quoted.tuple, segment.tuple);
+    let mut there = packet.to_vec();
+    if quoted.has_header() {
+        let at = ip_len..ip_len + QUOTED_LEN;
+        let mut after: [u8; QUOTED_LEN] = crate::bytes::load(packet, ip_len).expect("8 bytes");
+        quoted.translate(&mut after, shown);
+        there[at].copy_from_slice(&after);
     }
-    assert_eq!(holds(&whole, 20, segment), holds(packet, 20, segment), "{packet:02x?}");
+    if segment.transport == Transport::Tcp {
+        let at = ip_len + 16..ip_len + 18;
+        let check = quoted.check(shown, [packet[at.start], packet[at.start + 1]]);
+        there[at].copy_from_slice(&check);
+    }
+    write_addresses(&mut there, ip_len, &segment.tuple, shown);
+    let seen = parse::quote(&there, family).and_then(Result::ok);
+    assert_eq!(seen.expect("what is shown can be read").tuple, *shown);
+    let (_, read) = read(&there, ip_len == 20).expect("what is shown is a packet");
+    assert_eq!(holds(&there, ip_len, &read), holds(packet, ip_len, segment), "{packet:02x?}");
 }

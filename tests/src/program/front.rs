@@ -97,7 +97,7 @@ fn code(change: Change, array: &OwnedFd) -> Vec<u64> {
 impl Program {
     /// As [`Program::run_with`], with the buffer changed before.
     #[track_caller]
-    pub fn run_behind(&mut self, change: Change, buffer: &Buffer, frame: &[u8]) -> Outcome {
+    pub fn run_behind(&self, change: Change, buffer: &Buffer, frame: &[u8]) -> Outcome {
         let before = self.counters();
         let run = self.run_changed(PROGRAM, change, buffer, frame);
         self.judge(&before, buffer, frame, run)
@@ -106,7 +106,7 @@ impl Program {
     /// As [`Program::run_behind`], for a tag: while the packet is looked at, it is no part of the frame
     /// that is counted; a packet that passes has it afterwards.
     #[track_caller]
-    pub fn run_tagged(&mut self, change: Change, buffer: &Buffer, frame: &[u8]) -> Outcome {
+    pub fn run_tagged(&self, change: Change, buffer: &Buffer, frame: &[u8]) -> Outcome {
         let tag = change.vlan.expect("a tag").to_be_bytes();
         let before = self.counters();
         let mut run = self.run_changed(PROGRAM, change, buffer, frame);
@@ -119,7 +119,7 @@ impl Program {
 
     /// As [`Program::leave`], with the buffer changed before.
     #[track_caller]
-    pub fn leave_behind(&mut self, change: Change, buffer: &Buffer, frame: &[u8]) -> Left {
+    pub fn leave_behind(&self, change: Change, buffer: &Buffer, frame: &[u8]) -> Left {
         let before = self.counters();
         let run = self.run_changed(EGRESS_PROGRAM, change, buffer, frame);
         self.judge_leaving(&before, frame, run)
@@ -127,7 +127,7 @@ impl Program {
 
     /// The verdict, where a packet that carries our marks goes on uncounted: nobody judges it again.
     #[track_caller]
-    pub fn goes_uncounted(&mut self, change: Change, buffer: &Buffer, frame: &[u8]) -> u32 {
+    pub fn goes_uncounted(&self, change: Change, buffer: &Buffer, frame: &[u8]) -> u32 {
         let before = self.counters();
         let run = self.run_changed(PROGRAM, change, buffer, frame);
         assert_eq!(self.counters(), before, "counted");
@@ -136,8 +136,8 @@ impl Program {
     }
 
     #[track_caller]
-    fn run_changed(&mut self, name: &str, change: Change, buffer: &Buffer, frame: &[u8]) -> Run {
-        let ours = self.program_mut(name).fd().expect("loaded").as_fd().as_raw_fd();
+    fn run_changed(&self, name: &str, change: Change, buffer: &Buffer, frame: &[u8]) -> Run {
+        let ours = self.program(name).fd().expect("loaded").as_fd().as_raw_fd();
         let mut attributes = [0; 16];
         (attributes[0], attributes[1]) = (words(MAP_TYPE_PROG_ARRAY, 4), words(4, 1));
         let array = descriptor(bpf(MAP_CREATE, &mut attributes));

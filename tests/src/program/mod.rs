@@ -1,6 +1,7 @@
 //! The compiled program under `BPF_PROG_TEST_RUN`, with maps of its own.
 
 mod front;
+mod mappings;
 mod run;
 mod tables;
 
@@ -53,23 +54,16 @@ fn object() -> Vec<u8> {
 /// The object with every program of it accepted, and maps of its own.
 #[track_caller]
 fn loaded(max_flows: u32) -> Ebpf {
-    // The verifier gives up where a signal waits for this thread, and says: again.
-    const ATTEMPTS: u32 = 5;
-    for attempt in 1.. {
-        let mut loader = EbpfLoader::new();
-        for (name, entries) in bridgefwd::datapath::map_sizes(max_flows) {
-            loader.map_max_entries(name, entries);
-        }
-        let mut ebpf = loader
-            .load(&object())
-            .unwrap_or_else(|error| panic!("the object does not load: {error:?}"));
-        match bridgefwd::datapath::load_programs(&mut ebpf) {
-            Ok(()) => return ebpf,
-            Err(error) if attempt < ATTEMPTS && error.to_string().contains("os error 11") => {}
-            Err(error) => panic!("not accepted: {error}"),
-        }
+    let mut loader = EbpfLoader::new();
+    for (name, entries) in bridgefwd::datapath::map_sizes(max_flows) {
+        loader.map_max_entries(name, entries);
     }
-    unreachable!("a loop without end")
+    let mut ebpf = loader
+        .load(&object())
+        .unwrap_or_else(|error| panic!("the object does not load: {error:?}"));
+    bridgefwd::datapath::load_programs(&mut ebpf)
+        .unwrap_or_else(|error| panic!("not accepted: {error}"));
+    ebpf
 }
 
 impl Program {
@@ -102,8 +96,8 @@ impl Program {
         this
     }
 
-    fn program_mut(&mut self, name: &str) -> &mut SchedClassifier {
-        let program = self.ebpf.program_mut(name).unwrap_or_else(|| panic!("no program {name}"));
+    fn program(&self, name: &str) -> &SchedClassifier {
+        let program = self.ebpf.program(name).unwrap_or_else(|| panic!("no program {name}"));
         program.try_into().unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 

@@ -82,19 +82,19 @@ impl Program {
     /// verdict is the one that was given, and a frame that passes is untouched: as far as it may be,
     /// where the kernel is to forward a reply.
     #[track_caller]
-    pub fn run(&mut self, ifindex: u32, frame: &[u8]) -> Outcome {
+    pub fn run(&self, ifindex: u32, frame: &[u8]) -> Outcome {
         self.run_with(&Buffer::at(ifindex), frame)
     }
 
     /// As [`Program::run`], for a packet to be cut into segments of `gso_size` bytes of payload.
     #[track_caller]
-    pub fn run_gso(&mut self, ifindex: u32, frame: &[u8], gso_size: u32) -> Outcome {
+    pub fn run_gso(&self, ifindex: u32, frame: &[u8], gso_size: u32) -> Outcome {
         self.run_with(&Buffer { gso_size, ..Buffer::at(ifindex) }, frame)
     }
 
     /// As [`Program::run`], with all that can be said of the packet.
     #[track_caller]
-    pub fn run_with(&mut self, buffer: &Buffer, frame: &[u8]) -> Outcome {
+    pub fn run_with(&self, buffer: &Buffer, frame: &[u8]) -> Outcome {
         let before = self.counters();
         let run = self.run_uncounted(PROGRAM, buffer, frame);
         self.judge(&before, buffer, frame, run)
@@ -102,14 +102,14 @@ impl Program {
 
     /// The verdict alone, for runs by the hundred thousand.
     #[track_caller]
-    pub fn run_unjudged(&mut self, buffer: &Buffer, frame: &[u8]) -> i32 {
+    pub fn run_unjudged(&self, buffer: &Buffer, frame: &[u8]) -> i32 {
         self.run_uncounted(PROGRAM, buffer, frame).verdict
     }
 
     /// Runs the egress program on a frame. Panics unless it goes on uncounted, or is dropped under one
     /// reason.
     #[track_caller]
-    pub fn leave(&mut self, buffer: &Buffer, frame: &[u8]) -> Left {
+    pub fn leave(&self, buffer: &Buffer, frame: &[u8]) -> Left {
         let before = self.counters();
         let run = self.run_uncounted(EGRESS_PROGRAM, buffer, frame);
         self.judge_leaving(&before, frame, run)
@@ -181,12 +181,32 @@ impl Program {
     }
 
     /// Runs the sweep once; what it returns is its own affair.
-    pub fn sweep(&mut self) -> i32 {
+    pub fn sweep(&self) -> i32 {
         self.run_uncounted(SWEEP_PROGRAM, &Buffer::default(), &[0; 64]).verdict
     }
 
+    /// Several threads at a time: each runs the program on its frames, one after the other, `rounds`
+    /// times, and the calling thread runs the sweep meanwhile. What comes of it is for the counters to say.
+    pub fn storm(&self, threads: &[Vec<(u32, Vec<u8>)>], rounds: u32) {
+        std::thread::scope(|scope| {
+            let senders: Vec<_> = threads
+                .iter()
+                .map(|frames| {
+                    scope.spawn(move || {
+                        for (ifindex, frame) in (0..rounds).flat_map(|_| frames) {
+                            self.run_unjudged(&Buffer::at(*ifindex), frame);
+                        }
+                    })
+                })
+                .collect();
+            while !senders.iter().all(|sender| sender.is_finished()) {
+                self.sweep();
+            }
+        });
+    }
+
     #[track_caller]
-    fn run_uncounted(&mut self, name: &str, buffer: &Buffer, frame: &[u8]) -> Run {
+    fn run_uncounted(&self, name: &str, buffer: &Buffer, frame: &[u8]) -> Run {
         let context = buffer.context(frame.len());
         let mut context_after = [0; SK_BUFF];
         let mut after = vec![0; frame.len() + 256];
@@ -197,7 +217,7 @@ impl Program {
             ctx_out: Some(&mut context_after),
             ..TestRunOptions::new()
         };
-        let result = self.program_mut(name).test_run(options);
+        let result = self.program(name).test_run(options);
         let result = result.unwrap_or_else(|error| panic!("{name}: test run: {error:?}"));
         after.truncate(result.data_size_out as usize);
         let verdict = result.return_value.cast_signed();

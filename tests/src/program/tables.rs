@@ -44,7 +44,7 @@ impl Counters {
 }
 
 impl Program {
-    fn entries<K: bytemuck::Pod + std::hash::Hash + Eq, V: bytemuck::Pod>(
+    pub(super) fn entries<K: bytemuck::Pod + std::hash::Hash + Eq, V: bytemuck::Pod>(
         &self,
         name: &str,
     ) -> HashMap<K, V> {

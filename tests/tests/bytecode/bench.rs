@@ -9,7 +9,7 @@ use bridgefwd_common::contract::{
 };
 use bridgefwd_tests::packets::Packet;
 use bridgefwd_tests::packets6::Packet6;
-use bridgefwd_tests::program::{Outcome, PASS, Program};
+use bridgefwd_tests::program::{Buffer, Outcome, PASS, Program};
 use bridgefwd_tests::topology::{Host, Options, Router};
 use bridgefwd_tests::view::{assert_same_packet, translated};
 use bridgefwd_tests::view6::{assert_checksums6, translated6};
@@ -199,6 +199,14 @@ impl Bench<'_> {
         let port = self.router.hosts[sender].port_index;
         let outcome = self.program.run(port, frame);
         assert_eq!(outcome.reason, reason, "{frame:02x?}");
+    }
+
+    /// `frame`, which came in by `came_by` (0: the host sends it), leaves by `ifindex`; how it does.
+    #[track_caller]
+    pub fn leaves(&self, came_by: u32, ifindex: u32, frame: &[u8]) -> Vec<u8> {
+        let left = self.program.leave(&Buffer { came_by, ..Buffer::at(ifindex) }, frame);
+        assert_eq!(left.dropped, None, "{frame:02x?}");
+        left.frame
     }
 
     /// `packet` is redirected under `reason`, and leaves from `src` to `dst`, byte for byte.

@@ -12,18 +12,13 @@ use crate::bench::{A, A_TO_B, B, Bench, GENERATION, bench, policy};
 
 const L4: usize = ETHERNET + 20;
 
-fn one_of_each(bench: &Bench<'_>) -> [Packet; 6] {
+fn one_of_each(bench: &Bench<'_>) -> [Packet; 5] {
     let (client, server) = (bench.a().at(10_000), bench.b().at(80));
-    let datagram = Packet::udp(client, server);
     [
         Packet::tcp(client, server, flags::SYN),
-        datagram.clone(),
+        Packet::udp(client, server),
         Packet::echo_request(*client.ip(), *server.ip(), 7),
         Packet::other(*client.ip(), *server.ip(), 47),
-        datagram.with(|packet| {
-            packet.dont_fragment = false;
-            packet.more_fragments = true;
-        }),
         Packet::tcp(client, server, flags::ACK),
     ]
 }

@@ -189,6 +189,8 @@ fn large_packets_that_will_be_cut_into_segments() {
         let (client, server, out) =
             (bench.a().at(KEPT), bench.b().at(80), at(bench.gateway(), KEPT));
         bench.expect(A, &Packet::tcp(client, server, flags::SYN), Reason::FlowCreated);
+        let answer = Packet::tcp(server, out, flags::SYN | flags::ACK);
+        bench.expect(B, &answer, Reason::ForwardedReply);
         let data = Packet::tcp(client, server, flags::ACK).payload(&[7; 2800]);
         let frame = bench.frame(bench.a(), &data);
         let port = bench.a().port_index;

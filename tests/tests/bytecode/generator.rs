@@ -80,10 +80,8 @@ impl Generator<'_, '_> {
         let longest = self.random.pick(&[0, 8, 100, 1400, 1700]);
         let mut payload = vec![0x5a; self.random.below(longest + 1)];
         let transport = match tuple.protocol {
-            6 => Transport::Tcp {
-                src_port,
-                dst_port,
-                flags: self.random.pick(&[
+            6 => {
+                let flags = self.random.pick(&[
                     flags::SYN,
                     flags::SYN,
                     flags::SYN | flags::ACK,
@@ -93,10 +91,13 @@ impl Generator<'_, '_> {
                     flags::RST,
                     0,
                     0xff,
-                ]),
-                seq: 1,
-                ack: 2,
-            },
+                ]);
+                // Both sides begin with 1, and mostly go on from there.
+                let far = self.random.pick(&[0, 0, 0, 1000, 100_000, 2_000_000_000]);
+                let first = if flags & flags::SYN == 0 { 2 } else { 1 };
+                let ack = if flags & flags::ACK == 0 { 0 } else { 2 + far / 2 };
+                Transport::Tcp { src_port, dst_port, flags, seq: first + far, ack }
+            }
             17 => Transport::Udp { src_port, dst_port, checksum: !self.random.one_in(8) },
             1 | 58 => {
                 let [high, low] = tuple.query_id();

@@ -237,7 +237,7 @@ fn ipv6() {
             entry.address_count_v6 = 1;
         });
         let mac = router.bridge("br-a").mac;
-        let mut sent = |sender: usize, packet: Packet6, reason, src, dst| {
+        let sent = |sender: usize, packet: Packet6, reason, src, dst| {
             let host = &router.hosts[sender];
             let frame = packet.macs(host.mac, mac).build();
             let outcome = bench.program.run(host.port_index, &frame);

@@ -6,7 +6,6 @@ use std::net::Ipv4Addr;
 use bridgefwd_common::Reason;
 use bridgefwd_tests::needs_root;
 use bridgefwd_tests::packets::{Packet, flags};
-use bridgefwd_tests::program::PASS;
 use bridgefwd_tests::view::{View, assert_checksums, at, internet_checksum};
 
 use crate::bench::{A, B, Bench, bench};
@@ -148,7 +147,9 @@ fn that_the_kernel_has_to_see() {
             .with(|packet| packet.payload.resize(3001, 0xa5));
         for error in [&optional, &large] {
             let frame = bench.frame(bench.b(), error);
-            let passed = bench.program.run_through_kernel(port, &frame).frame;
+            let passed = bench.program.run(port, &frame);
+            assert_eq!(passed.reason, Reason::ThroughKernel);
+            let passed = passed.frame;
             assert_checksums(&passed);
             let quote = ETHERNET + 20 + error.options.len() + 8;
             assert_eq!(passed[quote + 12..quote + sent.len()], sent[12..]);
@@ -171,8 +172,7 @@ fn that_the_kernel_has_to_see() {
         bench.expect(A, &back, Reason::ThroughKernel);
         let frame = bench.frame(bench.a(), &back);
         let (from, to) = (bench.a().port_index, bench.router.bridge("br-b").ifindex);
-        let (verdict, left) = bench.program.leave(from, to, &frame);
-        assert_eq!(verdict, PASS);
+        let left = bench.leaves(from, to, &frame);
         assert_checksums(&left);
         assert_eq!(left[ETHERNET + 12..ETHERNET + 16], gateway.octets());
         assert_eq!(left[QUOTE + 4 + 12..], sent[12..]);

@@ -7,7 +7,7 @@ use bridgefwd_common::contract::{NatMode, PairPolicy, PairState};
 use bridgefwd_tests::needs_root;
 use bridgefwd_tests::packets::{Transport, flags};
 use bridgefwd_tests::packets6::{Extension, Packet6};
-use bridgefwd_tests::program::{Outcome, PASS};
+use bridgefwd_tests::program::Outcome;
 use bridgefwd_tests::view6::{assert_checksums6, at6};
 
 use crate::bench::{A, B, Bench, GENERATION, bench, policy};
@@ -272,7 +272,9 @@ fn with_extension_headers_of_their_own() {
         // The kernel sees to whom it goes, and takes one off the hop limit.
         let there = frame(bench, B, &error(BEYOND_B, gateway, &got));
         let port = bench.b().port_index;
-        let passed = bench.program.run_through_kernel(port, &there).frame;
+        let passed = bench.program.run(port, &there);
+        assert_eq!(passed.reason, Reason::ThroughKernel);
+        let passed = passed.frame;
         assert_checksums6(&passed);
         let quote_there = quote(&sent, &got, got.len());
         assert_same(&passed, &error(BEYOND_B, a, &quote_there).build());
@@ -283,8 +285,7 @@ fn with_extension_headers_of_their_own() {
         let back = error(BEYOND_A, b, &got);
         expect(bench, A, &back, Reason::ThroughKernel);
         let (from, to) = (bench.a().port_index, bench.router.bridge("br-b").ifindex);
-        let (verdict, left) = bench.program.leave(from, to, &frame(bench, A, &back));
-        assert_eq!(verdict, PASS);
+        let left = bench.leaves(from, to, &frame(bench, A, &back));
         assert_checksums6(&left);
         let quote_back = quote(&answer.quoted(), &got, got.len());
         assert_same(&left, &error(gateway, b, &quote_back).build());
@@ -310,8 +311,7 @@ fn of_the_host_itself_quote_what_was_sent() {
             // At most 1280 bytes in all (RFC 4443, section 2.4).
             let cut = |bytes: &[u8]| bytes[..bytes.len().min(1232)].to_vec();
             let own = Packet6::error(gateway, b, (3, 0), [0; 4], &cut(&got.quoted())).build();
-            let (verdict, left) = bench.program.leave(0, bench.router.bridge("br-b").ifindex, &own);
-            assert_eq!(verdict, PASS);
+            let left = bench.leaves(0, bench.router.bridge("br-b").ifindex, &own);
             let wanted = Packet6::error(gateway, b, (3, 0), [0; 4], &cut(&sent)).build();
             assert_checksums6(&left);
             assert_same(&left, &wanted);
@@ -319,7 +319,7 @@ fn of_the_host_itself_quote_what_was_sent() {
         // About a packet of the original direction: the kernel saw it as it was sent.
         let own =
             Packet6::error(gateway, b, (3, 0), [0; 4], &Packet6::udp(client, server).quoted());
-        let (_, left) = bench.program.leave(0, bench.router.bridge("br-a").ifindex, &own.build());
+        let left = bench.leaves(0, bench.router.bridge("br-a").ifindex, &own.build());
         assert_same(&left, &own.build());
     });
 }

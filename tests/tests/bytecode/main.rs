@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bench;
+mod connections;
 mod drops;
 mod egress;
 mod flows;
@@ -22,6 +23,7 @@ mod neighbours;
 mod passes;
 mod protocols;
 mod random;
+mod reassembly;
 mod route_mtus;
 mod sources;
 mod table;

@@ -86,13 +86,16 @@ fn no_address_to_masquerade_to() {
 }
 
 #[test]
-fn ports_of_the_hosts_own_range_are_not_used() {
+fn ports_of_the_hosts_own_range_are_kept_but_not_chosen() {
     needs_root!();
     bench(|bench| {
         let (first, last) = LOCAL_PORTS;
         for port in [first, 40_000, last] {
             let packet = Packet::udp(bench.a().at(port), bench.b().at(53));
-            let (_, chosen) = source_of(bench, A, &packet);
+            assert_eq!(source_of(bench, A, &packet).1, port);
+            // Somebody else's that cannot have it gets one that the host does not give away.
+            let packet = Packet::udp(bench.a2().at(port), bench.b().at(53));
+            let (_, chosen) = source_of(bench, A2, &packet);
             assert!(chosen >= 1024 && !(first..=last).contains(&chosen), "{port} became {chosen}");
         }
         for port in [first - 1, last + 1, 1024, u16::MAX] {

@@ -17,8 +17,7 @@ fn the_first_packet_goes_its_way() {
         let (client, server) = (bench.a().at(10_000), bench.b().at(53));
         let out = at(bench.gateway(), 10_000);
         bench.router.ns.ip(&format!("neigh del {} dev br-b\n", server.ip()));
-        // It made a flow; what it is counted under says that it was forwarded.
-        bench.forwards(A, &Packet::udp(client, server), Reason::Forwarded, out, server);
+        bench.forwards(A, &Packet::udp(client, server), Reason::FlowCreated, out, server);
         assert_eq!(bench.program.flows().len(), 1);
         bench.program.assert_consistent();
     });
@@ -44,7 +43,7 @@ fn the_same_of_ipv6() {
         let (client, server) = (bench.a().at6(10_000), bench.b().at6(53));
         let out = at6(bench.gateway6(), 10_000);
         bench.router.ns.ip(&format!("neigh del {} dev br-b\n", server.ip()));
-        bench.forwards6(A, &Packet6::udp(client, server), Reason::Forwarded, out, server);
+        bench.forwards6(A, &Packet6::udp(client, server), Reason::FlowCreated, out, server);
         bench.router.ns.ip(&format!("neigh del {} dev br-a\n", client.ip()));
         let answer = Packet6::udp(server, out);
         bench.forwards6(B, &answer, Reason::ForwardedReply, server, client);

@@ -85,7 +85,7 @@ fn a_tag_that_says_nothing_but_a_priority_ends_here() {
             let port = 10_000 + (vlan >> 13);
             let (client, out) = (at(*client.ip(), port), at(bench.gateway(), port));
             for (flags, reason) in
-                [(flags::SYN, Reason::FlowCreated), (flags::ACK, Reason::Forwarded)]
+                [(flags::SYN, Reason::FlowCreated), (flags::SYN, Reason::Forwarded)]
             {
                 let frame = bench.frame(bench.a(), &Packet::tcp(client, server, flags));
                 let outcome = bench.program.run_tagged(tagged, &buffer, &frame);
@@ -241,11 +241,13 @@ fn connections_from_before_we_started() {
             flags::FIN | flags::ACK,
             flags::RST,
             flags::PSH | flags::ACK,
-            flags::SYN | flags::FIN,
-            flags::SYN | flags::RST,
-            0,
         ];
         let packets = all.map(|flags| Packet::tcp(client, server, flags));
         all_pass(bench, Reason::TcpNotOpening, &packets);
+        // What no connection has is not one's from before, either.
+        for flags in [flags::SYN | flags::FIN, flags::SYN | flags::RST, 0, 0xff] {
+            bench.expect(A, &Packet::tcp(client, server, flags), Reason::TcpFlagsInvalid);
+        }
+        assert_eq!(bench.program.flows(), []);
     });
 }

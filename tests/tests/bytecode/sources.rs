@@ -67,7 +67,7 @@ fn on_the_bridge_alone_a_source_is_an_address() {
     needs_root!();
     with_share(|bench| {
         let bridge = bench.key().from;
-        let mut send = |host: [u8; 4], port| {
+        let send = |host: [u8; 4], port| {
             let packet = Packet::udp(at(host.into(), port), bench.b().at(53));
             let frame = bench.frame(bench.a(), &packet);
             bench.program.run(bridge, &frame).reason
@@ -129,7 +129,7 @@ fn one_that_was_refused_may_again_soon_after_a_flow_of_its_own_is_over() {
 }
 
 #[test]
-fn one_all_of_whose_flows_make_room_at_once_is_counted_on() {
+fn one_of_the_flows_that_are_over_makes_room_and_the_rest_are_counted_on() {
     needs_root!();
     with_share(|bench| {
         for port in 0..SHARE as u16 {
@@ -138,7 +138,7 @@ fn one_all_of_whose_flows_make_room_at_once_is_counted_on() {
         bench.program.settings(|settings| settings.timeouts_s = [0; _]);
         bench.expect(A, &ask(bench, A, 11_000), Reason::FlowCreated);
         bench.program.settings(|settings| settings.timeouts_s = Settings::DEFAULT_TIMEOUTS_S);
-        assert_eq!(counted(bench, of_port(bench, A)), Some(1));
+        assert_eq!(counted(bench, of_port(bench, A)), Some(u64::from(SHARE)));
         bench.program.assert_consistent();
     });
 }

@@ -6,7 +6,7 @@ use bridgefwd_tests::needs_root;
 use bridgefwd_tests::packets::{Packet, flags};
 use bridgefwd_tests::view::at;
 
-use crate::bench::{A, B, Bench, bench_with};
+use crate::bench::{A, B, Bench, bench, bench_with};
 
 const SLOTS: u32 = 4;
 
@@ -140,5 +140,30 @@ fn a_flow_that_is_over_begins_anew() {
         bench.expect(B, &answer, Reason::ForwardedReply);
         expire(bench);
         bench.expect(B, &answer, Reason::NotForwarded);
+    });
+}
+
+#[test]
+fn a_late_packet_that_writes_into_a_slot_that_was_freed() {
+    needs_root!();
+    bench(|bench| {
+        bench.expect(A, &Packet::udp(bench.a().at(9), bench.b().at(53)), Reason::FlowCreated);
+        let slot = bench.program.flows()[0].0;
+        bench.program.settings(|settings| settings.timeouts_s = [0; _]);
+        bench.program.sweep();
+        assert_eq!(bench.program.free_slots().len(), 64);
+        // On another CPU a packet had found the flow, and notes its state now.
+        bench.program.edit_flow(slot, |flow| flow.state = FlowState::UdpTwoWay as u8);
+        bench.program.sweep();
+        let mut free = bench.program.free_slots();
+        free.sort_unstable();
+        assert!(free.into_iter().eq(0..64), "a slot is free twice");
+        // Nor does it do harm to whoever gets the slot.
+        bench.program.settings(|settings| settings.timeouts_s = Settings::DEFAULT_TIMEOUTS_S);
+        for port in 1..=64 {
+            let packet = Packet::udp(bench.a().at(port), bench.b().at(53));
+            bench.expect(A, &packet, Reason::FlowCreated);
+        }
+        bench.program.assert_consistent();
     });
 }

@@ -5,18 +5,10 @@ use bridgefwd_common::Reason;
 use super::{sources, text};
 
 /// Reasons without such a test.
-const WITHOUT: [(Reason, &str); 11] = [
+const WITHOUT: [(Reason, &str); 3] = [
     (Reason::WriteFailed, "a helper of the kernel would have to fail half-way"),
     (Reason::IpOptions, "nothing ends under it any more"),
     (Reason::OptionsInFlow, "nothing ends under it any more"),
-    (Reason::TooBigTranslated, "nothing ends under it any more"),
-    (Reason::FragmentHeld, "pieces are not held yet"),
-    (Reason::FragmentOverlap, "pieces are not held yet"),
-    (Reason::FragmentMalformed, "pieces are not held yet"),
-    (Reason::FragmentsFull, "pieces are not held yet"),
-    (Reason::FragmentRepeated, "pieces are not held yet"),
-    (Reason::TcpFlagsInvalid, "connections are not followed that far yet"),
-    (Reason::TcpOutOfWindow, "connections are not followed that far yet"),
 ];
 
 #[test]

@@ -57,10 +57,6 @@ pub const NOT_YET: &[(&str, &str)] = &[
     ("nat66/*tags/priority within priority*", TWO_TAGS),
     ("v6/*icmp error/with 7 bytes of the quoted transport", SHORT_QUOTE),
     ("v6/*icmp error/with 4 bytes of the quoted transport", SHORT_QUOTE),
-    ("*/icmp/multicast listener query", LAST_HOP_REFUSED),
-    ("*/icmp/multicast listener report", LAST_HOP_REFUSED),
-    ("*/icmp/multicast listener done", LAST_HOP_REFUSED),
-    ("*/icmp/version 2 report", LAST_HOP_REFUSED),
     (
         "*/pieces/another hop limit in the second",
         "each piece has its own hop limit; the kernel gives all of them that of the first",
@@ -97,8 +93,6 @@ pub const BETTER: &[(&str, &str)] = &[
 const SUMS: &str =
     "within a flow transport checksums are kept, right or wrong: the receiver verifies";
 const TWO_TAGS: &str = "of two tags one within the other the inner one hides the packet";
-const LAST_HOP_REFUSED: &str = "what is not permitted is dropped whatever its hop limit; the kernel \
-    answers time exceeded before it asks its firewall";
 const NO_SCTP: &str = "SCTP is forwarded by address alone: its state is not followed";
 const SHORT_QUOTE: &str = "a quote must have eight bytes of the transport header (RFC 792)";
 const ANSWERS: &str = "the kernel's own stack gets a reply that its tracking refuses, and answers it \
