@@ -82,7 +82,7 @@ fn find(ctx: &TcContext, scratch: &mut Scratch, by: u32) -> Result<bool, Reason>
         }
     };
     let planned = if by == BY_US {
-        forward::plan(ctx, end, packet, &found).map(|plan| {
+        forward::plan(ctx, end, packet, &found, settings).map(|plan| {
             scratch.ttl = plan.ttl;
             scratch.to = plan.out_end;
             scratch.next_hop = plan.next_hop;

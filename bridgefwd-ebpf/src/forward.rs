@@ -210,12 +210,18 @@ fn known_plan(
         Known::Passes | Known::Segment(_) => None,
         Known::Over => return Ok(None),
     };
-    Ok(Some((plan(ctx, end, packet, found)?, state)))
+    Ok(Some((plan(ctx, end, packet, found, settings)?, state)))
 }
 
 /// How a packet of a flow leaves.
 #[inline(always)]
-pub fn plan(ctx: &TcContext, end: u32, packet: &Packet, found: &Found) -> Result<Plan, Reason> {
+pub fn plan(
+    ctx: &TcContext,
+    end: u32,
+    packet: &Packet,
+    found: &Found,
+    settings: &Settings,
+) -> Result<Plan, Reason> {
     // SAFETY: array elements never move or go.
     let flow = unsafe { &*found.flow };
     let query = Query {
@@ -225,7 +231,14 @@ pub fn plan(ctx: &TcContext, end: u32, packet: &Packet, found: &Found) -> Result
         wire_len: transport::wire_len(&packet.ip, &packet.segment, packet.gso_size),
     };
     let route = route::lookup(ctx, &packet.ip, &query);
-    established::plan(&packet.ip, flow, found.direction, route)
+    let plan = established::plan(&packet.ip, flow, found.direction, route)?;
+    // What turns back cannot go through the kernel; it leaves, since its device takes it.
+    if route::may_be_too_big(settings, packet.ip.family, plan.out_end, query.wire_len)
+        && !flow.turns_back()
+    {
+        return Err(Reason::ThroughKernel);
+    }
+    Ok(plan)
 }
 
 /// Would the kernel, too, send a packet of the original direction by the end that translates it? By any

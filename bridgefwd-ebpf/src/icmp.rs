@@ -158,14 +158,18 @@ fn find_way(ctx: &TcContext, scratch: &mut Scratch, flow: &Flow) -> Result<(), R
         _ => return Err(Reason::RouteChanged),
     }
     query.wire_len = u32::from(ip.header_len) + ip.payload_len;
+    // The kernel cuts to pieces what may be cut. Those are not translated at egress, where the first
+    // has not all of what its checksum covers; a reply is translated before.
+    let untranslated = is_reply || !flow.translates();
     if matches!(route::lookup(ctx, ip, &query), Route::TooBig) {
-        // The kernel cuts to pieces what may be cut. Those are not translated at egress, where the
-        // first has not all of what its checksum covers; a reply is translated before.
-        let untranslated = is_reply || !flow.translates();
         if matches!(ip.family, Family::V6) || ip.dont_fragment || !untranslated {
             return Err(Reason::TooBigTranslated);
         }
         scratch.through_kernel = true;
+    } else if untranslated {
+        let settings = SETTINGS.get(0).ok_or(Reason::IcmpError)?;
+        scratch.through_kernel |=
+            route::may_be_too_big(settings, ip.family, out_end, query.wire_len);
     }
     scratch.to = out_end;
     if !scratch.through_kernel {

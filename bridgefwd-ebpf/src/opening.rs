@@ -5,11 +5,11 @@ use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
 use aya_ebpf::programs::TcContext;
 use bridgefwd_common::Reason;
 use bridgefwd_common::contract::{
-    Address, Family, Flow, NatMode, PairKey, PairRule, Settings, Tuple, Unlisted,
+    Family, Flow, NatMode, PairKey, PairRule, Settings, Tuple, Unlisted,
 };
 use bridgefwd_common::decide::nat::{self, PortChoice};
 use bridgefwd_common::decide::{Route, mapping, policy};
-use bridgefwd_common::packet::transport::{self, Segment};
+use bridgefwd_common::packet::transport;
 
 use crate::maps::{INTERFACES, POOLS, SETTINGS};
 use crate::read::Packet;
@@ -128,15 +128,19 @@ fn describe(
     };
     let segment = packet.segment()?;
     let state = policy::opening_state(segment, Unlisted::from_word(settings.unlisted))?;
-    if !fits(ctx, packet, segment, &opening.target, opening.from) {
-        if opening.turns_back {
-            return Err(Reason::TooBigTranslated);
-        }
-        if packet.ip.dont_fragment {
-            return Err(Reason::TooBig);
-        }
+    let wire_len = transport::wire_len(&packet.ip, segment, packet.gso_size);
+    let query = Query { src: packet.ip.src, dst: opening.target, in_end: opening.from, wire_len };
+    match route::lookup(ctx, &packet.ip, &query) {
+        Route::TooBig if opening.turns_back => return Err(Reason::TooBigTranslated),
+        Route::TooBig if packet.ip.dont_fragment => return Err(Reason::TooBig),
         // The kernel cuts it to pieces, and we translate them.
-        opening.through_kernel = true;
+        Route::TooBig => opening.through_kernel = true,
+        // The kernel may let it go as it is, whatever it asks for: so it has a flow, and is translated
+        // where it leaves.
+        Route::Via { .. } | Route::No(_) => {
+            let family = packet.ip.family;
+            opening.through_kernel |= route::may_be_too_big(settings, family, opening.to, wire_len);
+        }
     }
     let mode = rule.policy.nat_of(packet.ip.family);
     let inner = packet.ip.src;
@@ -185,14 +189,6 @@ pub extern "C" fn choose_source(pool: u32) -> u32 {
         }
         Err(_) => 0,
     }
-}
-
-/// Is the packet, or each of its segments, small enough for the way out?
-#[inline(always)]
-fn fits(ctx: &TcContext, packet: &Packet, segment: &Segment, target: &Address, from: u32) -> bool {
-    let wire_len = transport::wire_len(&packet.ip, segment, packet.gso_size);
-    let query = Query { src: packet.ip.src, dst: *target, in_end: from, wire_len };
-    !matches!(route::lookup(ctx, &packet.ip, &query), Route::TooBig)
 }
 
 /// Would the kernel send packets for the source address by the end that this one came from?

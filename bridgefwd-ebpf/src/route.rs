@@ -7,9 +7,11 @@ use aya_ebpf::bindings::{
 use aya_ebpf::helpers::generated::bpf_fib_lookup;
 use aya_ebpf::programs::TcContext;
 use bridgefwd_common::Reason;
-use bridgefwd_common::contract::{Address, Family};
+use bridgefwd_common::contract::{Address, Family, Settings};
 use bridgefwd_common::decide::Route;
 use bridgefwd_common::packet::ip::Ip;
+
+use crate::maps::INTERFACES;
 
 pub const AF_INET: u8 = 2;
 pub const AF_INET6: u8 = 10;
@@ -72,4 +74,30 @@ pub fn lookup(ctx: &TcContext, ip: &Ip, query: &Query) -> Route {
         BPF_FIB_LKUP_RET_FWD_DISABLED => Route::No(Reason::ForwardingDisabled),
         _ => Route::No(Reason::Unreachable),
     }
+}
+
+/// Does the kernel have to say whether a packet of that length, for which [`lookup`] found room, is too
+/// big to leave by `out_end`?
+///
+/// A route's own MTU holds for what the kernel forwards, but `bpf_fib_lookup` looks at it only where it
+/// is locked. We know the smallest of each end's routes, not which of them the packet takes.
+#[inline(always)]
+pub fn may_be_too_big(settings: &Settings, family: Family, out_end: u32, wire_len: u32) -> bool {
+    let smallest = settings.smallest_route_mtu;
+    smallest != 0
+        && wire_len > smallest
+        && exceeds_route_mtu(out_end, wire_len, u32::from(matches!(family, Family::V6))) == 1
+}
+
+/// 1 where the packet is longer than the smallest MTU of a route by that end. Global to the verifier,
+/// and out of the way of hosts without such routes.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn exceeds_route_mtu(out_end: u32, wire_len: u32, is_v6: u32) -> u32 {
+    // SAFETY: an entry is replaced as a whole; one that is removed meanwhile stays readable until
+    // this program ends.
+    let Some(end) = (unsafe { INTERFACES.get(out_end) }) else { return 0 };
+    let family = if is_v6 == 1 { Family::V6 } else { Family::V4 };
+    let route_mtu = end.route_mtu_of(family);
+    u32::from(route_mtu != 0 && wire_len > route_mtu)
 }

@@ -66,6 +66,11 @@ pub struct Interface {
     pub router_mac: [u8; 6],
     /// MTU in bytes, without the Ethernet header.
     pub mtu: u32,
+    /// The smallest MTU that an IPv4 route by this end has of its own, in bytes, where that is smaller
+    /// than `mtu`; else 0, as it is for ports.
+    pub route_mtu: u32,
+    /// The same of IPv6 routes.
+    pub route_mtu_v6: u32,
     /// How many of `addresses` are set.
     pub address_count: u32,
     /// How many of `addresses_v6` are set.
@@ -80,9 +85,20 @@ pub struct Interface {
 }
 
 const _: () = assert!(size_of::<InterfaceAddress>() == 20);
-const _: () = assert!(size_of::<Interface>() == 360);
+const _: () = assert!(size_of::<Interface>() == 368);
 
 impl Interface {
+    /// The smallest MTU that a route of the family by this end has of its own, in bytes; 0 where none
+    /// has one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn route_mtu_of(&self, family: Family) -> u32 {
+        match family {
+            Family::V4 => self.route_mtu,
+            Family::V6 => self.route_mtu_v6,
+        }
+    }
+
     /// The interface's name as text; what is not UTF-8 is cut off.
     #[must_use]
     pub fn name(&self) -> &str {

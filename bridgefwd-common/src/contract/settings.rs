@@ -52,9 +52,12 @@ pub struct Settings {
     pub last_pool: u32,
     /// How many flows one source can have: see [`SourceKey`](super::SourceKey).
     pub max_flows_per_source: u32,
+    /// The smallest of the ends' [`route_mtu`](super::Interface::route_mtu) and `route_mtu_v6`; 0 where
+    /// all are 0.
+    pub smallest_route_mtu: u32,
 }
 
-const _: () = assert!(size_of::<Settings>() == 92);
+const _: () = assert!(size_of::<Settings>() == 96);
 
 impl Settings {
     /// The timers that are in force where nothing else is said, in seconds.

@@ -63,6 +63,7 @@ fn settings() -> Settings {
         pair_generation: 7,
         last_pool: 0,
         max_flows_per_source: 1,
+        smallest_route_mtu: 0,
     }
 }
 

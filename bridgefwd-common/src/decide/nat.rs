@@ -161,6 +161,7 @@ mod tests {
         pair_generation: 0,
         last_pool: 0,
         max_flows_per_source: 0,
+        smallest_route_mtu: 0,
     };
 
     fn choice(transport: Transport, inner: u16, translates: bool, random: u32) -> PortChoice {

@@ -5,6 +5,7 @@
 //! told to take it down.
 
 mod reconcile;
+mod route_mtus;
 pub mod state;
 
 mod server;
@@ -35,6 +36,7 @@ use crate::host::netlink::{Changes, Events};
 use crate::instance::Instance;
 use crate::policy::config::Config;
 use crate::policy::timers::{self, TimerChanges};
+use route_mtus::RouteWatch;
 use state::State;
 
 /// How often expired flows are looked for, and what failed is tried again.
@@ -144,11 +146,13 @@ pub async fn run(options: Options) -> Result<()> {
 
     // Before the first look at the interfaces, so that no change falls between.
     let mut events = listen()?;
+    let mut routes = watch_routes()?;
     let mut terminate = on_signal(SignalKind::terminate())?;
     let mut interrupt = on_signal(SignalKind::interrupt())?;
     let datapath = Datapath::start(&plan, options.attach)?;
     let ports = options.ports.unwrap_or(true);
     let mut state = State::new(datapath, options.bridges.clone(), options.uplinks.clone(), ports);
+    state.route_mtus = routes.known().clone();
     let (shared, server, socket, mut down) = match bring_up(&mut state, &config, &options) {
         Ok((reader, listener, socket)) => {
             let (sender, receiver) = watch::channel(false);
@@ -171,13 +175,24 @@ pub async fn run(options: Options) -> Result<()> {
     let taken_down = loop {
         tokio::select! {
             changes = events.next() => match changes {
-                Ok(changes) => keep_up(&shared, &changes),
+                Ok(changes) => {
+                    routes.interfaces_changed();
+                    keep_up(&shared, &changes);
+                }
                 Err(error) => {
                     tracing::warn!("news about interfaces broke off: {error}; listening anew");
                     events = listen()?;
                     keep_up(&shared, &Changes { lost: true, ..Changes::default() });
                 }
             },
+            changed = routes.next() => {
+                if let Err(error) = changed {
+                    tracing::warn!("news about routes broke off: {error}; listening anew");
+                    routes = watch_routes()?;
+                }
+                shared.state().route_mtus = routes.known().clone();
+                keep_up(&shared, &Changes::default());
+            }
             _ = tick.tick() => {
                 let mut state = shared.state();
                 if let Err(error) = state.datapath.tick() {
@@ -368,6 +383,10 @@ fn init_log() {
 fn listen() -> Result<Events> {
     Events::listen()
         .map_err(|error| Failure::failed(format!("cannot listen for interface changes: {error}")))
+}
+
+fn watch_routes() -> Result<RouteWatch> {
+    RouteWatch::start().map_err(|error| Failure::failed(format!("cannot list routes: {error}")))
 }
 
 fn on_signal(kind: SignalKind) -> Result<tokio::signal::unix::Signal> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bridgefwd_common::contract::{Interface, MAX_ADDRESSES};
 
+use super::route_mtus;
 use super::state::{State, check_nat};
 use crate::datapath::{is_end, wanted_interfaces};
 use crate::failure::{Failure, Result};
@@ -20,9 +21,11 @@ use crate::policy::PairNat;
 pub fn reconcile(state: &mut State, changes: &Changes, renew: bool) -> Result<()> {
     let snapshot = snapshot()?;
     let before = ends(state.datapath.interfaces());
-    let wanted = wanted_interfaces(&snapshot, &state.bridges, &state.uplinks, state.ports);
+    let mut wanted = wanted_interfaces(&snapshot, &state.bridges, &state.uplinks, state.ports);
+    route_mtus::enter(&state.route_mtus, &mut wanted);
     let renew = renew || changes.lost;
     let mut failures = state.datapath.manage(wanted, changes, renew);
+    state.datapath.note_smallest_route_mtu()?;
     if !failures.is_empty() {
         // What went away in the meantime is nobody's problem; its removal is the next event.
         let now = self::snapshot()?;

@@ -15,6 +15,7 @@ use crate::api::types::{Pair, PairChange, PairState};
 use crate::datapath::offline::{end_by_name, pair_view};
 use crate::datapath::{Change, Datapath, is_end};
 use crate::failure::{Failure, Result};
+use crate::host::routes::RouteMtus;
 use crate::host::sysctl;
 use crate::policy::{Nat, PairNat};
 
@@ -35,6 +36,8 @@ pub struct State {
     pub(super) failures: BTreeMap<u32, Failure>,
     /// Bridges with more addresses than are kept.
     pub(super) crowded: BTreeSet<String>,
+    /// The MTUs that routes have of their own.
+    pub(super) route_mtus: RouteMtus,
 }
 
 impl State {
@@ -54,6 +57,7 @@ impl State {
             pairs: BTreeMap::new(),
             failures: BTreeMap::new(),
             crowded: BTreeSet::new(),
+            route_mtus: RouteMtus::default(),
         };
         for key in state.datapath.pairs().keys() {
             if let (Some(ends), Some(policy)) = (state.names(key), state.datapath.pairs().get(key))

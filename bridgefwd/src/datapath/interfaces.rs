@@ -105,6 +105,13 @@ pub const fn is_end(interface: &Interface) -> bool {
     interface.role != Role::Port as u8
 }
 
+/// The smallest MTU that a route by any of them has of its own; 0 where there is none.
+#[must_use]
+pub fn smallest_route_mtu(entries: &BTreeMap<u32, Interface>) -> u32 {
+    let mtus = entries.values().flat_map(|entry| [entry.route_mtu, entry.route_mtu_v6]);
+    mtus.filter(|&mtu| mtu != 0).min().unwrap_or_default()
+}
+
 /// The entries for the bridges of these names, as far as they exist, and their ports where they are
 /// asked for, and for the uplinks; by ifindex, not attached.
 #[must_use]
@@ -155,6 +162,8 @@ fn entry(link: &Link, end: &Link, role: Role) -> Interface {
         attached: 0,
         router_mac: end.mac,
         mtu: link.mtu,
+        route_mtu: 0,
+        route_mtu_v6: 0,
         address_count,
         address_count_v6,
         addresses,

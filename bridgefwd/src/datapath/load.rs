@@ -260,6 +260,7 @@ fn fresh_settings(max_flows: u32) -> Settings {
         pair_generation: 0,
         last_pool: 0,
         max_flows_per_source: default_flows_per_source(max_flows),
+        smallest_route_mtu: 0,
     }
 }
 
@@ -301,8 +302,6 @@ fn write_settings(pin_dir: &Path, before: Settings, wanted: Wanted) -> Result<Se
 
 /// Follows the host's range of ports for its own use, where that changed since `known`.
 ///
-/// The settings are read anew before they are written: the generation of pairs is kept there too.
-///
 /// # Errors
 ///
 /// Where the range or the map cannot be read.
@@ -311,12 +310,31 @@ pub fn follow_port_range(pin_dir: &Path, known: &mut Settings) -> Result<bool> {
     if (first, last) == (known.local_port_first, known.local_port_last) {
         return Ok(false);
     }
+    change_settings(pin_dir, known, |settings| {
+        (settings.local_port_first, settings.local_port_last) = (first, last);
+    })?;
+    Ok(true)
+}
+
+/// Changes the settings, and what is `known` of them.
+///
+/// They are read anew before they are written: the generation of pairs is kept there too.
+///
+/// # Errors
+///
+/// The kernel's error.
+pub fn change_settings(
+    pin_dir: &Path,
+    known: &mut Settings,
+    change: impl FnOnce(&mut Settings),
+) -> Result<()> {
     let mut map: WireArray<Settings> = wire::open(pin_dir, MAP_SETTINGS)?;
-    let Wire(now) = map.get(&0, 0).map_err(|error| wire::failed(MAP_SETTINGS, "read", &error))?;
-    let settings = Settings { local_port_first: first, local_port_last: last, ..now };
+    let Wire(mut settings) =
+        map.get(&0, 0).map_err(|error| wire::failed(MAP_SETTINGS, "read", &error))?;
+    change(&mut settings);
     map.set(0, Wire(settings), 0).map_err(|error| wire::failed(MAP_SETTINGS, "write", &error))?;
     *known = settings;
-    Ok(true)
+    Ok(())
 }
 
 fn fill_free_slots(pin_dir: &Path, max_flows: u32) -> Result<()> {

@@ -183,6 +183,21 @@ impl Datapath {
         &mut self.pairs
     }
 
+    /// Says in the settings which MTU is the smallest of all routes by the ends, as their entries have
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub fn note_smallest_route_mtu(&mut self) -> Result<()> {
+        let smallest = interfaces::smallest_route_mtu(self.interfaces());
+        if smallest == self.settings.smallest_route_mtu {
+            return Ok(());
+        }
+        let change = |settings: &mut Settings| settings.smallest_route_mtu = smallest;
+        load::change_settings(&self.pin_dir, &mut self.settings, change)
+    }
+
     /// What has to be done every second: follows the host's own port range, frees flows that are over, and forgets cleared pairs
     /// without flows.
     ///

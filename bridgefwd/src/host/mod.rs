@@ -6,4 +6,5 @@ pub mod bpffs;
 pub mod netlink;
 pub mod netns;
 pub mod qdisc;
+pub mod routes;
 pub mod sysctl;

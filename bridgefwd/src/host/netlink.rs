@@ -119,8 +119,7 @@ pub struct Changes {
 /// The kernel's news about interfaces and addresses.
 #[derive(Debug)]
 pub struct Events {
-    socket: AsyncFd<Socket>,
-    buffer: Vec<u8>,
+    news: News,
 }
 
 impl Events {
@@ -130,17 +129,8 @@ impl Events {
     ///
     /// Where the kernel gives no socket.
     pub fn listen() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.bind(&SocketAddr::new(0, 0))?;
-        socket.set_non_blocking(true)?;
-        socket.add_membership(GROUP_LINK)?;
-        socket.add_membership(GROUP_IPV4_ADDRESS)?;
-        socket.add_membership(GROUP_IPV6_ADDRESS)?;
-        // SAFETY: the socket owns its file descriptor, never gives it away, and closes it only when
-        // it is dropped, after its registration.
-        let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }
-            .map_err(|error| io::Error::other(error.to_string()))?;
-        Ok(Self { socket, buffer: Vec::with_capacity(RECEIVE_BYTES) })
+        News::listen(&[GROUP_LINK, GROUP_IPV4_ADDRESS, GROUP_IPV6_ADDRESS])
+            .map(|news| Self { news })
     }
 
     /// Waits for news, and takes all there are.
@@ -150,6 +140,49 @@ impl Events {
     /// Where the socket is broken; listen anew.
     pub async fn next(&mut self) -> io::Result<Changes> {
         let mut changes = Changes::default();
+        self.news
+            .take(|datagram| match datagram {
+                Some(datagram) => note(datagram, &mut changes),
+                None => changes.lost = true,
+            })
+            .await?;
+        Ok(changes)
+    }
+}
+
+/// A socket that hears what the kernel tells everybody.
+#[derive(Debug)]
+pub(super) struct News {
+    socket: AsyncFd<Socket>,
+    buffer: Vec<u8>,
+}
+
+impl News {
+    /// Hears of these multicast groups from now on.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel gives no socket.
+    pub(super) fn listen(groups: &[u32]) -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind(&SocketAddr::new(0, 0))?;
+        socket.set_non_blocking(true)?;
+        for &group in groups {
+            socket.add_membership(group)?;
+        }
+        // SAFETY: the socket owns its file descriptor, never gives it away, and closes it only when
+        // it is dropped, after its registration.
+        let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }
+            .map_err(|error| io::Error::other(error.to_string()))?;
+        Ok(Self { socket, buffer: Vec::with_capacity(RECEIVE_BYTES) })
+    }
+
+    /// Waits for datagrams, and gives `each` all there are; `None` where some were lost.
+    ///
+    /// # Errors
+    ///
+    /// Where the socket is broken; listen anew.
+    pub(super) async fn take(&mut self, mut each: impl FnMut(Option<&[u8]>)) -> io::Result<()> {
         let mut any = false;
         loop {
             let mut ready = self.socket.readable().await?;
@@ -158,7 +191,7 @@ impl Events {
                 match ready.get_inner().recv(&mut self.buffer, 0) {
                     Ok(_) => {
                         any = true;
-                        note(&self.buffer, &mut changes);
+                        each(Some(&self.buffer));
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -168,14 +201,14 @@ impl Events {
                             == Some(rustix::io::Errno::NOBUFS.raw_os_error()) =>
                     {
                         any = true;
-                        changes.lost = true;
+                        each(None);
                     }
                     Err(error) => return Err(error),
                 }
             }
             ready.clear_ready();
             if any {
-                return Ok(changes);
+                return Ok(());
             }
         }
     }
@@ -236,6 +269,22 @@ fn exchange(
     flags: u16,
     each: &mut dyn FnMut(NetlinkMessage<RouteNetlinkMessage>) -> bool,
 ) -> io::Result<()> {
+    exchange_raw(message, flags, &mut |bytes| match NetlinkMessage::deserialize(bytes) {
+        Ok(answer) => each(answer),
+        // An attribute that the library does not know must not hide all the others.
+        Err(error) => {
+            tracing::debug!("a netlink message that cannot be read: {error}");
+            false
+        }
+    })
+}
+
+/// The same, with the answers as they come.
+pub(super) fn exchange_raw(
+    message: RouteNetlinkMessage,
+    flags: u16,
+    each: &mut dyn FnMut(&[u8]) -> bool,
+) -> io::Result<()> {
     let mut socket = Socket::new(NETLINK_ROUTE)?;
     socket.bind_auto()?;
     let mut header = NetlinkHeader::default();
@@ -252,21 +301,15 @@ fn exchange(
         buffer.clear();
         socket.recv(&mut buffer, 0)?;
         for bytes in messages(&buffer) {
-            match NetlinkMessage::deserialize(bytes) {
-                Ok(answer) => {
-                    if each(answer) {
-                        return Ok(());
-                    }
-                }
-                // An attribute that the library does not know must not hide all the others.
-                Err(error) => tracing::debug!("a netlink message that cannot be read: {error}"),
+            if each(bytes) {
+                return Ok(());
             }
         }
     }
 }
 
 /// The messages in one datagram.
-fn messages(mut datagram: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn messages(mut datagram: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let length = NetlinkBuffer::new_checked(datagram).ok()?.length() as usize;
         let message = datagram.get(..length).filter(|message| !message.is_empty())?;

@@ -109,6 +109,7 @@ fn settings(bytes: &mut Bytes<'_>) -> Settings {
         pair_generation: 0,
         last_pool: 0,
         max_flows_per_source: 4,
+        smallest_route_mtu: 0,
     }
 }
 

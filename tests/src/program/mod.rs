@@ -85,6 +85,7 @@ impl Program {
                 last_pool: 0,
                 // Nobody is refused for that unless a test says so.
                 max_flows_per_source: u32::MAX,
+                smallest_route_mtu: 0,
             }
         });
         let map = this.ebpf.map_mut(MAP_FREE_SLOTS).expect(MAP_FREE_SLOTS);
@@ -166,6 +167,8 @@ pub fn interface_of(bridge: &Bridge) -> Interface {
         attached: AttachKind::Tcx as u8,
         router_mac: bridge.mac,
         mtu: 1500,
+        route_mtu: 0,
+        route_mtu_v6: 0,
         address_count: 1,
         address_count_v6: 1,
         addresses,

@@ -24,6 +24,7 @@ mod passes;
 mod protocols;
 mod random;
 mod reassembly;
+mod route_mtus;
 mod sources;
 mod table;
 mod toggles;

@@ -1,8 +1,10 @@
 //! Ways that take less than the ends do: both sides find out, and what may be cut into pieces is.
 
+use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 
 use bridgefwd_tests::beyond::Beyond;
+use bridgefwd_tests::pins::pinned_settings;
 use bridgefwd_tests::raw::{IcmpError, Raw};
 use bridgefwd_tests::site::{By, Family, Site};
 use bridgefwd_tests::sockets::{
@@ -16,6 +18,9 @@ for_both_families!(
     connections_over_a_servers_bridge_with_a_small_mtu,
     connections_over_a_clients_bridge_with_a_small_mtu,
     connections_over_a_route_with_a_small_mtu,
+    connections_whose_route_gets_a_small_mtu,
+    datagrams_whose_route_had_a_small_mtu,
+    connections_beside_a_route_with_a_small_mtu,
     connections_to_beyond_a_router_with_a_small_mtu,
     datagrams_that_may_not_be_cut,
     large_pings,
@@ -76,6 +81,88 @@ fn connections_over_a_route_with_a_small_mtu(by: By, family: Family) {
     let ends = copies(&near, &far);
     transfer(near, far, BYTES);
     assert_eq!(IntOption::mtu(family.of(a)).get(&ends.0), SMALL as i32, "{}", site.reasons());
+}
+
+fn connections_whose_route_gets_a_small_mtu(by: By, family: Family) {
+    let site = Site::new(by);
+    let (a, b) = (site.a(), site.b());
+    let listener = tcp_listen(&b.ns, family.at(b, 80));
+    let (mut near, mut far, _) = tcp_pair(&a.ns, None, &listener);
+    let mtu = IntOption::mtu(family.of(a));
+    let there = vec![7; 16 << 10];
+    let mut say = || {
+        let mut heard = vec![0; there.len()];
+        near.write_all(&there).expect("sent");
+        far.read_exact(&mut heard).expect("received");
+        assert!(heard == there, "changed on the way");
+        mtu.get(&near)
+    };
+    for _ in 0..10 {
+        assert_eq!(say(), 1500);
+    }
+    site.router.ns.ip(&format!("route add {} dev br-b mtu {SMALL}\n", family.of(b)));
+    until("the client knows the MTU", || say() == SMALL as i32);
+}
+
+fn datagrams_whose_route_had_a_small_mtu(by: By, family: Family) {
+    let site = Site::new(by);
+    let (a, b) = (site.a(), site.b());
+    let (to, own) = (family.at(b, 53), family.at(a, 10_000));
+    let server = udp_bind(&b.ns, to);
+    let client = udp_bind(&a.ns, own);
+    let seen = udp_ask(&client, &server, b"before");
+    let route = format!("{} dev br-b mtu {SMALL}\n", family.of(b));
+    site.router.ns.ip(&format!("route add {route}"));
+    if let Some(bridgefwd) = site.bridgefwd() {
+        let known = || pinned_settings(&bridgefwd.pin_dir).smallest_route_mtu;
+        until("the daemon knows the MTU", || known() == SMALL);
+    }
+    client.connect(to).expect("connected");
+    too_big(&a.ns, &client, family, to, own);
+    assert_eq!(udp_receive(&server), (fitting(family), seen), "{}", site.reasons());
+    site.router.ns.ip(&format!("route del {route}"));
+    // As large as the device takes, whatever the sender has found out before.
+    IntOption::discovery(to.ip()).set(&client, libc::IP_PMTUDISC_PROBE);
+    let mut payload = fitting(family);
+    payload.resize(payload.len() + 100, 7);
+    let mut arrives = || {
+        client.send(&payload).expect("sent");
+        assert_eq!(udp_receive(&server), (payload.clone(), seen), "{}", site.reasons());
+    };
+    // At once, whoever forwards it; and before long it is forwarded past the kernel again.
+    arrives();
+    if site.bridgefwd().is_some() {
+        until("the kernel has nothing to do with it", || {
+            let before = site.counted("through_kernel");
+            arrives();
+            site.counted("through_kernel") == before
+        });
+    }
+}
+
+/// Whoever's route has no such MTU sends and is sent what fits the devices: also as the first packet,
+/// and translated.
+fn connections_beside_a_route_with_a_small_mtu(by: By, family: Family) {
+    let site = Site::new(by);
+    let (a, b, other) = (site.a(), site.b(), site.b2());
+    for (host, end) in [(other, "br-b"), (site.a2(), "br-a")] {
+        let to = family.of(host);
+        site.router.ns.ip(&format!("route add {to} dev {end} mtu {SMALL}\n"));
+    }
+    if let Some(bridgefwd) = site.bridgefwd() {
+        let known = || pinned_settings(&bridgefwd.pin_dir).smallest_route_mtu;
+        until("the daemon knows the MTU", || known() == SMALL);
+    }
+    let server = udp_bind(&b.ns, family.at(b, 53));
+    let client = udp_bind(&a.ns, family.at(a, 10_000));
+    for socket in [&client, &server] {
+        IntOption::discovery(family.of(a)).set(socket, DISCOVER_ALWAYS);
+    }
+    let mut payload = fitting(family);
+    payload.resize(payload.len() + 100, 7);
+    let seen = udp_ask(&client, &server, &payload);
+    assert_eq!(seen.ip(), family.seen(a), "{}", site.reasons());
+    found_out(&site, family, (1500, 1500));
 }
 
 fn connections_to_beyond_a_router_with_a_small_mtu(by: By, family: Family) {
