@@ -125,7 +125,7 @@ fn datagrams_whose_route_had_a_small_mtu(by: By, family: Family) {
     IntOption::discovery(to.ip()).set(&client, libc::IP_PMTUDISC_PROBE);
     let mut payload = fitting(family);
     payload.resize(payload.len() + 100, 7);
-    let mut arrives = || {
+    let arrives = || {
         client.send(&payload).expect("sent");
         assert_eq!(udp_receive(&server), (payload.clone(), seen), "{}", site.reasons());
     };
