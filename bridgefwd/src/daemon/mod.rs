@@ -190,8 +190,9 @@ pub async fn run(options: Options) -> Result<()> {
                     tracing::warn!("news about routes broke off: {error}; listening anew");
                     routes = watch_routes()?;
                 }
-                shared.state().route_mtus = routes.known().clone();
-                keep_up(&shared, &Changes::default());
+                if let Err(error) = route_mtus::follow(&mut shared.state(), routes.known()) {
+                    tracing::warn!("{error}");
+                }
             }
             _ = tick.tick() => {
                 let mut state = shared.state();

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use bridgefwd_common::contract::{Family, Interface};
 use tokio::task::JoinHandle;
 
+use super::state::State;
 use crate::datapath::is_end;
+use crate::failure::Result;
 use crate::host::routes::{RouteEvents, RouteMtus};
 
 /// The pause after asking is that many times as long as the asking took.
@@ -64,34 +66,65 @@ impl RouteWatch {
     /// Where the socket is broken; start anew.
     pub async fn next(&mut self) -> io::Result<()> {
         loop {
-            if let Some(asking) = &mut self.asking {
-                let answer = asking.await.unwrap_or_else(|error| Err(io::Error::other(error)));
-                self.asking = None;
-                let now = Instant::now();
-                self.due = now + (now - self.asked) * PAUSE;
-                match answer {
-                    Ok(mtus) if mtus != self.known => {
-                        self.known = mtus;
-                        return Ok(());
-                    }
-                    Ok(_) => {}
-                    Err(error) => {
-                        tracing::warn!("cannot list routes: {error}");
-                        self.stale = true;
-                        self.due = now + AFTER_FAILURE;
-                    }
+            let before = self.known.clone();
+            tokio::select! {
+                news = self.events.changed(&mut self.known) => {
+                    self.stale = true;
+                    news?;
                 }
-            } else if self.stale {
-                tokio::time::sleep_until(self.due.into()).await;
-                self.stale = false;
-                self.asked = Instant::now();
-                self.asking = Some(tokio::task::spawn_blocking(RouteMtus::read));
-            } else {
-                self.events.changed(!self.known.is_empty()).await?;
-                self.stale = true;
+                answer = answer(&mut self.asking) => {
+                    self.asking = None;
+                    self.take_in(answer);
+                }
+                () = tokio::time::sleep_until(self.due.into()),
+                    if self.stale && self.asking.is_none() =>
+                {
+                    self.stale = false;
+                    self.asked = Instant::now();
+                    self.asking = Some(tokio::task::spawn_blocking(RouteMtus::read));
+                }
+            }
+            if self.known != before {
+                return Ok(());
             }
         }
     }
+
+    fn take_in(&mut self, answer: io::Result<RouteMtus>) {
+        let now = Instant::now();
+        self.due = now + (now - self.asked) * PAUSE;
+        match answer {
+            // The answer may be older than the news that came meanwhile.
+            Ok(mtus) if self.stale => self.known.merge(&mtus),
+            Ok(mtus) => self.known = mtus,
+            Err(error) => {
+                tracing::warn!("cannot list routes: {error}");
+                self.stale = true;
+                self.due = now + AFTER_FAILURE;
+            }
+        }
+    }
+}
+
+/// Waits for the answer to the question that is being asked; for ever where none is.
+async fn answer(asking: &mut Option<JoinHandle<io::Result<RouteMtus>>>) -> io::Result<RouteMtus> {
+    match asking {
+        Some(asking) => asking.await.unwrap_or_else(|error| Err(io::Error::other(error))),
+        None => std::future::pending().await,
+    }
+}
+
+/// Makes the data path follow the MTUs of routes, and nothing else: that is done at once.
+///
+/// # Errors
+///
+/// The kernel's error.
+pub fn follow(state: &mut State, mtus: &RouteMtus) -> Result<()> {
+    state.route_mtus = mtus.clone();
+    let mut entries = state.datapath.interfaces().clone();
+    enter(mtus, &mut entries);
+    state.datapath.rewrite_entries(&entries)?;
+    state.datapath.note_smallest_route_mtu()
 }
 
 /// Writes the MTUs of routes into the entries of the ends, where they are smaller than the ends' own.

@@ -183,6 +183,20 @@ impl Datapath {
         &mut self.pairs
     }
 
+    /// Writes those entries of managed interfaces that have changed.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub fn rewrite_entries(&mut self, entries: &BTreeMap<u32, Interface>) -> Result<()> {
+        for (&ifindex, &entry) in entries {
+            if self.interfaces().get(&ifindex).is_some_and(|before| *before != entry) {
+                self.interfaces.set(ifindex, entry)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Says in the settings which MTU is the smallest of all routes by the ends, as their entries have
     /// it.
     ///

@@ -96,6 +96,16 @@ impl RouteMtus {
         [ifindex, ANY].iter().filter_map(|ifindex| of_family.get(ifindex).copied()).min()
     }
 
+    /// Takes in what `others` has besides.
+    pub fn merge(&mut self, others: &Self) {
+        for (own, others) in [(&mut self.v4, &others.v4), (&mut self.v6, &others.v6)] {
+            for (&ifindex, &mtu) in others {
+                let smallest = own.entry(ifindex).or_insert(mtu);
+                *smallest = mtu.min(*smallest);
+            }
+        }
+    }
+
     /// Takes the route of one message in, if it has an MTU.
     fn add(&mut self, message: &[u8]) {
         let Some(route) = route(message) else { return };
@@ -132,20 +142,29 @@ impl RouteEvents {
         News::listen(&[GROUP_IPV4_ROUTE, GROUP_IPV6_ROUTE]).map(|news| Self { news })
     }
 
-    /// Waits until the MTUs of routes may be others than they were; `any` says whether there were some
-    /// at all, so that one may have been replaced.
+    /// Waits until the MTUs of routes may be others than those `known`, and takes routes that are new
+    /// in at once. What may be gone, or was lost, only [`RouteMtus::read`] tells.
     ///
     /// # Errors
     ///
     /// Where the socket is broken; listen anew.
-    pub async fn changed(&mut self, any: bool) -> io::Result<()> {
+    pub async fn changed(&mut self, known: &mut RouteMtus) -> io::Result<()> {
         let mut changed = false;
         while !changed {
             self.news
                 .take(|datagram| {
-                    changed |= datagram.is_none_or(|datagram| {
-                        messages(datagram).any(|message| matters(message, any))
-                    });
+                    let Some(datagram) = datagram else {
+                        changed = true;
+                        return;
+                    };
+                    for message in messages(datagram) {
+                        if matters(message, !known.is_empty()) {
+                            changed = true;
+                            if kind(message) == RTM_NEWROUTE {
+                                known.add(message);
+                            }
+                        }
+                    }
                 })
                 .await?;
         }

@@ -51,6 +51,17 @@ fn the_smallest_of_each_interface_and_family() {
 }
 
 #[test]
+fn merged_the_smaller_one_stays() {
+    let of = |mtus: &[(u32, u32)]| RouteMtus {
+        v4: mtus.iter().copied().collect(),
+        v6: mtus.iter().copied().collect(),
+    };
+    let mut mtus = of(&[(7, 1_400), (8, 1_300)]);
+    mtus.merge(&of(&[(7, 1_350), (8, 1_350), (9, 1_200)]));
+    assert_eq!(mtus, of(&[(7, 1_350), (8, 1_300), (9, 1_200)]));
+}
+
+#[test]
 fn a_way_that_is_not_shown_may_be_any() {
     let mut mtus = RouteMtus::default();
     mtus.add(&message(AddressFamily::Inet, 0, &[RouteAttribute::NhId(5), metrics(1_400)]));
