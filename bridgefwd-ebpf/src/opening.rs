@@ -132,8 +132,12 @@ fn describe(
     let query = Query { src: packet.ip.src, dst: opening.target, in_end: opening.from, wire_len };
     match route::lookup(ctx, &packet.ip, &query) {
         Route::TooBig if opening.turns_back => return Err(Reason::TooBigTranslated),
-        Route::TooBig if packet.ip.dont_fragment => return Err(Reason::TooBig),
-        // The kernel cuts it to pieces, and we translate them.
+        // Longer than the device can send: the kernel does not let it go, but answers.
+        Route::TooBig if packet.ip.dont_fragment && route::exceeds_device(opening.to, wire_len) => {
+            return Err(Reason::TooBig);
+        }
+        // The kernel cuts it to pieces, and we translate them; or what the host once found out about
+        // the way does not count for what it forwards.
         Route::TooBig => opening.through_kernel = true,
         // The kernel may let it go as it is, whatever it asks for: so it has a flow, and is translated
         // where it leaves.

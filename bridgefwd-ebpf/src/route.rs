@@ -89,6 +89,14 @@ pub fn may_be_too_big(settings: &Settings, family: Family, out_end: u32, wire_le
         && exceeds_route_mtu(out_end, wire_len, u32::from(matches!(family, Family::V6))) == 1
 }
 
+/// Is a packet of `wire_len` bytes longer than what leaves by that end can be?
+#[inline(always)]
+pub fn exceeds_device(out_end: u32, wire_len: u32) -> bool {
+    // SAFETY: an entry is replaced as a whole; one that is removed meanwhile stays readable until
+    // this program ends.
+    unsafe { INTERFACES.get(out_end) }.is_some_and(|end| wire_len > end.mtu)
+}
+
 /// 1 where the packet is longer than the smallest MTU of a route by that end. Global to the verifier,
 /// and out of the way of hosts without such routes.
 #[unsafe(no_mangle)]

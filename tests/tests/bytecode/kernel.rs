@@ -111,6 +111,20 @@ fn options_of_what_may_not_pass() {
     });
 }
 
+/// Where the look-up says too big, but the device could send it: what the host itself has found out about
+/// the way is nothing to the kernel's forwarding, so what it lets go must be translated.
+#[test]
+fn too_big_for_the_host_but_not_for_the_device() {
+    needs_root!();
+    bench(|bench| {
+        bench.router.ns.ip("link set br-b mtu 1000\n");
+        let packet = Packet::udp(bench.a().at(10_000), bench.b().at(53)).payload(&[7; 1200]);
+        assert!(packet.dont_fragment);
+        bench.through_kernel(A, &packet);
+        assert_eq!(bench.program.flows().len(), 1);
+    });
+}
+
 #[test]
 fn too_big_where_it_may_be_cut() {
     needs_root!();
@@ -118,6 +132,7 @@ fn too_big_where_it_may_be_cut() {
         bench.router.ns.ip("link set br-a mtu 1000\nlink set br-b mtu 1000\n");
         let (client, server) = (bench.a().at(10_000), bench.b().at(53));
         let whole = |packet: Packet| packet.payload(&[7; 1200]);
+        bench.program.manage_bridge(bench.router, "br-b", |entry| entry.mtu = 1000);
         // With don't-fragment nothing is opened: the kernel answers.
         bench.expect(A, &whole(Packet::udp(client, server)), Reason::TooBig);
         assert_eq!(bench.program.flows(), []);
@@ -226,6 +241,7 @@ fn the_last_hop_and_too_big_of_ipv6() {
         bench.through_kernel(A, &big(Packet6::udp(client, server)));
         bench.handed_over6(B, &big(Packet6::udp(server, out)), server, client);
         // No router cuts IPv6: nothing is opened.
+        bench.program.manage_bridge(bench.router, "br-b", |entry| entry.mtu = 1300);
         bench.expect(A, &big(Packet6::udp(at6(*client.ip(), 9), server)), Reason::TooBig);
         assert_counted(bench, 3, 2);
     });

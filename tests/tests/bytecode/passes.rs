@@ -222,6 +222,7 @@ fn too_big_with_dont_fragment() {
     needs_root!();
     bench(|bench| {
         bench.router.ns.ip("link set br-b mtu 1000\n");
+        bench.program.manage_bridge(bench.router, "br-b", |entry| entry.mtu = 1000);
         let big =
             |bench: &Bench<'_>, size| datagram(bench, bench.b().address).payload(&vec![7; size]);
         all_pass(bench, Reason::TooBig, &[big(bench, 1200), big(bench, 973)]);
