@@ -54,7 +54,7 @@ fn what_is_too_big_for_the_device_opens_none() {
         learn(bench, SMALL);
         bench.router.ns.ip("link set br-b mtu 1100\n");
         bench.program.manage_bridge(bench.router, "br-b", |entry| {
-            (entry.mtu, entry.route_mtu) = (1100, SMALL as u32);
+            (entry.mtu, entry.route_mtu) = (1100, SMALL);
         });
         let (client, server) = (bench.a().at(10_000), bench.b().at(53));
         bench.expect(A, &of_length(Packet::udp(client, server), 1101), Reason::TooBig);
