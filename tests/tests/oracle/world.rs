@@ -245,6 +245,13 @@ fn router(mode: Mode) -> Router {
     ] {
         router.ns.sysctl(key, value);
     }
+    // The same for all errors together, where a namespace has a limit of its own.
+    for key in ["net/ipv4/icmp_msgs_per_sec", "net/ipv4/icmp_msgs_burst"] {
+        let path = format!("/proc/sys/{key}");
+        if router.ns.run(|| std::fs::exists(&path).is_ok_and(|there| there)) {
+            router.ns.sysctl(key, "1000000");
+        }
+    }
     router
 }
 
