@@ -25,8 +25,8 @@ for_both_families!(
     large_pings,
     datagrams_in_one_write,
 );
+// Of the first IPv4 alone: behind one more router the kernel's own IPv6 transfer stalls now and then.
 for_both!(
-    // Of IPv4: behind one more router the kernel's own IPv6 transfer stalls now and then.
     connections_to_beyond_a_router_with_a_small_mtu,
     datagrams_that_may_be_cut,
     large_pings_over_a_small_mtu,
