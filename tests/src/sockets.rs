@@ -10,7 +10,7 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 
 use crate::namespaces::Namespace;
-use crate::wait::PATIENCE;
+use crate::wait::{PATIENCE, bound};
 
 /// Lets this process have as many open files as the system allows it. They are enough for one test
 /// of thousands of sockets at a time: the next one waits until what this returns is dropped.
@@ -31,7 +31,7 @@ pub fn tcp_listen(ns: &Namespace, at: SocketAddr) -> TcpListener {
     ns.run(|| {
         let socket = Socket::new(Domain::for_address(at), Type::STREAM, None).expect("socket");
         socket.set_reuse_address(true).expect("reuse");
-        socket.bind(&at.into()).unwrap_or_else(|error| panic!("bind {at}: {error}"));
+        bound(|| socket.bind(&at.into())).unwrap_or_else(|error| panic!("bind {at}: {error}"));
         socket.listen(4096).expect("listen");
         socket.into()
     })
@@ -56,7 +56,7 @@ pub fn tcp_connect_here(
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
     if let Some(from) = from {
         socket.set_reuse_address(true)?;
-        socket.bind(&from.into())?;
+        bound(|| socket.bind(&from.into()))?;
     }
     socket.connect_timeout(&to.into(), patience)?;
     let stream = TcpStream::from(socket);
@@ -105,7 +105,7 @@ pub fn udp_bind(ns: &Namespace, at: SocketAddr) -> UdpSocket {
 #[must_use]
 #[track_caller]
 pub fn udp_bind_here(at: SocketAddr) -> UdpSocket {
-    let socket = UdpSocket::bind(at).unwrap_or_else(|error| panic!("bind {at}: {error}"));
+    let socket = bound(|| UdpSocket::bind(at)).unwrap_or_else(|error| panic!("bind {at}: {error}"));
     socket.set_read_timeout(Some(PATIENCE)).expect("timeout");
     socket
 }

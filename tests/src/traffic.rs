@@ -10,13 +10,13 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::namespaces::Namespace;
 use crate::view::internet_checksum;
-use crate::wait::PATIENCE;
+use crate::wait::{PATIENCE, bound};
 
 /// Listens in `ns`.
 #[must_use]
 #[track_caller]
 pub fn listen(ns: &Namespace, at: SocketAddrV4) -> TcpListener {
-    ns.run(|| TcpListener::bind(at).expect("listen"))
+    ns.run(|| bound(|| TcpListener::bind(at)).expect("listen"))
 }
 
 /// Connects from `ns`, from `port` or, with 0, from one that the kernel chooses.
@@ -34,7 +34,8 @@ pub fn connect_within(
     ns.run(|| {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
-        socket.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port).into())?;
+        let from = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port).into();
+        bound(|| socket.bind(&from))?;
         socket.connect_timeout(&to.into(), patience)?;
         let stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -145,7 +146,7 @@ fn next(state: &mut u64) -> u64 {
 #[must_use]
 #[track_caller]
 pub fn udp(ns: &Namespace, at: SocketAddrV4) -> UdpSocket {
-    let socket = ns.run(|| UdpSocket::bind(at).expect("UDP socket"));
+    let socket = ns.run(|| bound(|| UdpSocket::bind(at)).expect("UDP socket"));
     socket.set_read_timeout(Some(PATIENCE)).expect("timeout");
     socket
 }
