@@ -1,10 +1,14 @@
 //! What can be asked on the command line. People script against it: names and exit statuses stay.
 
+mod explain;
+
 use std::path::PathBuf;
 
 use bridgefwd_common::contract::{Family, Unlisted};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use explain::ExplainOptions;
 
 use crate::commands::lab::LabCommand;
 use crate::daemon::AttachChoice;
@@ -77,6 +81,8 @@ pub enum Command {
     Status(StatusOptions),
     /// Show the managed bridges with their ports, and the uplinks
     Bridges(BridgesOptions),
+    /// Show who may reach whom by the host's firewall rules, and which rule decides
+    Explain(ExplainOptions),
     /// End the daemon and remove all that it attached and pinned
     Down(DownOptions),
     /// A network to try bridgefwd in: a router, three bridges, five hosts

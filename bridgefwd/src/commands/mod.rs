@@ -3,6 +3,7 @@
 
 mod bridges;
 mod down;
+mod explain;
 mod flows;
 pub mod lab;
 mod output;
@@ -38,6 +39,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Stats(options) => stats::run(&options, &instance),
         Command::Status(options) => status::run(&options, &instance),
         Command::Bridges(options) => bridges::run(&options, &instance),
+        Command::Explain(options) => explain::run(&options, &instance),
         Command::Down(_) => down::run(&instance),
         Command::Lab(command) => lab::run(&command),
     }
