@@ -168,8 +168,14 @@ impl<'a> Walk<'a> {
             for part in parts {
                 for (piece, truth) in self.cut(part, &rule.matches) {
                     match truth {
-                        Truth::Yes => (yes, _) = (true, hit.push(piece)),
-                        Truth::No => (no, _) = (true, rest.push(piece)),
+                        Truth::Yes => {
+                            yes = true;
+                            hit.push(piece);
+                        }
+                        Truth::No => {
+                            no = true;
+                            rest.push(piece);
+                        }
                         Truth::Unknown => {
                             unknown = true;
                             let piece = piece.doubtful(at);

@@ -69,7 +69,9 @@ pub fn read(words: &[String]) -> (Vec<Match>, Action) {
                 }
             }
             // `-p tcp -m tcp` and the like ask for nothing.
-            "--comment" => drop(reader.word()),
+            "--comment" => {
+                reader.word();
+            }
             option => match condition(option, negated, &mut reader) {
                 Some(known) => matches.push(known),
                 None => {
