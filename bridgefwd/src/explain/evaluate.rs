@@ -1,73 +1,14 @@
 //! Packets through chains, rule by rule, in three-valued logic: a condition holds, does not hold,
 //! or is unknown. Where it is unknown packets go both ways, and keep in mind which rule it was.
 
-use super::model::{Action, Base, Hook, Match, Name, State, Table, Wanted};
+use super::conditions::{Place, Truth};
+use super::model::{Action, Base, Hook, Match, State, Table};
 use super::part::{Part, RuleAt, Verdict, merged};
-use super::space::{Field, Span, TCP, union, without};
 
 /// Sets of packets that are told apart at a time; past this nobody would read the answer.
 const MOST_PARTS: usize = 20_000;
 /// As deep as the kernel lets chains be called from chains.
 const DEEPEST: usize = 64;
-
-/// An interface, as far as we know.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Interface {
-    /// There is none at this hook.
-    None,
-    /// This one.
-    Named(String),
-    /// One that is none of those we know.
-    Unnamed,
-}
-
-/// What holds for all packets at a hook.
-#[derive(Clone, Debug)]
-pub struct Place<'a> {
-    /// The hook.
-    pub hook: Hook,
-    /// Where they came in.
-    pub input: Interface,
-    /// Where they go out.
-    pub output: Interface,
-    /// Are they switched within a bridge?
-    pub bridged: bool,
-    /// Do they open conversations, or answer?
-    pub state: State,
-    /// The host's addresses.
-    pub local: &'a [Span],
-    /// Where an address of the host that is not known can be.
-    pub elsewhere: &'a [Span],
-    /// The names of the interfaces that are known to be none that is [`Interface::Unnamed`].
-    pub names: &'a [String],
-    /// The address that a masquerade takes here.
-    pub masquerade: Option<std::net::Ipv4Addr>,
-}
-
-/// Does a condition hold?
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Truth {
-    /// It does.
-    Yes,
-    /// It does not.
-    No,
-    /// We cannot know.
-    Unknown,
-}
-
-impl Truth {
-    const fn of(holds: bool) -> Self {
-        if holds { Self::Yes } else { Self::No }
-    }
-
-    const fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::No, _) | (_, Self::No) => Self::No,
-            (Self::Yes, Self::Yes) => Self::Yes,
-            _ => Self::Unknown,
-        }
-    }
-}
 
 /// What was found when a rule was asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -166,7 +107,7 @@ impl<'a> Walk<'a> {
             let (mut hit, mut rest) = (Vec::new(), Vec::new());
             let (mut yes, mut no, mut unknown) = (false, false, false);
             for part in parts {
-                for (piece, truth) in self.cut(part, &rule.matches) {
+                for (piece, truth) in self.place.cut(part, &rule.matches) {
                     match truth {
                         Truth::Yes => {
                             yes = true;
@@ -184,6 +125,11 @@ impl<'a> Walk<'a> {
                         }
                     }
                 }
+            }
+            if let Action::Map(entries) = &rule.action {
+                // Whether a map has an entry for them is what its rule asks.
+                let (chosen, left) = self.place.chosen(&hit, entries);
+                (yes, no) = (yes && chosen, no || left);
             }
             self.events.push(Event::Rule(
                 at,
@@ -281,7 +227,7 @@ impl<'a> Walk<'a> {
         for (entry, action) in entries {
             let (mut hit, mut rest) = (Vec::new(), Vec::new());
             for part in parts {
-                for (piece, truth) in self.cut(part, std::slice::from_ref(entry)) {
+                for (piece, truth) in self.place.cut(part, std::slice::from_ref(entry)) {
                     match truth {
                         Truth::Yes => hit.push(piece),
                         Truth::No => rest.push(piece),
@@ -299,99 +245,4 @@ impl<'a> Walk<'a> {
         on.extend(parts);
         on
     }
-
-    /// Cuts a part by what must all hold.
-    fn cut(&self, part: Part, matches: &[Match]) -> Vec<(Part, Truth)> {
-        let mut pieces = vec![(part, Truth::Yes)];
-        let mut failed = Vec::new();
-        for asked in matches {
-            let mut next = Vec::new();
-            for (piece, so_far) in pieces {
-                for (piece, truth) in self.test(piece, asked) {
-                    match so_far.and(truth) {
-                        Truth::No => failed.push((piece, Truth::No)),
-                        truth => next.push((piece, truth)),
-                    }
-                }
-            }
-            pieces = next;
-        }
-        pieces.extend(failed);
-        pieces
-    }
-
-    /// Cuts a part by one condition.
-    fn test(&self, part: Part, asked: &Match) -> Vec<(Part, Truth)> {
-        let place = self.place;
-        let whole = match asked {
-            Match::In(field, spans) if part.unsure == Some(*field) => {
-                // An address that is not known, but is none of the networks'.
-                let outside = place.elsewhere.iter().flat_map(|span| without(*span, spans));
-                let outside: Vec<Span> = outside.collect();
-                match &outside[..] {
-                    [] => Truth::Yes,
-                    rest if union(rest.to_vec()) == union(place.elsewhere.to_vec()) => Truth::No,
-                    _ => Truth::Unknown,
-                }
-            }
-            Match::In(field, spans) => return within(&part, *field, spans),
-            Match::Local(field, wanted) if part.unsure == Some(*field) => {
-                Truth::of(wanted.holds(true))
-            }
-            Match::Local(field, Wanted::Yes) => return within(&part, *field, place.local),
-            Match::Local(field, Wanted::No) => {
-                return within(&part, *field, &without(field.whole(), place.local));
-            }
-            Match::TcpFlags { mask, set, wanted } => {
-                // What opens a connection has SYN, what answers that SYN and ACK.
-                let flags = if place.state == State::New { 0x02 } else { 0x12 };
-                let holds = wanted.holds(flags & mask == *set);
-                let tcp: &[Span] = if holds { &[Span::one(TCP)] } else { &[] };
-                return within(&part, Field::Proto, tcp);
-            }
-            Match::From(names, wanted) => self.by_name(&place.input, names, *wanted),
-            Match::To(names, wanted) => self.by_name(&place.output, names, *wanted),
-            Match::State(states, wanted) => Truth::of(wanted.holds(states.contains(&place.state))),
-            Match::Dnat(wanted) => Truth::of(wanted.holds(part.dnat.is_some())),
-            Match::Mark { value, mask, wanted } => {
-                Truth::of(wanted.holds(part.mark & mask == *value))
-            }
-            Match::Bridged(wanted) => Truth::of(wanted.holds(place.bridged)),
-            Match::Never => Truth::No,
-            Match::Unknown(_) => Truth::Unknown,
-        };
-        vec![(part, whole)]
-    }
-
-    fn by_name(&self, interface: &Interface, names: &[Name], wanted: Wanted) -> Truth {
-        let is = |name: &str| Truth::of(wanted.holds(names.iter().any(|asked| asked.is(name))));
-        match interface {
-            Interface::None => is(""),
-            Interface::Named(name) => is(name),
-            Interface::Unnamed => {
-                let known = |asked: &Name| match asked {
-                    Name::Is(name) => self.place.names.contains(name),
-                    Name::Begins(_) => false,
-                };
-                let every = |asked: &Name| matches!(asked, Name::Begins(start) if start.is_empty());
-                if names.iter().any(every) {
-                    Truth::of(wanted.holds(true))
-                } else if names.iter().all(known) {
-                    Truth::of(wanted.holds(false))
-                } else {
-                    Truth::Unknown
-                }
-            }
-        }
-    }
-}
-
-/// Those whose field is in one of the spans, and those whose is not.
-fn within(part: &Part, field: Field, spans: &[Span]) -> Vec<(Part, Truth)> {
-    let now = part.now.get(field);
-    let outside = without(now, spans);
-    let inside = without(now, &outside);
-    let piece = |truth| move |span| (part.with(field, span), truth);
-    let inside = inside.into_iter().map(piece(Truth::Yes));
-    inside.chain(outside.into_iter().map(piece(Truth::No))).collect()
 }

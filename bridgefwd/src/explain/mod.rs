@@ -13,6 +13,7 @@ pub mod parse_nft;
 pub mod space;
 pub mod walk;
 
+pub mod conditions;
 pub mod describe;
 pub mod docker;
 pub mod ends;

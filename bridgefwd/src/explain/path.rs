@@ -1,8 +1,9 @@
 //! The way of a conversation's first packet through the kernel's hooks, from one end to another,
 //! and that of its answer back.
 
+use super::conditions::{Interface, Place};
 use super::ends::{End, World};
-use super::evaluate::{Event, Interface, Place, Walk};
+use super::evaluate::{Event, Walk};
 use super::hooks::called;
 use super::model::{Family, Hook, State};
 use super::part::{Part, RuleAt, Translated, Verdict};
@@ -187,11 +188,32 @@ impl<'a> Path<'a> {
             }
             return;
         }
-        let mut parts = parts;
+        // Back into the bridge that they came in by, where br_netfilter has translated them on the
+        // port: they are switched from there on.
+        let switched = to == self.from && self.bridge_nf;
+        let mut parts = if switched { self.to_others(to, parts) } else { parts };
         for hook in [Hook::Forward, Hook::Postrouting] {
-            parts = self.hook(hook, from, Some(to), State::New, parts, false);
+            parts = self.hook(hook, from, Some(to), State::New, parts, switched);
         }
         self.answer_from(to, parts);
+    }
+
+    /// Those that are not for who has sent them. The others would leave by the port that they came
+    /// in by: whether it lets them (`hairpin_mode`), no rule says.
+    fn to_others(&mut self, to: End, parts: Vec<Part>) -> Vec<Part> {
+        let mut others = Vec::new();
+        for part in parts {
+            let (src, dst) = (part.now.get(Field::Src), part.now.get(Field::Dst));
+            let own = part.dnat.and_then(|dnat| Some((dnat.by, src.and(dst)?)));
+            let Some((by, own)) = own else {
+                others.push(part);
+                continue;
+            };
+            self.end(part.with(Field::Src, own), Verdict::Unclear, Why::Rule(by), to, false);
+            let rest = without(src, &[own]).into_iter();
+            others.extend(rest.map(|span| part.with(Field::Src, span)));
+        }
+        others
     }
 
     /// The answers of those that arrived.

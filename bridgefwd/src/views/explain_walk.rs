@@ -16,8 +16,12 @@ pub fn walk(walk: &WalkDoc, width: Option<u16>) -> String {
     if let Some(does) = &walk.bridgefwd {
         text.push_str(&format!("bridgefwd {does}; without it:\n"));
     }
-    for step in &walk.steps {
+    for (index, step) in walk.steps.iter().enumerate() {
         text.push_str(&line(step, width));
+        let asked = matches!(walk.steps.get(index + 1), Some(StepDoc::Chain { .. }));
+        if matches!(step, StepDoc::Hook { .. }) && !asked {
+            text.push_str("  no chain is asked\n");
+        }
     }
     text.push('\n');
     for part in walk.parts.iter().skip(1).chain(walk.parts.iter().take(1)) {

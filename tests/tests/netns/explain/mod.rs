@@ -22,7 +22,7 @@ use random::Random;
 use rules::Notation;
 
 /// Rule sets tried where nobody asks for more.
-const RUNS: u64 = 60;
+const RUNS: u64 = 40;
 
 /// Bridges with two hosts, one and one, and somebody outside who knows the way in.
 fn network() -> Router {

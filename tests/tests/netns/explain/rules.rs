@@ -160,11 +160,12 @@ fn conditions(random: &mut Random, hook: Hook, at: Notation) -> String {
     for _ in 0..random.below(4) {
         let next = condition(random, hook, at);
         let kind = |text: &str| -> Vec<String> {
-            text.split(' ').filter(|word| word.starts_with('-')).map(Into::into).collect()
+            let of_protocol = ["tcp", "icmp", "meta l4proto"];
+            let protocol = of_protocol.iter().any(|start| text.starts_with(start));
+            let options = text.split(' ').filter(|word| word.starts_with('-') && *word != "-m");
+            options.map(Into::into).chain(protocol.then(|| "-p".to_owned())).collect()
         };
-        let twice = |other: &String| {
-            kind(other).iter().any(|word| word != "-m" && kind(&next).contains(word))
-        };
+        let twice = |other: &String| kind(other).iter().any(|word| kind(&next).contains(word));
         if !all.iter().any(twice) {
             all.push(next);
         }
