@@ -7,6 +7,7 @@
 
 pub mod beyond;
 pub mod bridgefwd;
+pub mod browser;
 pub mod capture;
 pub mod command;
 pub mod foreign;
