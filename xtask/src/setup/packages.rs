@@ -33,13 +33,26 @@ const TOOLS: [Tool; 6] = [
     Tool { command: "tcpdump", package: "tcpdump", why: "captures what came out" },
 ];
 
+/// What the measurements call beside those.
+const BENCH_TOOLS: [Tool; 1] =
+    [Tool { command: "nft", package: "nftables", why: "makes the rules to compare with" }];
+
 /// Finds or installs the programs that the lab and the tests call.
 pub fn tools(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
+    have(&TOOLS, "the lab and the tests", progress, apt)
+}
+
+/// Finds or installs the programs that the measurements call beside those of the tests.
+pub fn bench_tools(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
+    have(&BENCH_TOOLS, "the measurements", progress, apt)
+}
+
+fn have(tools: &[Tool], whose: &str, progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
     let (present, missing): (Vec<&Tool>, Vec<&Tool>) =
-        TOOLS.iter().partition(|tool| exec::find(tool.command).is_some());
+        tools.iter().partition(|tool| exec::find(tool.command).is_some());
     if !present.is_empty() {
         let names: Vec<_> = present.iter().map(|tool| tool.command).collect();
-        progress.found(&format!("programs for the lab and the tests: {}", names.join(", ")));
+        progress.found(&format!("programs for {whose}: {}", names.join(", ")));
     }
     if missing.is_empty() {
         return Ok(());

@@ -16,7 +16,8 @@ use crate::{build, exec, setup};
 use report::Report;
 
 /// The crates with tests that run on the host as they are.
-const UNIT_CRATES: [&str; 4] = ["bridgefwd-common", "bridgefwd-checks", "bridgefwd", "xtask"];
+const UNIT_CRATES: [&str; 5] =
+    ["bridgefwd-common", "bridgefwd-checks", "bridgefwd", "bridgefwd-bench", "xtask"];
 
 /// Names the tests that show what it says; all of them must have run.
 const SCORECARD: &str = "docs/rfc.md";
