@@ -158,16 +158,16 @@ impl<'r> World<'r> {
         let gateway = self.router.bridge("br-b").address;
         let seen = SocketAddrV4::new(gateway, client);
         let (opening, answer) = match population {
-            Population::Udp => (self.from_a(&Packet::udp(v4.0, v4.1)), Packet::udp(v4.1, seen)),
+            Population::Udp => (self.sent_by_a(&Packet::udp(v4.0, v4.1)), Packet::udp(v4.1, seen)),
             Population::Tcp | Population::Tcp6 => (
-                self.from_a(&Packet::tcp(v4.0, v4.1, flags::SYN)),
+                self.sent_by_a(&Packet::tcp(v4.0, v4.1, flags::SYN)),
                 Packet::tcp(v4.1, seen, flags::SYN | flags::ACK),
             ),
         };
-        let answer = self.from_b(&answer);
+        let answer = self.sent_by_b(&answer);
         let mut frames = vec![(a.port_index, opening), (b.port_index, answer)];
         if population == Population::Tcp {
-            frames.push((a.port_index, self.from_a(&Packet::tcp(v4.0, v4.1, flags::ACK))));
+            frames.push((a.port_index, self.sent_by_a(&Packet::tcp(v4.0, v4.1, flags::ACK))));
         }
         if population == Population::Tcp6 {
             let mac = |host: &bridgefwd_tests::topology::Host| {
@@ -194,11 +194,11 @@ impl<'r> World<'r> {
         self.program.edit_flow(0, |flow| flow.tcp = first.tcp);
     }
 
-    fn from_a(&self, packet: &Packet) -> Vec<u8> {
+    fn sent_by_a(&self, packet: &Packet) -> Vec<u8> {
         packet.clone().macs(self.router.hosts[0].mac, self.router.bridge("br-a").mac).build()
     }
 
-    fn from_b(&self, packet: &Packet) -> Vec<u8> {
+    fn sent_by_b(&self, packet: &Packet) -> Vec<u8> {
         packet.clone().macs(self.router.hosts[1].mac, self.router.bridge("br-b").mac).build()
     }
 
@@ -220,7 +220,7 @@ impl<'r> World<'r> {
             Kind::Established => {
                 let packet = Packet::tcp(client, server, segment).payload(b"data");
                 let spread = Spread { sequence: Some(V4 + 4), ..known };
-                (a.port_index, self.from_a(&packet), Some(spread))
+                (a.port_index, self.sent_by_a(&packet), Some(spread))
             }
             Kind::Reply => {
                 let packet = Packet::tcp(server, seen, segment).payload(b"data");
@@ -230,9 +230,9 @@ impl<'r> World<'r> {
                     sequence: Some(V4 + 4),
                     ..known
                 };
-                (b.port_index, self.from_b(&packet), Some(spread))
+                (b.port_index, self.sent_by_b(&packet), Some(spread))
             }
-            Kind::Udp => (a.port_index, self.from_a(&Packet::udp(client, server)), Some(known)),
+            Kind::Udp => (a.port_index, self.sent_by_a(&Packet::udp(client, server)), Some(known)),
             Kind::Ipv6 => {
                 let at = |host: &bridgefwd_tests::topology::Host, port| -> SocketAddrV6 {
                     host.at6(port)
@@ -266,7 +266,7 @@ impl<'r> World<'r> {
                     complement: Some(QUOTED + 4),
                     ..known
                 };
-                (b.port_index, self.from_b(&packet), Some(spread))
+                (b.port_index, self.sent_by_b(&packet), Some(spread))
             }
             Kind::NewFlow => {
                 let first = self.size.flows;
@@ -275,13 +275,13 @@ impl<'r> World<'r> {
                 let packet = Packet::udp(a.at(client_port), b.at(server_port)).payload(&payload);
                 let spread =
                     Spread { order: Order::From(first), complement: Some(V4 + 8), ..known };
-                (a.port_index, self.from_a(&packet), Some(spread))
+                (a.port_index, self.sent_by_a(&packet), Some(spread))
             }
             Kind::Denied => {
                 let packet = Packet::udp(b.at(5000), a.at(5001));
-                (b.port_index, self.from_b(&packet), None)
+                (b.port_index, self.sent_by_b(&packet), None)
             }
-            Kind::Pass => (a.port_index, self.from_a(&Packet::udp(client, c.at(53))), None),
+            Kind::Pass => (a.port_index, self.sent_by_a(&Packet::udp(client, c.at(53))), None),
         }
     }
 }

@@ -215,7 +215,8 @@ fn report(options: &Options, results: &Results, counted: bool) -> Report {
     } else {
         report.text("Instructions a packet: not measured; this machine lets nobody count them.");
     }
-    let header = ["program", "instructions", "verified", "stack, bytes"].map(Into::into).to_vec();
+    let header =
+        ["program", "instructions", "verified", "stack addressed, bytes"].map(Into::into).to_vec();
     let mut table = Table::new(header);
     for program in &results.programs {
         table.row(vec![

@@ -18,7 +18,8 @@ pub struct ProgramSize {
     pub translated: usize,
     /// Instructions that the verifier went through; `None` before Linux 5.16.
     pub verified: Option<u32>,
-    /// Bytes of stack on the deepest way through its functions; 512 are allowed.
+    /// Bytes of stack that are addressed on the deepest way through its functions. It may use a little
+    /// less: what it uses is 512 at most.
     pub stack: u32,
 }
 
