@@ -159,16 +159,19 @@ impl FuzzTarget {
 pub enum Bench {
     /// What a packet costs in the program, by BPF_PROG_TEST_RUN
     Program,
+    /// What the way from a client to a server costs, by bridgefwd and by what others do in its place
+    Path,
 }
 
 impl Bench {
     /// All of them, in the order in which they run.
-    pub const ALL: [Self; 1] = [Self::Program];
+    pub const ALL: [Self; 2] = [Self::Program, Self::Path];
 
     /// As typed; also what the measuring program calls it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Program => "program",
+            Self::Path => "path",
         }
     }
 }

@@ -7,8 +7,10 @@
 
 mod chart;
 mod machine;
+mod path;
 mod program;
 mod progress;
+mod random;
 mod report;
 mod statistics;
 
@@ -51,6 +53,8 @@ pub struct Options {
 enum Bench {
     /// What a packet costs in the program
     Program,
+    /// What the way from a client to a server costs, by us and by others
+    Path,
 }
 
 fn main() -> ExitCode {
@@ -74,6 +78,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
         eprintln!("== {}", bench.to_possible_value().unwrap().get_name());
         let report = match bench {
             Bench::Program => program::run(options)?,
+            Bench::Path => path::run(options)?,
         };
         report.keep(&options.results)?;
     }

@@ -23,6 +23,12 @@ impl Spread {
             high: quantile(&sorted, 0.75)?,
         })
     }
+
+    /// Of the ratios of values that were measured in the same round.
+    pub fn of_ratios(of: &[f64], to: &[f64]) -> Option<Self> {
+        let ratios = of.iter().zip(to).filter(|(_, to)| **to != 0.0).map(|(of, to)| of / to);
+        Self::of(&ratios.collect::<Vec<_>>())
+    }
 }
 
 /// In ascending order.
@@ -52,6 +58,14 @@ mod tests {
         assert_eq!(spread, Spread { median: 1.5, low: 1.25, high: 1.75 });
         assert_eq!(Spread::of(&[7.0]).unwrap().high, 7.0);
         assert_eq!(Spread::of(&[]), None);
+    }
+
+    #[test]
+    fn ratios_are_of_the_same_round() {
+        // The machine became twice as slow in the second round; the ratio did not change.
+        let spread = Spread::of_ratios(&[10.0, 20.0], &[5.0, 10.0]).unwrap();
+        assert_eq!(spread, Spread { median: 2.0, low: 2.0, high: 2.0 });
+        assert_eq!(Spread::of_ratios(&[1.0], &[0.0]), None);
     }
 
     #[test]

@@ -44,7 +44,7 @@ const PARTS: [&str; 9] = [
     "bridgefwd-common/src",
     "bridgefwd-ebpf/src",
     "bridgefwd/src",
-    "tests/bench/src",
+    "tests/bench",
     "tests/checks/src",
     "tests/fuzz/fuzz_targets",
     "tests/src",
