@@ -1,5 +1,6 @@
 //! That the measuring instruments work: a moment of each. What they find is not looked at, but that
 //! they find something.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::Path;
 use std::process::Command;
