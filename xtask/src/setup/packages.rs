@@ -23,12 +23,18 @@ struct Tool {
     why: &'static str,
 }
 
-const TOOLS: [Tool; 6] = [
+const TOOLS: [Tool; 8] = [
     Tool { command: "ip", package: "iproute2", why: "makes the tests' namespaces and bridges" },
     Tool { command: "tc", package: "iproute2", why: "shows that no filter is left behind" },
     Tool { command: "bpftool", package: "bpftool", why: "shows the programs, links and maps" },
     Tool { command: "ethtool", package: "ethtool", why: "turns offloads on and off" },
     Tool { command: "iptables", package: "iptables", why: "makes rules like Docker's" },
+    Tool { command: "ping", package: "iputils-ping", why: "asks in the lab's lessons" },
+    Tool {
+        command: "sysctl",
+        package: "procps",
+        why: "turns forwarding on and off in the lessons",
+    },
     Tool { command: "tcpdump", package: "tcpdump", why: "captures what came out" },
 ];
 
