@@ -15,3 +15,4 @@ pub mod lab;
 pub mod metrics;
 pub mod policy;
 pub mod views;
+pub mod web;

@@ -6,7 +6,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 pub mod beyond;
+pub mod bpf;
 pub mod bridgefwd;
+pub mod browser;
 pub mod capture;
 pub mod command;
 pub mod foreign;
