@@ -28,9 +28,12 @@ pub fn parse(text: &str) -> Result<Vec<Table>, ParseError> {
 /// Family and name of what an object belongs to.
 type Owner<'a> = (&'a str, &'a str);
 
+/// A table as it will be written: what stands before its chains, and they by name.
+type Written<'a> = (String, Vec<(&'a str, String)>);
+
 fn listing(objects: &[Value]) -> String {
     let mut order: Vec<Owner> = Vec::new();
-    let mut tables: BTreeMap<Owner, (String, Vec<(&str, String)>)> = BTreeMap::new();
+    let mut tables: BTreeMap<Owner, Written> = BTreeMap::new();
     for object in objects.iter().filter_map(Value::as_object) {
         for (kind, value) in object {
             let family = word(value, "family");
@@ -44,7 +47,7 @@ fn listing(objects: &[Value]) -> String {
                     tables.insert(owner, (head.into(), Vec::new()));
                 }
                 "set" | "map" => {
-                    let elements = value.get("elem").map(|elem| plain(elem)).unwrap_or_default();
+                    let elements = value.get("elem").map(plain).unwrap_or_default();
                     if let Some((head, _)) = tables.get_mut(&owner) {
                         let _ = writeln!(head, "{kind} {name} {{\nelements = {{ {elements} }}\n}}");
                     }

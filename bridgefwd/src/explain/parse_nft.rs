@@ -62,8 +62,11 @@ fn block(tokens: &[Token]) -> Option<&[Token]> {
     None
 }
 
-/// What a table holds: each item its words up to the block, and the block.
-fn items(body: &[Token]) -> Result<Vec<(&[Token], &[Token])>, ParseError> {
+/// An item of a table: its words up to the block, and the block.
+type Item<'a> = (&'a [Token], &'a [Token]);
+
+/// What a table holds.
+fn items(body: &[Token]) -> Result<Vec<Item<'_>>, ParseError> {
     let mut items = Vec::new();
     let mut rest = body;
     while let Some(first) = rest.iter().position(|token| !is_end(token)) {

@@ -94,8 +94,8 @@ impl<'a> Path<'a> {
         for (to, parts) in path.routed(parts) {
             match from {
                 End::Network(_) if to == from => path.within(parts),
-                End::Host => path.from_host(to, parts),
-                End::Network(_) | End::Outside => path.from_elsewhere(to, parts),
+                End::Host => path.sent_by_host(to, parts),
+                End::Network(_) | End::Outside => path.arriving(to, parts),
             }
         }
         path
@@ -153,7 +153,7 @@ impl<'a> Path<'a> {
         }
     }
 
-    fn from_elsewhere(&mut self, to: End, parts: Vec<Part>) {
+    fn arriving(&mut self, to: End, parts: Vec<Part>) {
         let parts = self.hook(Hook::Prerouting, Some(self.from), None, State::New, parts, false);
         for (now, parts) in self.routed(parts) {
             if now != to {
@@ -163,7 +163,7 @@ impl<'a> Path<'a> {
         }
     }
 
-    fn from_host(&mut self, to: End, parts: Vec<Part>) {
+    fn sent_by_host(&mut self, to: End, parts: Vec<Part>) {
         let parts = self.hook(Hook::Output, None, Some(to), State::New, parts, false);
         for (now, parts) in self.routed(parts) {
             if now != to {
@@ -191,7 +191,7 @@ impl<'a> Path<'a> {
         // Back into the bridge that they came in by, where br_netfilter has translated them on the
         // port: they are switched from there on.
         let switched = to == self.from && self.bridge_nf;
-        let mut parts = if switched { self.to_others(to, parts) } else { parts };
+        let mut parts = if switched { self.for_others(to, parts) } else { parts };
         for hook in [Hook::Forward, Hook::Postrouting] {
             parts = self.hook(hook, from, Some(to), State::New, parts, switched);
         }
@@ -200,7 +200,7 @@ impl<'a> Path<'a> {
 
     /// Those that are not for who has sent them. The others would leave by the port that they came
     /// in by: whether it lets them (`hairpin_mode`), no rule says.
-    fn to_others(&mut self, to: End, parts: Vec<Part>) -> Vec<Part> {
+    fn for_others(&mut self, to: End, parts: Vec<Part>) -> Vec<Part> {
         let mut others = Vec::new();
         for part in parts {
             let (src, dst) = (part.now.get(Field::Src), part.now.get(Field::Dst));
