@@ -47,7 +47,7 @@ pub extern "C" fn examine_own(skb: *mut __sk_buff) -> u32 {
     let Some(found) = flows::find(&scratch.original.reversed()) else { return GOES };
     // SAFETY: array elements never move or go.
     let flow = unsafe { &*found.flow };
-    let over = established::is_over(flow.state, flow.last_seen_ns, flows::now_ns(), settings);
+    let over = established::is_over(flow.state, flow.last_seen, flows::now(), settings);
     if over || !matches!(found.direction, Direction::Reply) || flow.from == Flow::FROM_HOST {
         return GOES;
     }
