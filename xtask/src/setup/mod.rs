@@ -27,6 +27,11 @@ pub fn run(workspace: &Workspace, progress: &Progress) -> anyhow::Result<Toolcha
     Ok(toolchain)
 }
 
+/// What boots other kernels, besides.
+pub fn for_kernels(progress: &Progress) -> anyhow::Result<()> {
+    packages::kernel_tools(progress, &mut Apt::default())
+}
+
 /// Only what `cargo xtask build` needs.
 pub fn for_build(workspace: &Workspace, progress: &Progress) -> anyhow::Result<Toolchain> {
     toolchain(workspace, progress, &mut Apt::default())

@@ -24,6 +24,16 @@ struct Tool {
     why: &'static str,
 }
 
+/// What boots other kernels.
+const KERNEL_TOOLS: [Tool; 6] = [
+    Tool { command: "qemu-system-x86_64", package: "qemu-system-x86", why: "runs the kernels" },
+    Tool { command: "busybox", package: "busybox-static", why: "is what they start with" },
+    Tool { command: "cpio", package: "cpio", why: "packs that" },
+    Tool { command: "depmod", package: "kmod", why: "finds their modules" },
+    Tool { command: "xz", package: "xz-utils", why: "unpacks those" },
+    Tool { command: "nft", package: "nftables", why: "shows the rules there" },
+];
+
 const TOOLS: [Tool; 6] = [
     Tool { command: "ip", package: "iproute2", why: "makes the tests' namespaces and bridges" },
     Tool { command: "tc", package: "iproute2", why: "shows that no filter is left behind" },
@@ -35,11 +45,20 @@ const TOOLS: [Tool; 6] = [
 
 /// Finds or installs the programs that the lab and the tests call.
 pub fn tools(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
+    all(&TOOLS, "the lab and the tests", progress, apt)
+}
+
+/// Finds or installs what boots other kernels.
+pub fn kernel_tools(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
+    all(&KERNEL_TOOLS, "other kernels", progress, apt)
+}
+
+fn all(tools: &[Tool], what: &str, progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
     let (present, missing): (Vec<&Tool>, Vec<&Tool>) =
-        TOOLS.iter().partition(|tool| exec::find(tool.command).is_some());
+        tools.iter().partition(|tool| exec::find(tool.command).is_some());
     if !present.is_empty() {
         let names: Vec<_> = present.iter().map(|tool| tool.command).collect();
-        progress.found(&format!("programs for the lab and the tests: {}", names.join(", ")));
+        progress.found(&format!("programs for {what}: {}", names.join(", ")));
     }
     if missing.is_empty() {
         return Ok(());
