@@ -6,10 +6,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 pub mod beyond;
+pub mod bpf;
 pub mod bridgefwd;
 pub mod capture;
 pub mod command;
 pub mod foreign;
+pub mod http;
 pub mod inject;
 pub mod namespaces;
 pub mod packets;

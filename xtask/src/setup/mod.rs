@@ -32,9 +32,23 @@ pub fn for_kernels(progress: &Progress) -> anyhow::Result<()> {
     packages::kernel_tools(progress, &mut Apt::default())
 }
 
+/// As [`run`], and what only `cargo xtask bench` uses.
+pub fn for_bench(workspace: &Workspace, progress: &Progress) -> anyhow::Result<Toolchain> {
+    let toolchain = run(workspace, progress)?;
+    packages::bench_tools(progress, &mut Apt::default())?;
+    Ok(toolchain)
+}
+
 /// Only what `cargo xtask build` needs.
 pub fn for_build(workspace: &Workspace, progress: &Progress) -> anyhow::Result<Toolchain> {
     toolchain(workspace, progress, &mut Apt::default())
+}
+
+/// What the `watch` layer needs beside. Where it cannot be had the layer's tests say so themselves.
+pub fn for_watch(progress: &Progress) {
+    if let Err(error) = packages::watchers(progress, &mut Apt::default()) {
+        progress.note(&format!("the watch layer goes without: {error:#}"));
+    }
 }
 
 /// What the build needs, and clippy for the eBPF crate where it can be had.

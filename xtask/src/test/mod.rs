@@ -16,7 +16,8 @@ use crate::{build, exec, setup};
 pub use report::Report;
 
 /// The crates with tests that run on the host as they are.
-const UNIT_CRATES: [&str; 4] = ["bridgefwd-common", "bridgefwd-checks", "bridgefwd", "xtask"];
+const UNIT_CRATES: [&str; 5] =
+    ["bridgefwd-common", "bridgefwd-checks", "bridgefwd", "bridgefwd-bench", "xtask"];
 
 /// Names the tests that show what it says; all of them must have run.
 const SCORECARD: &str = "docs/rfc.md";
@@ -24,7 +25,11 @@ const SCORECARD: &str = "docs/rfc.md";
 /// Builds, runs the layers, and ends with `N passed, N failed, N skipped`.
 pub fn run(workspace: &Workspace, layers: &[Layer], filter: &[String]) -> anyhow::Result<ExitCode> {
     let layers = if layers.is_empty() { &Layer::ALL[..] } else { layers };
-    let toolchain = setup::run(workspace, &Progress::new(true))?;
+    let progress = Progress::new(true);
+    let toolchain = setup::run(workspace, &progress)?;
+    if layers.contains(&Layer::Watch) {
+        setup::for_watch(&progress);
+    }
     build::all(workspace, &toolchain)?;
 
     let mut report = Report::default();
@@ -64,7 +69,9 @@ fn run_layer(
 
     let mut command = match layer {
         Layer::Unit | Layer::Docs => cargo_test(workspace, layer),
-        Layer::Bytecode | Layer::Netns | Layer::Oracle | Layer::Cli => as_root(workspace, layer)?,
+        Layer::Bytecode | Layer::Netns | Layer::Oracle | Layer::Cli | Layer::Watch => {
+            as_root(workspace, layer)?
+        }
     };
     // The output of tests that pass too, for the reasons of what they skip.
     command.args(["--no-fail-fast", "--", "--show-output"]).args(filter);
@@ -127,7 +134,11 @@ fn selection(layer: Layer) -> Vec<&'static str> {
             let packages = UNIT_CRATES.iter().flat_map(|name| ["--package", name]);
             ["--lib", "--bins"].into_iter().chain(packages).collect()
         }
-        Layer::Docs | Layer::Bytecode | Layer::Netns | Layer::Oracle | Layer::Cli => {
+        // The measuring instruments have some of their own.
+        Layer::Netns => {
+            vec!["--package", "bridgefwd-tests", "--package", "bridgefwd-bench", "--test", "netns"]
+        }
+        Layer::Docs | Layer::Bytecode | Layer::Oracle | Layer::Cli | Layer::Watch => {
             vec!["--package", "bridgefwd-tests", "--test", layer.name()]
         }
     }
@@ -148,7 +159,8 @@ mod tests {
 
     #[test]
     fn each_layer_selects_its_own_tests() {
-        assert_eq!(selection(Layer::Netns), ["--package", "bridgefwd-tests", "--test", "netns"]);
+        assert_eq!(selection(Layer::Oracle), ["--package", "bridgefwd-tests", "--test", "oracle"]);
+        assert!(selection(Layer::Netns).ends_with(&["bridgefwd-bench", "--test", "netns"]));
         let unit = selection(Layer::Unit);
         assert!(unit.contains(&"--lib") && unit.contains(&"bridgefwd-common"), "{unit:?}");
         assert!(!unit.contains(&"bridgefwd-tests"), "{unit:?}");
