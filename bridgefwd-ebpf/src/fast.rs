@@ -52,20 +52,24 @@ pub fn forward(ctx: &TcContext) -> Option<Outcome> {
     if epoch == NOTHING_KEPT || vlan_present != 0 || marks::is_marked(mark) {
         return None;
     }
-    // SAFETY: an entry is replaced as a whole; one that is removed meanwhile stays readable until
-    // this program ends.
-    let interface = unsafe { INTERFACES.get(ifindex) }?;
-    let packet = read(ctx, interface.router_mac, gso_size)?;
+    let (link, packet) = read(ctx, gso_size)?;
     let found = flows::found(index::get_v4(&packet.segment.tuple)?)?;
     // SAFETY: array elements never move or go.
     let flow = unsafe { &*found.flow };
     let way = flow.way(found.direction);
-    if way.epoch != epoch || !covers(way, &packet) {
+    // What arrives there, addressed to that MAC, is from the flow's end: what the daemon says of
+    // interfaces has not changed either.
+    if way.epoch != epoch || way.arrives_at != ifindex || !covers(way, &packet) {
         return None;
     }
+    let Ok(Family::V4) = ip::ethernet(&link, way.router_mac) else { return None };
+    let end = match found.direction {
+        Direction::Original => flow.from,
+        Direction::Reply => flow.to,
+    };
     let plan =
         established::plan(&packet.ip, flow, found.direction, route(flow, &found, way)).ok()?;
-    continue_flow(ctx, interface.end, &packet, &found, &plan)
+    continue_flow(ctx, end, &packet, &found, &plan)
 }
 
 /// Counts a packet that ended here; what the program has to return.
@@ -85,9 +89,9 @@ pub fn end(ctx: &TcContext, outcome: Outcome) -> i32 {
     }
 }
 
-/// The packet, if its headers are everyday ones.
+/// The packet with its Ethernet header, if its others are everyday ones.
 #[inline(always)]
-fn read(ctx: &TcContext, router_mac: [u8; 6], gso_size: u32) -> Option<Packet> {
+fn read(ctx: &TcContext, gso_size: u32) -> Option<(EthHdr, Packet)> {
     let (frame, end) = asm::packet_bounds(ctx);
     if frame + HEADERS > end {
         return None;
@@ -112,7 +116,6 @@ fn read(ctx: &TcContext, router_mac: [u8; 6], gso_size: u32) -> Option<Packet> {
             ],
         )
     };
-    let Ok(Family::V4) = ip::ethernet(&ethernet(link), router_mac) else { return None };
     let header: [u8; Ipv4Hdr::LEN] = bytemuck::cast(header);
     // SAFETY: Ipv4Hdr is repr(C) of bytes and byte arrays, 20 bytes long.
     let fields: Ipv4Hdr = unsafe { core::mem::transmute(header) };
@@ -123,14 +126,9 @@ fn read(ctx: &TcContext, router_mac: [u8; 6], gso_size: u32) -> Option<Packet> {
     }
     ipv4::verify_checksum(&header).ok()?;
     let segment = segment(bytemuck::cast(transport), &ip)?;
-    Some(Packet {
-        ip,
-        ip_check: fields.check,
-        segment,
-        flaw: None,
-        gso_size,
-        priority_tagged: false,
-    })
+    let ip_check = fields.check;
+    let packet = Packet { ip, ip_check, segment, flaw: None, gso_size, priority_tagged: false };
+    Some((ethernet(link), packet))
 }
 
 /// The Ethernet header, from its bytes 0 to 8 and 10 to 14.
@@ -174,7 +172,7 @@ fn route(flow: &Flow, found: &Found, way: &Way) -> Route {
         Direction::Original => flow.to,
         Direction::Reply => flow.from,
     };
-    Route::Via { ifindex, next_hop: Address::v4_word(way.link[0]), neighbour_known: true }
+    Route::Via { ifindex, next_hop: Address::v4_word(way.next_hop), neighbour_known: true }
 }
 
 #[inline(always)]
@@ -261,13 +259,18 @@ fn send(ctx: &TcContext, packet: &Packet, plan: &Plan) -> Result<i32, Reason> {
 
 /// Notes how a packet of an IPv4 flow leaves: what the kernel said after `epoch` was read.
 #[inline(always)]
-pub fn note_way(packet: &Packet, found: &Found, plan: &Plan, epoch: u32) {
+pub fn note_way(ctx: &TcContext, packet: &Packet, found: &Found, plan: &Plan, epoch: u32) {
     // SAFETY: array elements never move or go.
     let flow = unsafe { &mut *found.flow };
     let everyday = matches!(packet.ip.protocol, PROTOCOL_TCP | PROTOCOL_UDP);
     if epoch == NOTHING_KEPT || !everyday || flow.from == Flow::FROM_HOST || flow.turns_back() {
         return;
     }
+    // SAFETY: the kernel hands a valid __sk_buff to the program for as long as it runs.
+    let arrives_at = unsafe { (*ctx.skb.skb).ifindex };
+    // SAFETY: an entry is replaced as a whole; one that is removed meanwhile stays readable until
+    // this program ends.
+    let Some(interface) = (unsafe { INTERFACES.get(arrives_at) }) else { return };
     let wire_len = transport::wire_len(&packet.ip, &packet.segment, packet.gso_size);
     let way: *mut Way = flow.way_mut(found.direction);
     // Not true while it is written; and if another CPU writes it too, it is not believed by more than
@@ -277,8 +280,9 @@ pub fn note_way(packet: &Packet, found: &Found, plan: &Plan, epoch: u32) {
         (&raw mut (*way).epoch).write_volatile(NOTHING_KEPT);
         (*way).longest = if wire_len > u32::from(u16::MAX) { u16::MAX } else { wire_len as u16 };
         (*way).tos = packet.ip.tos & ROUTED_TOS;
-        (*way).port = 0;
-        (*way).link[0] = plan.next_hop.last_word();
+        (*way).arrives_at = arrives_at;
+        (*way).router_mac = interface.router_mac;
+        (*way).next_hop = plan.next_hop.last_word();
         (&raw mut (*way).epoch).write_volatile(epoch);
     }
 }

@@ -181,7 +181,7 @@ fn continue_flow(
         Ok(Some((plan, state))) => {
             flows::refresh(found, state, now, bytes);
             if plan.neighbour_known && matches!(packet.ip.family, Family::V4) {
-                fast::note_way(packet, found, &plan, epoch);
+                fast::note_way(ctx, packet, found, &plan, epoch);
             }
             Ok(Some(Step { plan, pair, direction }))
         }

@@ -336,12 +336,14 @@ pub struct Way {
     pub tos: u8,
     /// Always zero.
     pub _zero: u8,
-    /// ifindex of the bridge port behind which the neighbour is, where it may be sent to directly; else
-    /// 0.
-    pub port: u32,
-    /// The neighbour's MAC address and the router's own, as they stand in a frame; without a `port`
-    /// the first four bytes are the neighbour's address, read natively.
-    pub link: [u32; 3],
+    /// ifindex of the interface that the packet arrived at: a managed one, of the right end.
+    pub arrives_at: u32,
+    /// The neighbour's address, read natively.
+    pub next_hop: u32,
+    /// The router's MAC address there, to which the packet was addressed.
+    pub router_mac: [u8; 6],
+    /// Always zero.
+    pub _zero_behind: [u8; 2],
 }
 
 /// How much of a clock that counts nanoseconds is left out of a [`moment`]: it counts in steps of about
