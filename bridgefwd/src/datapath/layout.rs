@@ -7,11 +7,12 @@ use std::path::Path;
 use aya::maps::{MapInfo, MapType};
 use bridgefwd_common::Reason;
 use bridgefwd_common::contract::{
-    ABI_VERSION, Counter, Endpoint, Flow, FragmentKey, FragmentOwner, IndexEntry, Interface,
+    ABI_VERSION, Counter, Endpoint, Flow, FragmentKey, FragmentOwner, IndexEntry, Interface, Kept,
     MAP_FLOW_INDEX_V4, MAP_FLOW_INDEX_V6, MAP_FLOWS, MAP_FRAGMENTS, MAP_FREE_SLOTS, MAP_INTERFACES,
-    MAP_MAPPED, MAP_MAPPINGS, MAP_PAIR_COUNTERS, MAP_PAIR_INDEX, MAP_PAIRS, MAP_POOLS, MAP_REASONS,
-    MAP_RELEASING, MAP_SETTINGS, MAP_SOURCES, MAP_SWEEP_CURSOR, Mapping, PINNED_MAPS, PairCounters,
-    PairKey, PairRule, Pool, Settings, SlotOwner, SourceKey, SourceUse, Tuple, TupleV4,
+    MAP_KEPT, MAP_MAPPED, MAP_MAPPINGS, MAP_PAIR_COUNTERS, MAP_PAIR_INDEX, MAP_PAIRS, MAP_POOLS,
+    MAP_REASONS, MAP_RELEASING, MAP_SETTINGS, MAP_SOURCES, MAP_SWEEP_CURSOR, Mapping, PINNED_MAPS,
+    PairCounters, PairKey, PairRule, Pool, Settings, SlotOwner, SourceKey, SourceUse, Tuple,
+    TupleV4,
 };
 
 use super::pins;
@@ -23,6 +24,8 @@ use crate::failure::{Failure, Result};
 pub enum Found {
     /// Nothing.
     Nothing,
+    /// What is left of a start, or of a `down`, that was interrupted: of no use to anybody.
+    Interrupted,
     /// All our maps, in this layout.
     Ours(Settings),
 }
@@ -82,11 +85,12 @@ fn check_layout(pin_dir: &Path) -> Result<Found> {
                 ),
             ));
         }
-        Err(_) => return Err(stale(pin_dir, "state that is not complete (no settings)")),
+        // Written last and removed first.
+        Err(_) => return interrupted(pin_dir),
     };
     match abi.abi {
         ABI_VERSION => {}
-        0 => return Err(stale(pin_dir, "state whose making was interrupted")),
+        0 => return interrupted(pin_dir),
         other => {
             return Err(stale(
                 pin_dir,
@@ -118,12 +122,39 @@ fn check_layout(pin_dir: &Path) -> Result<Found> {
     Ok(Found::Ours(abi))
 }
 
+/// [`Found::Interrupted`], if all that is there is known by its name: it is going to be removed.
+fn interrupted(pin_dir: &Path) -> Result<Found> {
+    let ours = |folder: &Path, name: &str| {
+        if folder == pins::maps(pin_dir) {
+            PINNED_MAPS.contains(&name)
+        } else if folder == pins::links(pin_dir) {
+            pins::is_link(name)
+        } else {
+            pins::is_program(name)
+        }
+    };
+    for folder in [pins::maps(pin_dir), pins::links(pin_dir), pins::programs(pin_dir)] {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries.filter_map(io::Result::ok) {
+            if !entry.file_name().to_str().is_some_and(|name| ours(&folder, name)) {
+                return Err(Failure::failed(format!(
+                    "the pin folder {} holds {}, which is not bridgefwd's: choose another --pin-dir",
+                    pin_dir.display(),
+                    entry.path().display()
+                )));
+            }
+        }
+    }
+    Ok(Found::Interrupted)
+}
+
 /// Type of a pinned map, and the sizes of its key and value in bytes.
 fn expected(name: &str) -> (MapType, usize, usize) {
     const INDEX: usize = size_of::<u32>();
     match name {
         MAP_INTERFACES => (MapType::Hash, INDEX, size_of::<Interface>()),
         MAP_PAIR_INDEX => (MapType::Hash, size_of::<PairKey>(), INDEX),
+        MAP_KEPT => (MapType::Array, INDEX, size_of::<Kept>()),
         MAP_PAIRS => (MapType::Array, INDEX, size_of::<PairRule>()),
         MAP_PAIR_COUNTERS => (MapType::PerCpuArray, INDEX, size_of::<PairCounters>()),
         MAP_FLOW_INDEX_V4 => (MapType::Hash, size_of::<TupleV4>(), size_of::<IndexEntry>()),
@@ -158,6 +189,15 @@ pub fn check_reasons(pin_dir: &Path) -> Result<()> {
         )),
         _ => Ok(()),
     }
+}
+
+/// What to tell who wants to read what an interruption has left.
+pub fn incomplete(pin_dir: &Path) -> Failure {
+    Failure::failed(format!(
+        "the pin folder {} holds what a start, or a `down`, that was interrupted has left: \
+         `bridgefwd run` begins anew, `bridgefwd down` (with the same --pin-dir, --netns) removes it",
+        pin_dir.display()
+    ))
 }
 
 fn stale(pin_dir: &Path, what: &str) -> Failure {

@@ -10,24 +10,24 @@ use aya::programs::{ProgramError, SchedClassifier};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use bridgefwd_common::contract::{
     ABI_VERSION, COLD_PROGRAMS, DEFAULT_MAX_FLOWS, DEFAULT_SOURCE_SHARE, EGRESS_PROGRAM,
-    MAP_COLD_PATHS, MAP_FLOW_INDEX_V4, MAP_FLOW_INDEX_V6, MAP_FLOWS, MAP_FREE_SLOTS, MAP_MAPPED,
-    MAP_MAPPINGS, MAP_POOLS, MAP_SETTINGS, MAP_SOURCES, MAX_POOLS, PINNED_MAPS, PROGRAM,
-    SWEEP_PROGRAM, Settings, Unlisted,
+    FIND_PROGRAM, MAP_COLD_PATHS, MAP_FLOW_INDEX_V4, MAP_FLOW_INDEX_V6, MAP_FLOWS, MAP_FREE_SLOTS,
+    MAP_MAPPED, MAP_MAPPINGS, MAP_POOLS, MAP_SETTINGS, MAP_SOURCES, MAX_POOLS, PINNED_MAPS,
+    PROGRAM, SWEEP_PROGRAM, Settings, Unlisted,
 };
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::layout::Found;
-use super::pins;
 use super::wire::{self, Wire, WireArray, chain};
+use super::{kept, pins};
 use crate::failure::{Failure, Result};
 use crate::host::{bpffs, sysctl};
 use crate::policy::timers::TimerChanges;
 
 /// Fewest flows that make sense.
 const MIN_MAX_FLOWS: u32 = 16;
-/// Most flows there can be: 184 bytes each, and two index entries.
+/// Most flows there can be: 176 bytes each, and two index entries.
 const MAX_MAX_FLOWS: u32 = 1 << 24;
 
 /// What the maps shall be like.
@@ -121,8 +121,13 @@ pub fn load(object: &[u8], pin_dir: &Path, found: Found, wanted: Wanted) -> Resu
     loaded
 }
 
-/// Removes all pins; the folder itself stays.
+/// Removes all pins; the folder itself stays. The settings go first: without them, the rest is what an
+/// interruption has left.
 pub fn remove_contents(pin_dir: &Path) -> io::Result<()> {
+    match fs::remove_file(pins::map(pin_dir, MAP_SETTINGS)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     for dir in [pins::links(pin_dir), pins::programs(pin_dir), pins::maps(pin_dir)] {
         bpffs::remove_tree(&dir)?;
     }
@@ -146,7 +151,8 @@ pub fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassi
 ///
 /// Where the kernel refuses a program: with the end of the verifier's log.
 pub fn load_programs(ebpf: &mut Ebpf) -> Result<()> {
-    for name in [PROGRAM, EGRESS_PROGRAM, SWEEP_PROGRAM].iter().chain(&COLD_PROGRAMS) {
+    for name in [PROGRAM, EGRESS_PROGRAM, SWEEP_PROGRAM, FIND_PROGRAM].iter().chain(&COLD_PROGRAMS)
+    {
         load_program(program(ebpf, name)?).map_err(|error| explain_program(name, &error))?;
     }
     for (place, name) in (0..).zip(COLD_PROGRAMS) {
@@ -205,7 +211,7 @@ fn load_pinned(object: &[u8], pin_dir: &Path, found: Found, wanted: Wanted) -> R
     }
     let max_flows = match found {
         Found::Ours(settings) => settings.max_flows,
-        Found::Nothing => wanted.max_flows.unwrap_or(DEFAULT_MAX_FLOWS),
+        Found::Nothing | Found::Interrupted => wanted.max_flows.unwrap_or(DEFAULT_MAX_FLOWS),
     };
     let mut loader = EbpfLoader::new();
     for name in PINNED_MAPS {
@@ -222,12 +228,13 @@ fn load_pinned(object: &[u8], pin_dir: &Path, found: Found, wanted: Wanted) -> R
             loader.map_max_entries(name, entries);
         }
     }
+    kept::say_what_the_kernel_has(&mut loader);
     let mut ebpf = loader.load(object).map_err(explain_load)?;
     load_programs(&mut ebpf)?;
     let cold_paths = pin_cold_paths(&mut ebpf, pin_dir)?;
     let settings = match found {
         Found::Ours(settings) => settings,
-        Found::Nothing => {
+        Found::Nothing | Found::Interrupted => {
             fill_free_slots(pin_dir, max_flows)?;
             fresh_settings(max_flows)
         }

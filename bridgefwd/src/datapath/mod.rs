@@ -6,6 +6,7 @@ mod change;
 mod counters;
 mod flows;
 mod interfaces;
+pub mod kept;
 mod layout;
 mod load;
 mod manage;
@@ -38,8 +39,10 @@ pub use pairs::Pairs;
 
 use self::attach::Attacher;
 use self::interfaces::Interfaces;
+use self::kept::Epoch;
 use self::layout::Found;
 use self::memory::Memory;
+use self::removal::Folder;
 use crate::failure::{Failure, Result};
 use crate::host::bpffs::{self, WriterLock};
 
@@ -60,11 +63,28 @@ impl Plan {
     pub fn make(pin_dir: &Path, wanted: Wanted) -> Result<Self> {
         check_permission()?;
         let found = layout::inspect(pin_dir)?;
-        if found != Found::Nothing {
+        if matches!(found, Found::Ours(_)) {
             layout::check_reasons(pin_dir)?;
         }
         load::check_wanted(pin_dir, found, wanted)?;
         Ok(Self { pin_dir: pin_dir.into(), found, wanted })
+    }
+
+    /// The plan without what an interruption has left, which is removed: there may be programs attached
+    /// that nothing leads to any more. Called by whoever holds the lock.
+    fn cleared(&self) -> Result<Self> {
+        if self.found == Found::Interrupted {
+            tracing::warn!(
+                "removing what a start or a `down` that was interrupted has left in {}",
+                self.pin_dir.display()
+            );
+            removal::remove_held(&self.pin_dir, Folder::Stays)?;
+        }
+        let found = match self.found {
+            Found::Interrupted => Found::Nothing,
+            found => found,
+        };
+        Ok(Self { pin_dir: self.pin_dir.clone(), found, wanted: self.wanted })
     }
 }
 
@@ -78,6 +98,7 @@ pub struct Datapath {
     pairs: Pairs,
     flows: Memory<Flow>,
     rules: Memory<PairRule>,
+    epoch: Epoch,
     adopted: bool,
     cold_paths: u32,
     _lock: WriterLock,
@@ -105,14 +126,16 @@ impl Datapath {
         };
         // Now that nobody else changes it: is it still what it was?
         let started = match layout::inspect(pin_dir) {
-            Ok(found) if found == plan.found => Self::load(plan, attach, lock),
+            Ok(found) if found == plan.found => {
+                plan.cleared().and_then(|plan| Self::load(&plan, attach, lock))
+            }
             Ok(_) => Err(Failure::failed(format!(
                 "the pin folder {} changed just now: try again",
                 pin_dir.display()
             ))),
             Err(error) => Err(error),
         };
-        if started.is_err() && plan.found == Found::Nothing {
+        if started.is_err() && !matches!(plan.found, Found::Ours(_)) {
             // Best effort: it is an error already, and the folder is empty.
             let _ = fs::remove_dir(pin_dir);
         }
@@ -121,21 +144,23 @@ impl Datapath {
 
     fn load(plan: &Plan, attach: AttachChoice, lock: WriterLock) -> Result<Self> {
         let pin_dir = &plan.pin_dir;
-        let loaded = load::load(OBJECT, pin_dir, plan.found, plan.wanted)?;
+        let mut loaded = load::load(OBJECT, pin_dir, plan.found, plan.wanted)?;
         let open = || -> Result<_> {
             Ok((
                 Interfaces::open(pin_dir)?,
                 Pairs::open(pin_dir)?,
                 Memory::map(&wire::open_data(pin_dir, MAP_FLOWS)?, MAP_FLOWS, false)?,
                 Memory::map(&wire::open_data(pin_dir, MAP_PAIRS)?, MAP_PAIRS, false)?,
+                Epoch::open(pin_dir)?,
             ))
         };
         let adopted = plan.found != Found::Nothing;
-        let (interfaces, pairs, flows, rules) = open().inspect_err(|_| {
+        let (interfaces, pairs, flows, rules, epoch) = open().inspect_err(|_| {
             if !adopted && let Err(error) = load::remove_contents(pin_dir) {
                 tracing::warn!("cannot remove what was begun: {error}");
             }
         })?;
+        kept::start(&mut loaded.ebpf, pin_dir);
         Ok(Self {
             pin_dir: pin_dir.clone(),
             ebpf: loaded.ebpf,
@@ -145,6 +170,7 @@ impl Datapath {
             pairs,
             flows,
             rules,
+            epoch,
             adopted,
             cold_paths: loaded.cold_paths,
             _lock: lock,
@@ -196,6 +222,7 @@ impl Datapath {
                 self.interfaces.set(ifindex, entry)?;
             }
         }
+        self.epoch.next();
         Ok(())
     }
 
@@ -211,7 +238,9 @@ impl Datapath {
             return Ok(());
         }
         let change = |settings: &mut Settings| settings.smallest_route_mtu = smallest;
-        load::change_settings(&self.pin_dir, &mut self.settings, change)
+        load::change_settings(&self.pin_dir, &mut self.settings, change)?;
+        self.epoch.next();
+        Ok(())
     }
 
     /// What has to be done every second: follows the host's own port range, frees flows that are over, and forgets cleared pairs
@@ -246,7 +275,7 @@ impl Datapath {
         let Self { pin_dir, ebpf, _lock, .. } = self;
         // Our own references first: what is removed shall be gone then.
         drop(ebpf);
-        removal::remove_held(&pin_dir).map(drop)
+        removal::remove_held(&pin_dir, Folder::Goes).map(drop)
     }
 
     /// [`Datapath::remove`], while others still hold it.
@@ -255,6 +284,6 @@ impl Datapath {
     ///
     /// As there.
     pub fn remove_pins(&self) -> Result<()> {
-        removal::remove_held(&self.pin_dir).map(drop)
+        removal::remove_held(&self.pin_dir, Folder::Goes).map(drop)
     }
 }

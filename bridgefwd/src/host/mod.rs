@@ -3,6 +3,7 @@
 
 pub mod addresses;
 pub mod bpffs;
+pub mod btf;
 pub mod firewall;
 pub mod netlink;
 pub mod netns;
