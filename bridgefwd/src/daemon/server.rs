@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
@@ -14,8 +14,12 @@ use tokio::net::UnixListener;
 use tokio::sync::watch;
 
 use super::Shared;
+use crate::api::config::ConfigText;
 use crate::api::types::{Cleared, FlowFilter, Leaving, PairChange, Problem, ProblemKind};
 use crate::failure::{Failure, Result};
+
+/// The longest configuration file, as JSON, in bytes.
+const LONGEST_BODY: usize = 16 << 20;
 
 type Daemon = State<Arc<Shared>>;
 type Ends = Result<Path<(String, String)>, PathRejection>;
@@ -40,6 +44,9 @@ fn routes() -> Router<Arc<Shared>> {
         .route("/v1/pairs/{from}/{to}", put(put_pair).delete(delete_pair))
         .route("/v1/stats", get(stats))
         .route("/v1/flows", get(flows))
+        .route("/v1/config", get(config))
+        .route("/v1/config/plan", post(plan).layer(DefaultBodyLimit::max(LONGEST_BODY)))
+        .route("/v1/config/apply", post(apply).layer(DefaultBodyLimit::max(LONGEST_BODY)))
         .route("/v1/down", post(down))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
@@ -97,6 +104,30 @@ async fn delete_pair(
     json(&Cleared { cleared })
 }
 
+async fn config(State(shared): Daemon) -> Answer {
+    read(shared, Shared::running_config).await
+}
+
+async fn plan(State(shared): Daemon, body: axum::body::Bytes) -> Answer {
+    let given = config_text(&body)?;
+    read(shared, move |shared| shared.plan(given.as_ref())).await
+}
+
+async fn apply(State(shared): Daemon, body: axum::body::Bytes) -> Answer {
+    let given = config_text(&body)?;
+    read(shared, move |shared| shared.apply(given.as_ref())).await
+}
+
+/// A configuration file, or `None` for the daemon's own.
+fn config_text(body: &[u8]) -> Result<Option<ConfigText>> {
+    if body.is_empty() {
+        return Ok(None);
+    }
+    serde_json::from_slice(body).map(Some).map_err(|error| {
+        Failure::usage(format!("the body is not a configuration as JSON: {error}"))
+    })
+}
+
 async fn down(State(shared): Daemon) -> Answer {
     shared.take_down();
     json(&Leaving { pid: std::process::id() })
@@ -111,7 +142,7 @@ async fn wrong_method(method: Method, uri: Uri) -> Wrong {
     Wrong(StatusCode::METHOD_NOT_ALLOWED, Failure::usage(text))
 }
 
-/// Reads on a thread where walking all flows keeps nobody waiting.
+/// Works on a thread where walking all flows keeps nobody waiting.
 async fn read<T: Serialize + Send + 'static>(
     shared: Arc<Shared>,
     what: impl FnOnce(&Shared) -> Result<T> + Send + 'static,
