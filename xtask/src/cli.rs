@@ -144,12 +144,14 @@ pub enum Layer {
     Oracle,
     /// The commands as a person types them
     Cli,
+    /// By Prometheus, in a browser, in a terminal
+    Watch,
 }
 
 impl Layer {
     /// All of them, in the order in which they run.
-    pub const ALL: [Self; 6] =
-        [Self::Unit, Self::Docs, Self::Bytecode, Self::Netns, Self::Oracle, Self::Cli];
+    pub const ALL: [Self; 7] =
+        [Self::Unit, Self::Docs, Self::Bytecode, Self::Netns, Self::Oracle, Self::Cli, Self::Watch];
 
     /// As typed; also the name of the test program in the `tests` crate.
     pub const fn name(self) -> &'static str {
@@ -160,6 +162,7 @@ impl Layer {
             Self::Netns => "netns",
             Self::Oracle => "oracle",
             Self::Cli => "cli",
+            Self::Watch => "watch",
         }
     }
 }

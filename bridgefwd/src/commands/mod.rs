@@ -6,6 +6,7 @@ mod config;
 mod down;
 mod flows;
 pub mod lab;
+mod metrics;
 mod output;
 mod pair;
 mod run;
@@ -58,6 +59,7 @@ fn ask_something(command: Command, instance: &Instance) -> Result<u8> {
         Command::Pair(command) => pair::run(&command, instance),
         Command::Flows(options) => flows::run(options, instance),
         Command::Stats(options) => stats::run(&options, instance),
+        Command::Metrics(options) => metrics::run(&options, instance),
         Command::Status(options) => status::run(&options, instance),
         Command::Bridges(options) => bridges::run(&options, instance),
         Command::Apply(options) => config::apply(options.file.as_deref(), options.output, instance),

@@ -31,6 +31,8 @@ pub(super) fn run(
         flows_per_source: options.flows_per_source,
         timers,
         socket,
+        metrics: options.metrics,
+        metrics_hosts: options.metrics_hosts,
     };
     let config = config_file(options.config, &overrides)?;
     if let Some(path) = &config

@@ -1,7 +1,9 @@
 //! The configuration file while the daemon runs: planned, applied, and read again on SIGHUP.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use super::start::Metrics;
 use super::state::State;
 use super::{Shared, transition};
 use crate::api::config::{ConfigPlan, ConfigState, ConfigText, RunningConfig};
@@ -16,6 +18,8 @@ use crate::views;
 pub struct Configuration {
     file: Option<PathBuf>,
     overrides: Overrides,
+    metrics: Option<SocketAddr>,
+    metrics_hosts: Vec<String>,
 }
 
 /// What a file that was read comes to.
@@ -25,12 +29,13 @@ struct Wanted {
 }
 
 impl Configuration {
-    /// The file that `run` was told of, and what it was told besides.
+    /// The file that `run` was told of, what it was told besides, and where it serves metrics.
     #[must_use]
-    pub fn new(file: Option<PathBuf>, overrides: Overrides) -> Self {
+    pub fn new(file: Option<PathBuf>, overrides: Overrides, metrics: Option<&Metrics>) -> Self {
         // Also if the daemon's folder is another one than that of who asks.
         let file = file.map(|file| std::path::absolute(&file).unwrap_or(file));
-        Self { file, overrides }
+        let metrics_hosts = metrics.map(|metrics| metrics.hosts.clone()).unwrap_or_default();
+        Self { file, overrides, metrics: metrics.map(|metrics| metrics.at), metrics_hosts }
     }
 
     /// What is `given`, else what the daemon's own file has.
@@ -117,6 +122,12 @@ impl Shared {
     }
 
     fn running(&self, state: &State) -> Setup {
-        Setup { socket: Some(self.instance.socket.clone()), ..transition::running(state) }
+        let Configuration { metrics, metrics_hosts, .. } = &self.configuration;
+        Setup {
+            socket: Some(self.instance.socket.clone()),
+            metrics: *metrics,
+            metrics_hosts: metrics_hosts.clone(),
+            ..transition::running(state)
+        }
     }
 }

@@ -5,6 +5,9 @@
 //! told to take it down.
 
 mod configuration;
+mod health;
+mod limited;
+mod log;
 mod reconcile;
 mod route_mtus;
 mod server;
@@ -12,34 +15,34 @@ mod socket;
 mod start;
 pub mod state;
 mod transition;
+mod web;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use aya_log::EbpfLogger;
 use bridgefwd_common::contract::AttachKind;
 pub use bridgefwd_common::contract::Unlisted;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
-use tracing_subscriber::EnvFilter;
 
 use crate::api::types::{Pair, Status};
 pub use crate::datapath::AttachChoice;
+use crate::datapath::is_end;
 use crate::datapath::offline::Reader;
-use crate::datapath::{Datapath, is_end};
 use crate::failure::{Failure, Result};
 use crate::host::netlink::{Changes, Events};
 use crate::instance::Instance;
 use crate::policy::setup::Overrides;
 use crate::policy::timers;
 use configuration::Configuration;
+use health::Health;
 use route_mtus::RouteWatch;
-use start::{Running, Start};
+use start::{Metrics, Running, Start};
 use state::State;
 
 /// How often expired flows are looked for, and what failed is tried again.
@@ -68,6 +71,7 @@ pub struct Shared {
     /// Reads past the lock: what it reads are the maps.
     pub reader: Reader,
     ready: Instant,
+    health: Health,
     down: watch::Sender<bool>,
 }
 
@@ -123,7 +127,7 @@ impl Shared {
 ///
 /// Where it cannot be started, or not everything be taken down; each says what to do.
 pub async fn run(options: Options) -> Result<()> {
-    init_log();
+    log::init();
     let start = Start::check(&options).await?;
 
     // Before the first look at the interfaces, so that no change falls between.
@@ -132,19 +136,27 @@ pub async fn run(options: Options) -> Result<()> {
     let mut terminate = on_signal(SignalKind::terminate())?;
     let mut interrupt = on_signal(SignalKind::interrupt())?;
     let mut hang_up = on_signal(SignalKind::hangup())?;
-    let Running { state, reader, listener, socket } = start.bring_up(&options, routes.known())?;
+    let Running { state, reader, listener, socket, metrics } =
+        start.bring_up(&options, routes.known())?;
     let (sender, mut down) = watch::channel(false);
+    let Options { instance, config, overrides, .. } = options;
     let shared = Arc::new(Shared {
         state: Mutex::new(state),
-        configuration: Configuration::new(options.config, options.overrides),
-        instance: options.instance.clone(),
+        configuration: Configuration::new(config, overrides, metrics.as_ref()),
+        instance,
         reader,
         ready: Instant::now(),
+        health: Health::begin(),
         down: sender,
     });
-    let server = tokio::spawn(server::serve(listener, shared.clone(), down.clone()));
-    forward_log(&mut shared.state().datapath);
-    print_ready(&shared, &options.instance);
+    let app = server::all(shared.clone());
+    let mut servers = JoinSet::new();
+    servers.spawn(server::serve(listener, app, down.clone()));
+    let at = metrics.as_ref().map(|metrics| metrics.at);
+    if let Some(Metrics { listener, hosts, .. }) = metrics {
+        servers.spawn(web::serve(listener, shared.clone(), hosts, down.clone()));
+    }
+    print_ready(&shared, at);
 
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -164,6 +176,7 @@ pub async fn run(options: Options) -> Result<()> {
             changed = routes.next() => {
                 if let Err(error) = changed {
                     tracing::warn!("news about routes broke off: {error}; listening anew");
+                    shared.health.resynced();
                     routes = watch_routes()?;
                 }
                 if let Err(error) = route_mtus::follow(&mut shared.state(), routes.known()) {
@@ -190,24 +203,33 @@ pub async fn run(options: Options) -> Result<()> {
     // Lets requests under way be answered; new ones find no socket.
     drop(socket);
     shared.take_down();
-    if tokio::time::timeout(LAST_ANSWER, server).await.is_err() {
+    if tokio::time::timeout(LAST_ANSWER, servers.join_all()).await.is_err() {
         tracing::debug!("a client kept its connection open");
     }
-    finish(shared, taken_down, &options.instance)
+    finish(shared, taken_down)
 }
 
 fn keep_up(shared: &Shared, changes: &Changes) {
-    if let Err(error) = reconcile::reconcile(&mut shared.state(), changes, false) {
+    let begun = Instant::now();
+    let mut state = shared.state();
+    let done = reconcile::reconcile(&mut state, changes, false);
+    let complete = done.is_ok() && state.failures.is_empty();
+    drop(state);
+    if changes.lost {
+        shared.health.resynced();
+    }
+    shared.health.reconciled(begun.elapsed(), complete);
+    if let Err(error) = done {
         tracing::warn!("{error}");
     }
 }
 
-fn finish(shared: Arc<Shared>, take_down: bool, instance: &Instance) -> Result<()> {
+fn finish(shared: Arc<Shared>, take_down: bool) -> Result<()> {
     if !take_down {
         eprintln!(
             "bridgefwd: stopped; the data path stays in place and goes on forwarding. Start it \
              again to control it; `bridgefwd down` removes it (pins: {}).",
-            instance.pin_dir.display()
+            shared.instance.pin_dir.display()
         );
         return Ok(());
     }
@@ -222,7 +244,7 @@ fn finish(shared: Arc<Shared>, take_down: bool, instance: &Instance) -> Result<(
     }
 }
 
-fn print_ready(shared: &Shared, instance: &Instance) {
+fn print_ready(shared: &Shared, metrics: Option<SocketAddr>) {
     let state = shared.state();
     let interfaces = state.datapath.interfaces();
     let ports = interfaces.values().filter(|interface| !is_end(interface)).count();
@@ -232,11 +254,13 @@ fn print_ready(shared: &Shared, instance: &Instance) {
         (true, ports) => format!("with {ports} ports"),
     };
     let by_tcx = interfaces.values().all(|interface| interface.attached == AttachKind::Tcx as u8);
+    let metrics = metrics.map(|at| format!(", metrics http://{at}/metrics"));
+    let metrics = metrics.unwrap_or_default();
     println!(
-        "ready: {} {with}, by {}, control socket {}",
+        "ready: {} {with}, by {}, control socket {}{metrics}",
         state.names_of_ends().map(String::as_str).collect::<Vec<_>>().join(", "),
         if by_tcx { "tcx" } else { "clsact" },
-        instance.socket.display()
+        shared.instance.socket.display()
     );
     // Whoever waits for the line through a pipe gets it now; a closed pipe is no reason to stop.
     let _ = std::io::stdout().flush();
@@ -244,32 +268,6 @@ fn print_ready(shared: &Shared, instance: &Instance) {
     for warning in state.warnings().into_iter().chain(timers) {
         tracing::warn!("{warning}");
     }
-}
-
-/// Lets what the program logs come out with our own log, where it was built with logging.
-fn forward_log(datapath: &mut Datapath) {
-    let Ok(logger) = EbpfLogger::init(datapath.ebpf_mut()) else { return };
-    // SAFETY: the logger owns the map whose descriptor this is, and closes it only when dropped.
-    let logger = unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) };
-    let Ok(mut logger) = logger else { return };
-    tokio::spawn(async move {
-        while let Ok(mut ready) = logger.readable_mut().await {
-            ready.get_inner_mut().flush();
-            ready.clear_ready();
-        }
-    });
-}
-
-fn init_log() {
-    let filter =
-        EnvFilter::try_from_env("BRIDGEFWD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    // Where a test set one up already, that one is used.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .try_init();
 }
 
 fn listen() -> Result<Events> {

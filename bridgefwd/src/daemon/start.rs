@@ -1,9 +1,12 @@
 //! A start: everything that can be wrong is found first, then all is brought up, or taken back.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use super::state::State;
-use super::{Options, reconcile, socket, transition};
+use super::{Options, log, reconcile, socket, transition, web};
+use tokio::net::TcpListener;
+
 use crate::datapath::offline::Reader;
 use crate::datapath::{Datapath, Plan, Wanted};
 use crate::failure::{Failure, Result};
@@ -13,9 +16,18 @@ use crate::policy::config::Config;
 use crate::policy::setup::{Setup, default_flows_per_source};
 use crate::policy::timers::TimerChanges;
 
+/// Where metrics are served by TCP.
+pub struct Metrics {
+    pub at: SocketAddr,
+    pub listener: TcpListener,
+    /// Names by which they may be asked for.
+    pub hosts: Vec<String>,
+}
+
 /// What will be brought up.
 pub struct Start {
     setup: Setup,
+    metrics: Option<Metrics>,
     plan: Plan,
     wanted: Wanted,
     /// Is there a file? Then pairs are those that it lists, whatever an earlier daemon had.
@@ -28,6 +40,7 @@ pub struct Running {
     pub reader: Reader,
     pub listener: tokio::net::UnixListener,
     pub socket: socket::SocketFile,
+    pub metrics: Option<Metrics>,
 }
 
 impl Start {
@@ -59,6 +72,13 @@ impl Start {
         reconcile::check_ends(&setup.bridges, &setup.uplinks)?;
         transition::check_pairs(&setup, &BTreeMap::new())?;
         socket::check(&options.instance.socket).await?;
+        let metrics = setup
+            .metrics
+            .map(|at| {
+                let hosts = setup.metrics_hosts.clone();
+                Ok::<_, Failure>(Metrics { at, listener: web::bind(at)?, hosts })
+            })
+            .transpose()?;
         // Without a file, what nothing is said of is as an earlier daemon had it.
         let wanted = if declared {
             Wanted {
@@ -73,7 +93,7 @@ impl Start {
                 timers: overrides.timers,
             }
         };
-        Ok(Self { setup, plan, wanted, declared })
+        Ok(Self { setup, metrics, plan, wanted, declared })
     }
 
     /// Fills the maps, attaches, and listens. The namespace's routes have `route_mtus`.
@@ -87,7 +107,9 @@ impl Start {
         let mut state = State::new(datapath, bridges.clone(), uplinks.clone(), *ports);
         state.route_mtus = route_mtus.clone();
         match self.fill(&mut state, options) {
-            Ok((reader, listener, socket)) => Ok(Running { state, reader, listener, socket }),
+            Ok((reader, listener, socket)) => {
+                Ok(Running { state, reader, listener, socket, metrics: self.metrics })
+            }
             Err(error) => Err(roll_back(state, error)),
         }
     }
@@ -116,6 +138,7 @@ impl Start {
         let reader =
             Reader::open(pin_dir)?.ok_or_else(|| Failure::failed("the pins are gone already"))?;
         let (listener, socket) = socket::bind(&options.instance.socket)?;
+        log::forward(&mut state.datapath);
         Ok((reader, listener, socket))
     }
 }

@@ -26,7 +26,7 @@ use crate::policy::{Ends, PairSetup};
 
 type Pairs = BTreeMap<Ends, PairSetup>;
 
-/// What runs.
+/// What runs, but for how it is served, which no transition changes.
 #[must_use]
 pub fn running(state: &State) -> Setup {
     let settings = state.datapath.settings();
@@ -39,6 +39,8 @@ pub fn running(state: &State) -> Setup {
         flows_per_source: settings.max_flows_per_source,
         timeouts_s: settings.timeouts_s,
         socket: None,
+        metrics: None,
+        metrics_hosts: Vec::new(),
         pairs: state.pairs.clone(),
     }
 }

@@ -27,14 +27,22 @@ pub fn differences(from: &Setup, to: &Setup) -> Vec<PlannedChange> {
         change.effect = Some(RESTART.into());
     }
     setting(&mut changes, "flows_per_source", from.flows_per_source, to.flows_per_source);
-    if let (Some(before), Some(after)) = (&from.socket, &to.socket)
-        && before != after
-    {
-        changes.push(PlannedChange {
-            needs_restart: true,
-            effect: Some(RESTART_DAEMON.into()),
-            ..change("setting", "api.socket", Some(before.display()), Some(after.display()))
-        });
+    let socket = from.socket.as_ref().zip(to.socket.as_ref());
+    let socket = socket.map(|(from, to)| (from.display().to_string(), to.display().to_string()));
+    let (before, after) = socket.unwrap_or_default();
+    let at = |setup: &Setup| setup.metrics.map_or_else(|| "none".into(), |at| at.to_string());
+    for (name, before, after) in [
+        ("api.socket", before, after),
+        ("api.metrics", at(from), at(to)),
+        ("api.metrics_hosts", from.metrics_hosts.join(" "), to.metrics_hosts.join(" ")),
+    ] {
+        if before != after {
+            changes.push(PlannedChange {
+                needs_restart: true,
+                effect: Some(RESTART_DAEMON.into()),
+                ..change("setting", name, Some(before), Some(after))
+            });
+        }
     }
     let (before, after) = (timers::in_force(&from.timeouts_s), timers::in_force(&to.timeouts_s));
     for ((name, before), (_, after)) in timers::by_name(&before).zip(timers::by_name(&after)) {

@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod difference;
+pub mod listen;
 mod nat;
 mod pair;
 pub mod setup;

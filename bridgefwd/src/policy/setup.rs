@@ -2,6 +2,7 @@
 //! where neither says anything.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::num::NonZero;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -37,6 +38,10 @@ pub struct Overrides {
     pub timers: TimerChanges,
     /// `--socket`.
     pub socket: Option<PathBuf>,
+    /// Where metrics are served by TCP.
+    pub metrics: Option<SocketAddr>,
+    /// Names by which they may be asked for there.
+    pub metrics_hosts: Vec<String>,
 }
 
 /// All that a daemon is told.
@@ -58,6 +63,10 @@ pub struct Setup {
     pub timeouts_s: [u32; TIMEOUTS],
     /// The control socket; `None` where it is the one that the namespace has by default.
     pub socket: Option<PathBuf>,
+    /// Where metrics are served by TCP; nowhere where it is `None`.
+    pub metrics: Option<SocketAddr>,
+    /// Names by which they may be asked for there.
+    pub metrics_hosts: Vec<String>,
     /// The listed pairs.
     pub pairs: BTreeMap<Ends, PairSetup>,
 }
@@ -91,6 +100,8 @@ impl Setup {
                 .unwrap_or_else(|| default_flows_per_source(max_flows)),
             timeouts_s,
             socket: overrides.socket.clone().or_else(|| config.socket.clone()),
+            metrics: overrides.metrics.or(config.metrics),
+            metrics_hosts: named(&overrides.metrics_hosts, &config.metrics_hosts),
             pairs: config.pairs.clone(),
         }
     }
@@ -118,6 +129,8 @@ impl Overrides {
             ),
             ("--timer", self.timers.hides(config.timers)),
             ("--socket", differ(self.socket.as_ref(), config.socket.as_ref())),
+            ("--metrics", differ(self.metrics, config.metrics)),
+            ("--metrics-host", other(&self.metrics_hosts, &config.metrics_hosts)),
         ];
         hidden.into_iter().filter(|(_, hides)| *hides).map(|(name, _)| name.to_owned()).collect()
     }

@@ -5,6 +5,7 @@
 mod config;
 mod documents;
 mod instances;
+mod lessons;
 mod no_daemon;
 mod pairs;
 mod refusals;

@@ -15,9 +15,9 @@ fn bridgefwd(args: &[&str]) -> Output {
     }
 }
 
-const COMMANDS: [&str; 13] = [
-    "run", "pair", "flows", "stats", "status", "bridges", "check", "plan", "apply", "reload",
-    "save", "down", "lab",
+const COMMANDS: [&str; 14] = [
+    "run", "pair", "flows", "stats", "status", "metrics", "bridges", "check", "plan", "apply",
+    "reload", "save", "down", "lab",
 ];
 
 #[test]
@@ -75,6 +75,9 @@ fn typing_errors() {
         &["run", "--bridge", "a", "--timer", "icmp"],
         &["run", "--bridge", "a", "--timer", "icmp=0"],
         &["run", "--bridge", "a", "--timer", "idle=60"],
+        &["run", "--bridge", "a", "--metrics", "localhost:9477"],
+        &["run", "--bridge", "a", "--metrics-host", "router.example"],
+        &["metrics", "--json"],
         &["down", "now"],
         &["check", "a", "b"],
         &["plan", "a", "b"],

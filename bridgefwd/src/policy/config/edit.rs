@@ -12,12 +12,14 @@ use super::Config;
 use super::mistakes::{Mistake, failure, line_of};
 use crate::failure::{Failure, Result};
 use crate::policy::difference::{differences, same, unlisted};
+use crate::policy::listen;
 use crate::policy::setup::{Overrides, Setup, default_flows_per_source};
 use crate::policy::timers;
 use crate::policy::{Ends, Mapping, Nat, PairNat, PairSetup};
 
 /// The text of a file, changed so that it says what `setup` is; a key that it has not and whose value
-/// is the default stays away. Which control socket there is belongs to who runs it, and stays.
+/// is the default stays away. Which control
+/// socket there is belongs to who runs it, and stays.
 ///
 /// # Errors
 ///
@@ -71,6 +73,7 @@ fn settings(table: &mut Table, setup: &Setup) {
     put_value(table, "max_flows", &setup.max_flows, &default.max_flows, number, of_number);
     let share = default_flows_per_source(setup.max_flows);
     put_value(table, "flows_per_source", &setup.flows_per_source, &share, number, of_number);
+    metrics(table, setup);
     let (own, default) =
         (timers::in_force(&setup.timeouts_s), timers::in_force(&default.timeouts_s));
     for ((name, own), (_, default)) in timers::by_name(&own).zip(timers::by_name(&default)) {
@@ -86,6 +89,26 @@ fn settings(table: &mut Table, setup: &Setup) {
         let of_seconds = |&seconds: &u64| i64::try_from(seconds).unwrap_or(i64::MAX).into();
         put_value(timers, name, &own, &default, seconds, of_seconds);
     }
+}
+
+fn metrics(table: &mut Table, setup: &Setup) {
+    let Setup { metrics, metrics_hosts, .. } = setup;
+    if metrics.is_none() && metrics_hosts.is_empty() && !table.contains_key("api") {
+        return;
+    }
+    let api = table.entry("api").or_insert_with(|| Item::Table(Table::new()));
+    let Some(api) = api.as_table_like_mut() else { return };
+    match metrics {
+        Some(at) => {
+            let read = |item: &Item| {
+                let port = item.as_integer().map(|port| port.to_string());
+                listen::parse(port.as_deref().or(item.as_str())?).ok().map(Some)
+            };
+            put_value(api, "metrics", metrics, &None, read, |_| at.to_string().into());
+        }
+        None => drop(api.remove("metrics")),
+    }
+    names(api, "metrics_hosts", metrics_hosts);
 }
 
 /// Sets a key where it says something else, or where it is not there and the default is not meant.
@@ -111,8 +134,8 @@ fn put_value<T: PartialEq>(
     }
 }
 
-/// A list of ends: those that are not meant any more go, those that are missing come last.
-fn names(table: &mut Table, key: &str, wanted: &[String]) {
+/// A list of names: those that are not meant any more go, those that are missing come last.
+fn names(table: &mut dyn TableLike, key: &str, wanted: &[String]) {
     if wanted.is_empty() && !table.contains_key(key) {
         return;
     }

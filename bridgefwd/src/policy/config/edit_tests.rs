@@ -49,8 +49,8 @@ fn setup() -> impl Strategy<Value = Setup> {
     let flows =
         (prop_oneof![Just(DEFAULT_MAX_FLOWS), 16..1_u32 << 24], proptest::option::of(1..u32::MAX));
     let timers = vec(proptest::option::of(1..=u32::MAX), 6);
-    (ends, pairs, flows, timers, any::<[bool; 2]>()).prop_map(
-        |((ends, split), pairs, (max_flows, share), timers, [deny, ports])| {
+    (ends, pairs, flows, timers, any::<[bool; 4]>()).prop_map(
+        |((ends, split), pairs, (max_flows, share), timers, [deny, ports, metrics, host])| {
             let names: Vec<String> = ends.into_iter().map(str::to_owned).collect();
             let (bridges, uplinks) = names.split_at(split.min(names.len()));
             let mut changes = TimerChanges::default();
@@ -73,6 +73,8 @@ fn setup() -> impl Strategy<Value = Setup> {
                 flows_per_source: share.unwrap_or_else(|| default_flows_per_source(max_flows)),
                 timeouts_s,
                 socket: None,
+                metrics: metrics.then(|| ([192, 0, 2, 1], 9477).into()),
+                metrics_hosts: host.then(|| "router.example".into()).into_iter().collect(),
                 pairs: pairs.collect(),
             }
         },

@@ -9,6 +9,7 @@ mod mistakes;
 mod read;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
@@ -44,6 +45,10 @@ pub struct Config {
     pub timers: TimerChanges,
     /// The control socket.
     pub socket: Option<PathBuf>,
+    /// Where metrics are served by TCP.
+    pub metrics: Option<SocketAddr>,
+    /// Names by which they may be asked for there.
+    pub metrics_hosts: Vec<String>,
     /// Pairs to list.
     pub pairs: BTreeMap<Ends, PairSetup>,
 }

@@ -11,6 +11,7 @@ use toml_edit::{Document, Item, Key, TableLike};
 
 use super::Config;
 use super::mistakes::{Mistake, line_of, meant, shown};
+use crate::policy::listen;
 use crate::policy::setup::{MAX_FLOWS, Overrides};
 use crate::policy::timers::{self, TimerChanges};
 use crate::policy::{Nat, PairNat, PairSetup};
@@ -28,7 +29,7 @@ const KEYS: [&str; 9] = [
     "pair",
 ];
 /// Keys of `[api]`.
-const API_KEYS: [&str; 1] = ["socket"];
+const API_KEYS: [&str; 3] = ["socket", "metrics", "metrics_hosts"];
 /// Keys of a `[[pair]]`.
 const PAIR_KEYS: [&str; 7] = ["from", "to", "state", "nat", "nat6", "mapping", "drain"];
 
@@ -75,8 +76,8 @@ fn syntax(message: &str) -> String {
 impl Reader<'_> {
     fn config(&mut self, table: &dyn TableLike, overrides: &Overrides) -> Config {
         self.known_keys(table, "", &KEYS);
-        let bridges = self.ends(table, "bridges");
-        let uplinks = self.ends(table, "uplinks");
+        let bridges = self.names(table, "bridges", "bridges");
+        let uplinks = self.names(table, "uplinks", "uplinks");
         for uplink in &uplinks {
             if bridges.iter().any(|bridge| bridge.name == uplink.name) {
                 let what = format!("{} is in bridges already", uplink.name);
@@ -100,17 +101,13 @@ impl Reader<'_> {
                 .and_then(NonZero::new),
             timers: self.timers(table),
             socket: None,
+            metrics: None,
+            metrics_hosts: Vec::new(),
             pairs: BTreeMap::new(),
             bridges,
             uplinks,
         };
-        if let Some(api) = self.table(table, "api") {
-            self.known_keys(api, "api.", &API_KEYS);
-            config.socket = self.value(api, "socket", "api.socket", |item| match item.as_str() {
-                Some(path) if path.starts_with('/') && !has_odd(path, ' ') => Ok(path.into()),
-                _ => Err("an absolute path in quotes"),
-            });
-        }
+        self.api(table, &mut config);
         let known = |named: &[String], of_file: &[String]| {
             if named.is_empty() { of_file.to_vec() } else { named.to_vec() }
         };
@@ -123,27 +120,43 @@ impl Reader<'_> {
         config
     }
 
-    /// A list of ends, each once.
-    fn ends(&mut self, table: &dyn TableLike, key: &str) -> Vec<Named> {
+    fn api(&mut self, table: &dyn TableLike, config: &mut Config) {
+        let Some(api) = self.table(table, "api") else { return };
+        self.known_keys(api, "api.", &API_KEYS);
+        config.socket = self.value(api, "socket", "api.socket", |item| match item.as_str() {
+            Some(path) if path.starts_with('/') && !has_odd(path, ' ') => Ok(path.into()),
+            _ => Err("an absolute path in quotes"),
+        });
+        config.metrics = self.value(api, "metrics", "api.metrics", |item| {
+            let port = item.as_integer().map(|port| port.to_string());
+            let at = port.as_deref().or(item.as_str()).and_then(|text| listen::parse(text).ok());
+            at.ok_or("a port, or \"ADDRESS:PORT\"")
+        });
+        let hosts = self.names(api, "metrics_hosts", "api.metrics_hosts");
+        config.metrics_hosts = hosts.into_iter().map(|host| host.name).collect();
+    }
+
+    /// A list of names, each once.
+    fn names(&mut self, table: &dyn TableLike, key: &str, path: &str) -> Vec<Named> {
         let Some((at, item)) = table.get_key_value(key) else { return Vec::new() };
         let line = self.line(at.span());
         let Some(list) = item.as_array() else {
-            self.not(line, key, item, "a list as [\"shop_front\", \"shop_db\"]");
+            self.not(line, path, item, "a list as [\"shop_front\", \"shop_db\"]");
             return Vec::new();
         };
         let mut ends: Vec<Named> = Vec::new();
         for value in list {
             let line = self.line(value.span());
             let Some(name) = value.as_str() else {
-                self.wrong(line, key, format!("write names in quotes, not {}", shown(value)));
+                self.wrong(line, path, format!("write names in quotes, not {}", shown(value)));
                 continue;
             };
             if let Some(why) = bad_name(name) {
-                self.wrong(line, key, why);
+                self.wrong(line, path, why);
             } else if let Some(earlier) = ends.iter().find(|end| end.name == name) {
                 self.wrong(
                     line,
-                    key,
+                    path,
                     format!("{name} is named twice, first in line {}", earlier.line),
                 );
             } else {
@@ -356,7 +369,7 @@ impl Reader<'_> {
 
 /// Why this cannot be the name of an end.
 fn bad_name(name: &str) -> Option<String> {
-    (name.is_empty() || has_odd(name, '/')).then(|| format!("{name:?} is no name of an interface"))
+    (name.is_empty() || has_odd(name, '/')).then(|| format!("{name:?} is no name"))
 }
 
 /// Does it have characters that are never in names, or `other`?

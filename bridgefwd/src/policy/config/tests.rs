@@ -29,7 +29,7 @@ fn everything() {
     let config = parse(
         "bridges = ['a', 'b']\nuplinks = ['u']\nunlisted = 'deny'\nports = false\n\
          max_flows = 4096\nflows_per_source = 9\n\
-         [timers]\nicmp = 61\nestablished = '3h'\n[api]\nsocket = '/run/s.sock'\n\
+         [timers]\nicmp = 61\nestablished = '3h'\n[api]\nsocket = '/run/s.sock'\nmetrics = 9477\nmetrics_hosts = ['r.example']\n\
          [[pair]]\nfrom = 'a'\nto = 'b'\n\
          [[pair]]\nfrom = 'b'\nto = 'a'\nstate = 'denied'\nnat = '10.0.0.1-10.0.0.3'\n\
          nat6 = 'masquerade'\nmapping = 'endpoint-independent'\ndrain = true\n",
@@ -45,6 +45,8 @@ fn everything() {
     expected.add("established=10800").unwrap();
     assert_eq!(config.timers, expected);
     assert_eq!(config.socket, Some("/run/s.sock".into()));
+    assert_eq!(config.metrics, Some("127.0.0.1:9477".parse().unwrap()));
+    assert_eq!(config.metrics_hosts, ["r.example"]);
     let allowed = PairSetup { allow: true, ..PairSetup::default() };
     assert_eq!(config.pairs[&ends("a", "b")], allowed);
     let denied = &config.pairs[&ends("b", "a")];
@@ -84,7 +86,7 @@ fn the_example_is_good_and_says_the_defaults() {
         .map(|line| format!("{line}\n"))
         .collect();
     let examples = Config::parse(&examples, &path, &none).unwrap();
-    assert!(examples.socket.is_some() && examples.pairs.len() >= 3);
+    assert!(examples.socket.is_some() && examples.metrics.is_some() && examples.pairs.len() >= 3);
     assert!(examples.pairs.values().any(|pair| !pair.allow));
     for key in ["drain", "nat6", "mapping"] {
         assert!(text.contains(&format!("\n#~ {key} = ")), "{key}");
@@ -116,10 +118,10 @@ const WRONG: &[(&str, &str)] = &[
         "f.toml, line 4: bridges: a is named twice, first in line 2",
     ),
     ("bridges = ['a']\nuplinks = ['a']", "f.toml, line 2: uplinks: a is in bridges already"),
-    ("bridges = ['']", "f.toml, line 1: bridges: \"\" is no name of an interface"),
-    ("bridges = ['a b']", "f.toml, line 1: bridges: \"a b\" is no name of an interface"),
-    ("bridges = ['a/b']", "f.toml, line 1: bridges: \"a/b\" is no name of an interface"),
-    ("bridges = [\"a\\u0000\"]", "f.toml, line 1: bridges: \"a\\0\" is no name of an interface"),
+    ("bridges = ['']", "f.toml, line 1: bridges: \"\" is no name"),
+    ("bridges = ['a b']", "f.toml, line 1: bridges: \"a b\" is no name"),
+    ("bridges = ['a/b']", "f.toml, line 1: bridges: \"a/b\" is no name"),
+    ("bridges = [\"a\\u0000\"]", "f.toml, line 1: bridges: \"a\\0\" is no name"),
     ("bridges = ['a']\nbridges = ['b']", "f.toml, line 2: this is no TOML: duplicate key"),
     ("bridges = [", "f.toml, line 1: this is no TOML: unclosed array, expected `]`"),
     ("bridges = ['a'", "f.toml, line 1: this is no TOML: unclosed array, expected `]`"),
@@ -191,6 +193,15 @@ const WRONG: &[(&str, &str)] = &[
         "f.toml, line 2: api.socket: write an absolute path in quotes, not \"s.sock\"",
     ),
     ("[api]\nsocket = 7", "f.toml, line 2: api.socket: write an absolute path in quotes, not 7"),
+    ("[api]\nmetrics = 0", "f.toml, line 2: api.metrics: write a port, or \"ADDRESS:PORT\", not 0"),
+    (
+        "[api]\nmetrics = 'localhost:9477'",
+        "f.toml, line 2: api.metrics: write a port, or \"ADDRESS:PORT\", not \"localhost:9477\"",
+    ),
+    (
+        "[api]\nmetrics_hosts = 'r.example'",
+        "f.toml, line 2: api.metrics_hosts: write a list as [\"shop_front\", \"shop_db\"], not \"r.example\"",
+    ),
     (
         "[api]\nsokcet = '/run/s'",
         "f.toml, line 2: api.sokcet: there is no such key; did you mean `socket`?",
