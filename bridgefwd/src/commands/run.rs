@@ -37,6 +37,7 @@ pub(super) fn run(options: RunOptions, instance: Instance) -> Result<()> {
         ports: options.ports.map(|choice| choice == PortsChoice::Yes),
         max_flows: options.max_flows,
         flows_per_source: options.flows_per_source,
+        socket_group: options.socket_group,
         timers,
     }))
 }

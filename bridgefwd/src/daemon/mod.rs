@@ -9,6 +9,7 @@ mod route_mtus;
 pub mod state;
 
 mod server;
+mod service;
 mod socket;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -37,6 +38,7 @@ use crate::instance::Instance;
 use crate::policy::config::Config;
 use crate::policy::timers::{self, TimerChanges};
 use route_mtus::RouteWatch;
+use service::Service;
 use state::State;
 
 /// How often expired flows are looked for, and what failed is tried again.
@@ -66,6 +68,8 @@ pub struct Options {
     pub max_flows: Option<u32>,
     /// How many of them one source can have; goes before the configuration.
     pub flows_per_source: Option<u32>,
+    /// The group that may use the control socket, by name or number; its owner's where `None`.
+    pub socket_group: Option<String>,
     /// Timers to set; the configuration's where it says nothing.
     pub timers: TimerChanges,
 }
@@ -143,6 +147,7 @@ pub async fn run(options: Options) -> Result<()> {
     reconcile::check_ends(&options.bridges, &options.uplinks)?;
     check_pairs(&config, &[&options.bridges[..], &options.uplinks].concat())?;
     socket::check(&options.instance.socket).await?;
+    let group = options.socket_group.as_deref().map(socket::group).transpose()?;
 
     // Before the first look at the interfaces, so that no change falls between.
     let mut events = listen()?;
@@ -153,7 +158,7 @@ pub async fn run(options: Options) -> Result<()> {
     let ports = options.ports.unwrap_or(true);
     let mut state = State::new(datapath, options.bridges.clone(), options.uplinks.clone(), ports);
     state.route_mtus = routes.known().clone();
-    let (shared, server, socket, mut down) = match bring_up(&mut state, &config, &options) {
+    let (shared, server, socket, mut down) = match bring_up(&mut state, &config, &options, group) {
         Ok((reader, listener, socket)) => {
             let (sender, receiver) = watch::channel(false);
             let shared = Arc::new(Shared {
@@ -169,6 +174,8 @@ pub async fn run(options: Options) -> Result<()> {
         Err(error) => return Err(roll_back(state, error)),
     };
     print_ready(&shared, &options.instance);
+    let mut service = Service::find();
+    service.ready(|| shared.state().summary());
 
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -195,14 +202,10 @@ pub async fn run(options: Options) -> Result<()> {
                 }
             }
             _ = tick.tick() => {
-                let mut state = shared.state();
-                if let Err(error) = state.datapath.tick() {
-                    tracing::warn!("{error}");
-                }
-                let failed = !state.failures.is_empty();
-                drop(state);
-                if failed {
-                    keep_up(&shared, &Changes::default());
+                // Whoever watches us hears that all is well only where all of it is: the lock was to
+                // be had, the data path does what it is asked, and the API is served.
+                if tick_all(&shared) && !server.is_finished() {
+                    service.alive(|| shared.state().summary());
                 }
             }
             _ = down.changed() => break true,
@@ -210,6 +213,7 @@ pub async fn run(options: Options) -> Result<()> {
             _ = interrupt.recv() => break false,
         }
     };
+    service.stopping();
     // Lets requests under way be answered; new ones find no socket.
     drop(socket);
     shared.take_down();
@@ -264,6 +268,7 @@ fn bring_up(
     state: &mut State,
     config: &Config,
     options: &Options,
+    group: Option<socket::Group>,
 ) -> Result<(Reader, tokio::net::UnixListener, socket::SocketFile)> {
     let adopted = state.datapath.is_adopted();
     reconcile::reconcile(state, &Changes::default(), true)?;
@@ -289,7 +294,7 @@ fn bring_up(
     }
     let reader = Reader::open(&options.instance.pin_dir)?
         .ok_or_else(|| Failure::failed("the pins are gone already"))?;
-    let (listener, socket) = socket::bind(&options.instance.socket)?;
+    let (listener, socket) = socket::bind(&options.instance.socket, group)?;
     forward_log(&mut state.datapath);
     Ok((reader, listener, socket))
 }
@@ -303,6 +308,21 @@ fn roll_back(state: State, error: Failure) -> Failure {
         Ok(()) => error,
         Err(more) => Failure::failed(format!("{error}; and taking it back failed: {more}")),
     }
+}
+
+/// What is done every second. `true` where it went well; what fails for one interface is a warning.
+fn tick_all(shared: &Shared) -> bool {
+    let mut state = shared.state();
+    let ticked = state.datapath.tick();
+    if let Err(error) = &ticked {
+        tracing::warn!("{error}");
+    }
+    let failed = !state.failures.is_empty();
+    drop(state);
+    if failed {
+        keep_up(shared, &Changes::default());
+    }
+    ticked.is_ok()
 }
 
 fn keep_up(shared: &Shared, changes: &Changes) {
