@@ -2,9 +2,11 @@
 //! there is none, and printing.
 
 mod bridges;
+mod completions;
 mod down;
 mod flows;
 pub mod lab;
+mod man;
 mod output;
 mod pair;
 mod run;
@@ -40,6 +42,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Bridges(options) => bridges::run(&options, &instance),
         Command::Down(_) => down::run(&instance),
         Command::Lab(command) => lab::run(&command),
+        Command::Completions { shell } => completions::run(shell),
+        Command::Man { folder } => man::run(&folder),
     }
 }
 
