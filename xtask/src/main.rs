@@ -4,6 +4,7 @@
 
 mod build;
 mod cli;
+mod dist;
 mod exec;
 mod fuzz;
 mod lint;
@@ -42,6 +43,10 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Build => {
             build::run(&workspace)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Dist => {
+            dist::run(&workspace)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Run { args } => run::run(&workspace, &args),

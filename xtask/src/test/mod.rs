@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use crate::cli::Layer;
 use crate::progress::{Progress, elapsed};
 use crate::workspace::Workspace;
-use crate::{build, exec, setup};
+use crate::{build, dist, exec, setup};
 use report::Report;
 
 /// The crates with tests that run on the host as they are.
@@ -56,6 +56,9 @@ fn run_layer(
     filter: &[String],
     report: &mut Report,
 ) -> anyhow::Result<()> {
+    if layer == Layer::Dist {
+        dist::packages(workspace, &Progress::new(true))?;
+    }
     // Compiled apart from the run: compiler errors are then not taken for a failed test, and
     // nothing is compiled as root.
     let mut compile = cargo_test(workspace, layer);
@@ -64,7 +67,9 @@ fn run_layer(
 
     let mut command = match layer {
         Layer::Unit | Layer::Docs => cargo_test(workspace, layer),
-        Layer::Bytecode | Layer::Netns | Layer::Oracle | Layer::Cli => as_root(workspace, layer)?,
+        Layer::Bytecode | Layer::Netns | Layer::Oracle | Layer::Cli | Layer::Dist => {
+            as_root(workspace, layer)?
+        }
     };
     // The output of tests that pass too, for the reasons of what they skip.
     command.args(["--no-fail-fast", "--", "--show-output"]).args(filter);
@@ -124,7 +129,7 @@ fn selection(layer: Layer) -> Vec<&'static str> {
             let packages = UNIT_CRATES.iter().flat_map(|name| ["--package", name]);
             ["--lib", "--bins"].into_iter().chain(packages).collect()
         }
-        Layer::Docs | Layer::Bytecode | Layer::Netns | Layer::Oracle | Layer::Cli => {
+        Layer::Docs | Layer::Bytecode | Layer::Netns | Layer::Oracle | Layer::Cli | Layer::Dist => {
             vec!["--package", "bridgefwd-tests", "--test", layer.name()]
         }
     }
@@ -136,6 +141,7 @@ fn environment(workspace: &Workspace) -> Vec<(&'static str, OsString)> {
         ("CARGO_TARGET_DIR", workspace.target.clone().into()),
         ("BRIDGEFWD_BIN", workspace.binary().into()),
         ("BRIDGEFWD_OBJECT", workspace.object().into()),
+        ("BRIDGEFWD_DIST", dist::folder(workspace).into()),
     ]
 }
 
