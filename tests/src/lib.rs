@@ -10,6 +10,7 @@ pub mod bridgefwd;
 pub mod capture;
 pub mod command;
 pub mod foreign;
+pub mod http;
 pub mod inject;
 pub mod installed;
 pub mod namespaces;

@@ -154,12 +154,22 @@ pub enum Layer {
     Cli,
     /// The package and the tarball: installed, used, upgraded and removed in a root of their own
     Dist,
+    /// By Prometheus, in a browser, in a terminal
+    Watch,
 }
 
 impl Layer {
     /// All of them, in the order in which they run.
-    pub const ALL: [Self; 7] =
-        [Self::Unit, Self::Docs, Self::Bytecode, Self::Netns, Self::Oracle, Self::Cli, Self::Dist];
+    pub const ALL: [Self; 8] = [
+        Self::Unit,
+        Self::Docs,
+        Self::Bytecode,
+        Self::Netns,
+        Self::Oracle,
+        Self::Cli,
+        Self::Watch,
+        Self::Dist,
+    ];
 
     /// As typed; also the name of the test program in the `tests` crate.
     pub const fn name(self) -> &'static str {
@@ -171,6 +181,7 @@ impl Layer {
             Self::Oracle => "oracle",
             Self::Cli => "cli",
             Self::Dist => "dist",
+            Self::Watch => "watch",
         }
     }
 }

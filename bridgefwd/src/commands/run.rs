@@ -38,6 +38,8 @@ pub(super) fn run(options: RunOptions, instance: Instance) -> Result<()> {
         max_flows: options.max_flows,
         flows_per_source: options.flows_per_source,
         socket_group: options.socket_group,
+        metrics: options.metrics,
+        metrics_hosts: options.metrics_hosts,
         timers,
     }))
 }

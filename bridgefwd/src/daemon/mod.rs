@@ -4,6 +4,9 @@
 //! socket, and the line that starts with `ready`. The data path outlives the daemon, unless it is
 //! told to take it down.
 
+mod health;
+mod limited;
+mod log;
 mod reconcile;
 mod route_mtus;
 pub mod state;
@@ -11,22 +14,21 @@ pub mod state;
 mod server;
 mod service;
 mod socket;
+mod web;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
+use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use aya_log::EbpfLogger;
 use bridgefwd_common::contract::AttachKind;
 pub use bridgefwd_common::contract::Unlisted;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
-use tracing_subscriber::EnvFilter;
 
 use crate::api::types::{Pair, PairChange, Status};
 pub use crate::datapath::AttachChoice;
@@ -37,6 +39,7 @@ use crate::host::netlink::{Changes, Events};
 use crate::instance::Instance;
 use crate::policy::config::Config;
 use crate::policy::timers::{self, TimerChanges};
+use health::Health;
 use route_mtus::RouteWatch;
 use service::Service;
 use state::State;
@@ -70,6 +73,10 @@ pub struct Options {
     pub flows_per_source: Option<u32>,
     /// The group that may use the control socket, by name or number; its owner's where `None`.
     pub socket_group: Option<String>,
+    /// Where metrics are served by TCP; nowhere where it is absent.
+    pub metrics: Option<SocketAddr>,
+    /// Names by which they may be asked for there.
+    pub metrics_hosts: Vec<String>,
     /// Timers to set; the configuration's where it says nothing.
     pub timers: TimerChanges,
 }
@@ -81,6 +88,7 @@ pub struct Shared {
     /// Reads past the lock: what it reads are the maps.
     pub reader: Reader,
     ready: Instant,
+    health: Health,
     down: watch::Sender<bool>,
 }
 
@@ -135,7 +143,7 @@ impl Shared {
 ///
 /// Where it cannot be started, or not everything be taken down; each says what to do.
 pub async fn run(options: Options) -> Result<()> {
-    init_log();
+    log::init();
     let (options, config) = with_config(options)?;
     let wanted = Wanted {
         unlisted: options.unlisted,
@@ -148,6 +156,7 @@ pub async fn run(options: Options) -> Result<()> {
     check_pairs(&config, &[&options.bridges[..], &options.uplinks].concat())?;
     socket::check(&options.instance.socket).await?;
     let group = options.socket_group.as_deref().map(socket::group).transpose()?;
+    let metrics = options.metrics.map(web::bind).transpose()?;
 
     // Before the first look at the interfaces, so that no change falls between.
     let mut events = listen()?;
@@ -158,23 +167,32 @@ pub async fn run(options: Options) -> Result<()> {
     let ports = options.ports.unwrap_or(true);
     let mut state = State::new(datapath, options.bridges.clone(), options.uplinks.clone(), ports);
     state.route_mtus = routes.known().clone();
-    let (shared, server, socket, mut down) = match bring_up(&mut state, &config, &options, group) {
-        Ok((reader, listener, socket)) => {
-            let (sender, receiver) = watch::channel(false);
-            let shared = Arc::new(Shared {
-                state: Mutex::new(state),
-                instance: options.instance.clone(),
-                reader,
-                ready: Instant::now(),
-                down: sender,
-            });
-            let server = tokio::spawn(server::serve(listener, shared.clone(), receiver.clone()));
-            (shared, server, socket, receiver)
-        }
-        Err(error) => return Err(roll_back(state, error)),
-    };
-    print_ready(&shared, &options.instance);
+    let (shared, mut servers, socket, mut down) =
+        match bring_up(&mut state, &config, &options, group) {
+            Ok((reader, listener, socket)) => {
+                let (sender, receiver) = watch::channel(false);
+                let shared = Arc::new(Shared {
+                    state: Mutex::new(state),
+                    instance: options.instance.clone(),
+                    reader,
+                    ready: Instant::now(),
+                    health: Health::begin(),
+                    down: sender,
+                });
+                let app = server::all(shared.clone());
+                let mut servers = JoinSet::new();
+                servers.spawn(server::serve(listener, app, receiver.clone()));
+                if let Some(listener) = metrics {
+                    let names = options.metrics_hosts.clone();
+                    servers.spawn(web::serve(listener, shared.clone(), names, receiver.clone()));
+                }
+                (shared, servers, socket, receiver)
+            }
+            Err(error) => return Err(roll_back(state, error)),
+        };
+    print_ready(&shared, &options);
     let mut service = Service::find();
+    let serving = servers.len();
     service.ready(|| shared.state().summary());
 
     let mut tick = tokio::time::interval(TICK);
@@ -195,6 +213,7 @@ pub async fn run(options: Options) -> Result<()> {
             changed = routes.next() => {
                 if let Err(error) = changed {
                     tracing::warn!("news about routes broke off: {error}; listening anew");
+                    shared.health.resynced();
                     routes = watch_routes()?;
                 }
                 if let Err(error) = route_mtus::follow(&mut shared.state(), routes.known()) {
@@ -203,8 +222,9 @@ pub async fn run(options: Options) -> Result<()> {
             }
             _ = tick.tick() => {
                 // Whoever watches us hears that all is well only where all of it is: the lock was to
-                // be had, the data path does what it is asked, and the API is served.
-                if tick_all(&shared) && !server.is_finished() {
+                // be had, the data path does what it is asked, and nothing that is served broke off.
+                while servers.try_join_next().is_some() {}
+                if tick_all(&shared) && servers.len() == serving {
                     service.alive(|| shared.state().summary());
                 }
             }
@@ -217,7 +237,7 @@ pub async fn run(options: Options) -> Result<()> {
     // Lets requests under way be answered; new ones find no socket.
     drop(socket);
     shared.take_down();
-    if tokio::time::timeout(LAST_ANSWER, server).await.is_err() {
+    if tokio::time::timeout(LAST_ANSWER, servers.join_all()).await.is_err() {
         tracing::debug!("a client kept its connection open");
     }
     finish(shared, taken_down, &options.instance)
@@ -295,7 +315,7 @@ fn bring_up(
     let reader = Reader::open(&options.instance.pin_dir)?
         .ok_or_else(|| Failure::failed("the pins are gone already"))?;
     let (listener, socket) = socket::bind(&options.instance.socket, group)?;
-    forward_log(&mut state.datapath);
+    log::forward(&mut state.datapath);
     Ok((reader, listener, socket))
 }
 
@@ -326,7 +346,16 @@ fn tick_all(shared: &Shared) -> bool {
 }
 
 fn keep_up(shared: &Shared, changes: &Changes) {
-    if let Err(error) = reconcile::reconcile(&mut shared.state(), changes, false) {
+    let begun = Instant::now();
+    let mut state = shared.state();
+    let done = reconcile::reconcile(&mut state, changes, false);
+    let complete = done.is_ok() && state.failures.is_empty();
+    drop(state);
+    if changes.lost {
+        shared.health.resynced();
+    }
+    shared.health.reconciled(begun.elapsed(), complete);
+    if let Err(error) = done {
         tracing::warn!("{error}");
     }
 }
@@ -351,7 +380,7 @@ fn finish(shared: Arc<Shared>, take_down: bool, instance: &Instance) -> Result<(
     }
 }
 
-fn print_ready(shared: &Shared, instance: &Instance) {
+fn print_ready(shared: &Shared, options: &Options) {
     let state = shared.state();
     let interfaces = state.datapath.interfaces();
     let ports = interfaces.values().filter(|interface| !is_end(interface)).count();
@@ -361,11 +390,13 @@ fn print_ready(shared: &Shared, instance: &Instance) {
         (true, ports) => format!("with {ports} ports"),
     };
     let by_tcx = interfaces.values().all(|interface| interface.attached == AttachKind::Tcx as u8);
+    let metrics = options.metrics.map(|at| format!(", metrics http://{at}/metrics"));
+    let metrics = metrics.unwrap_or_default();
     println!(
-        "ready: {} {with}, by {}, control socket {}",
+        "ready: {} {with}, by {}, control socket {}{metrics}",
         state.names_of_ends().map(String::as_str).collect::<Vec<_>>().join(", "),
         if by_tcx { "tcx" } else { "clsact" },
-        instance.socket.display()
+        options.instance.socket.display()
     );
     // Whoever waits for the line through a pipe gets it now; a closed pipe is no reason to stop.
     let _ = std::io::stdout().flush();
@@ -373,32 +404,6 @@ fn print_ready(shared: &Shared, instance: &Instance) {
     for warning in state.warnings().into_iter().chain(timers) {
         tracing::warn!("{warning}");
     }
-}
-
-/// Lets what the program logs come out with our own log, where it was built with logging.
-fn forward_log(datapath: &mut Datapath) {
-    let Ok(logger) = EbpfLogger::init(datapath.ebpf_mut()) else { return };
-    // SAFETY: the logger owns the map whose descriptor this is, and closes it only when dropped.
-    let logger = unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) };
-    let Ok(mut logger) = logger else { return };
-    tokio::spawn(async move {
-        while let Ok(mut ready) = logger.readable_mut().await {
-            ready.get_inner_mut().flush();
-            ready.clear_ready();
-        }
-    });
-}
-
-fn init_log() {
-    let filter =
-        EnvFilter::try_from_env("BRIDGEFWD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    // Where a test set one up already, that one is used.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .try_init();
 }
 
 fn listen() -> Result<Events> {

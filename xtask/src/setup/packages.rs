@@ -1,6 +1,5 @@
 //! System packages, by apt-get.
 
-use std::ffi::OsStr;
 use std::process::Command;
 use std::time::Duration;
 
@@ -24,22 +23,56 @@ struct Tool {
     why: &'static str,
 }
 
-const TOOLS: [Tool; 6] = [
+const TOOLS: [Tool; 9] = [
     Tool { command: "ip", package: "iproute2", why: "makes the tests' namespaces and bridges" },
     Tool { command: "tc", package: "iproute2", why: "shows that no filter is left behind" },
     Tool { command: "bpftool", package: "bpftool", why: "shows the programs, links and maps" },
     Tool { command: "ethtool", package: "ethtool", why: "turns offloads on and off" },
     Tool { command: "iptables", package: "iptables", why: "makes rules like Docker's" },
+    Tool { command: "ping", package: "iputils-ping", why: "asks in the lab's lessons" },
+    Tool {
+        command: "sysctl",
+        package: "procps",
+        why: "turns forwarding on and off in the lessons",
+    },
+    Tool { command: "systemd-analyze", package: "systemd", why: "judges the unit of the package" },
     Tool { command: "tcpdump", package: "tcpdump", why: "captures what came out" },
+];
+
+/// What watches bridgefwd in the `watch` layer.
+const WATCHERS: [Tool; 5] = [
+    Tool { command: "prometheus", package: "prometheus", why: "scrapes the metrics" },
+    Tool { command: "promtool", package: "prometheus", why: "checks them" },
+    Tool { command: "chromium", package: "chromium", why: "shows the page" },
+    Tool { command: "chromedriver", package: "chromium-driver", why: "looks at it" },
+    Tool { command: "tmux", package: "tmux", why: "is a terminal that can be looked at" },
 ];
 
 /// Finds or installs the programs that the lab and the tests call.
 pub fn tools(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
+    obtain("the lab and the tests", &TOOLS, progress, |names, why| {
+        apt.install(progress, names, why)
+    })
+}
+
+/// Finds or installs what the `watch` layer calls. The packages' own services are not started.
+pub fn watchers(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
+    obtain("the watch layer", &WATCHERS, progress, |names, why| {
+        apt.install_without_starting(progress, names, why)
+    })
+}
+
+fn obtain(
+    purpose: &str,
+    tools: &[Tool],
+    progress: &Progress,
+    install: impl FnOnce(&[&str], &str) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let (present, missing): (Vec<&Tool>, Vec<&Tool>) =
-        TOOLS.iter().partition(|tool| exec::find(tool.command).is_some());
+        tools.iter().partition(|tool| exec::find(tool.command).is_some());
     if !present.is_empty() {
         let names: Vec<_> = present.iter().map(|tool| tool.command).collect();
-        progress.found(&format!("programs for the lab and the tests: {}", names.join(", ")));
+        progress.found(&format!("programs for {purpose}: {}", names.join(", ")));
     }
     if missing.is_empty() {
         return Ok(());
@@ -47,7 +80,7 @@ pub fn tools(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
     let mut names: Vec<_> = missing.iter().map(|tool| tool.package).collect();
     names.dedup();
     let why: Vec<_> = missing.iter().map(|tool| format!("{} {}", tool.command, tool.why)).collect();
-    apt.install(progress, &names, &why.join(", "))?;
+    install(&names, &why.join(", "))?;
     match missing.iter().find(|tool| exec::find(tool.command).is_none()) {
         Some(tool) => bail!("{} is installed, yet there is no {}", tool.package, tool.command),
         None => Ok(()),
@@ -72,6 +105,30 @@ impl Apt {
         packages: &[&str],
         why: &str,
     ) -> anyhow::Result<()> {
+        self.install_by(&[], progress, packages, why)
+    }
+
+    /// The same, of packages with services: none of them is started.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn install_without_starting(
+        &mut self,
+        progress: &Progress,
+        packages: &[&str],
+        why: &str,
+    ) -> anyhow::Result<()> {
+        self.install_by(&["sh", "-c", WITHOUT_STARTING, "sh"], progress, packages, why)
+    }
+
+    /// Installs with apt-get as the last argument of `wrapper`.
+    fn install_by(
+        &mut self,
+        wrapper: &[&str],
+        progress: &Progress,
+        packages: &[&str],
+        why: &str,
+    ) -> anyhow::Result<()> {
         let list = packages.join(" ");
         if !has_apt() {
             bail!(
@@ -81,7 +138,7 @@ impl Apt {
         let by_hand = || format!("missing: {list} ({why}). As root: apt-get install {list}");
         let limit = Duration::from_secs(1200);
         if !self.updated {
-            let mut update = apt_get().with_context(by_hand)?;
+            let mut update = apt_get(&[]).with_context(by_hand)?;
             update.args(["-q", "update"]);
             // Not fatal: the lists that are there may do.
             let updated = progress
@@ -91,7 +148,7 @@ impl Apt {
             }
             self.updated = true;
         }
-        let mut install = apt_get().with_context(by_hand)?;
+        let mut install = apt_get(wrapper).with_context(by_hand)?;
         install.args(["-q", "-y", "--no-install-recommends", "--no-remove", "install"]);
         install.args(packages);
         progress
@@ -101,14 +158,27 @@ impl Apt {
     }
 }
 
-/// apt-get as root, by sudo only where that asks no password.
-fn apt_get() -> anyhow::Result<Command> {
-    let quiet = OsStr::new("noninteractive");
+/// Runs its arguments while `policy-rc.d` forbids packages to start their services. One that is there
+/// already is the system's own word, and is left as it is.
+const WITHOUT_STARTING: &str = r#"
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    trap 'exit 1' HUP INT TERM
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+fi
+"$@"
+"#;
+
+/// apt-get as root, by sudo only where that asks no password; as the last argument of `wrapper`.
+fn apt_get(wrapper: &[&str]) -> anyhow::Result<Command> {
     // Another apt may be at work, as on a machine that has just started.
-    let wait = "-oDPkg::Lock::Timeout=120";
+    let apt = ["apt-get", "-oDPkg::Lock::Timeout=120"];
+    let line = || wrapper.iter().chain(&apt);
     if exec::is_root() {
-        let mut command = exec::foreign("apt-get");
-        command.env("DEBIAN_FRONTEND", quiet).arg(wait);
+        let mut command = exec::foreign("env");
+        command.arg("DEBIAN_FRONTEND=noninteractive").args(line());
         return Ok(command);
     }
     let sudo = exec::find("sudo").context("we are not root and there is no sudo")?;
@@ -116,6 +186,27 @@ fn apt_get() -> anyhow::Result<Command> {
         bail!("we are not root and sudo wants a password");
     }
     let mut command = exec::foreign(sudo);
-    command.args(["-n", "DEBIAN_FRONTEND=noninteractive", "apt-get", wait]);
+    command.args(["-n", "DEBIAN_FRONTEND=noninteractive"]).args(line());
     Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_run_without_starting_services_has_its_arguments_and_status() {
+        // A path of the test's own stands for the system's.
+        let run = |script: &str| {
+            let mut command = Command::new("sh");
+            let policy = std::env::temp_dir().join(format!("policy-{}", std::process::id()));
+            let ours = WITHOUT_STARTING.replace("/usr/sbin/policy-rc.d", &policy.to_string_lossy());
+            command.args(["-c", &ours, "sh", "sh", "-c", script, "sh"]).arg(&policy);
+            let output = exec::quiet(&mut command, Duration::from_secs(10));
+            assert!(!policy.exists(), "it is taken away again");
+            output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        };
+        assert_eq!(run("cat \"$1\"").unwrap(), "#!/bin/sh\nexit 101\n");
+        assert!(run("exit 3").is_err());
+    }
 }
