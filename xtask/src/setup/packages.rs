@@ -62,6 +62,17 @@ pub fn watchers(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
     })
 }
 
+/// What the measurements call beside those of the tests.
+const BENCH_TOOLS: [Tool; 1] =
+    [Tool { command: "nft", package: "nftables", why: "makes the rules to compare with" }];
+
+/// Finds or installs the programs that the measurements call beside those of the tests.
+pub fn bench_tools(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
+    obtain("the measurements", &BENCH_TOOLS, progress, |names, why| {
+        apt.install(progress, names, why)
+    })
+}
+
 fn obtain(
     purpose: &str,
     tools: &[Tool],
