@@ -180,8 +180,8 @@ pub struct RunOptions {
     /// Group whose members may use the control socket, by name or number [default: the daemon's own]
     #[arg(long, value_name = "GROUP", value_parser = NonEmptyStringValueParser::new())]
     pub socket_group: Option<String>,
-    /// Serve metrics for Prometheus at http://ADDRESS:PORT/metrics; a port alone is on 127.0.0.1. Who
-    /// reaches it can read all there is, and change nothing
+    /// Serve a page to look at, http://ADDRESS:PORT/, and metrics for Prometheus, /metrics; a port
+    /// alone is on 127.0.0.1. Who reaches it can read all there is, and change nothing
     #[arg(long, value_name = "[ADDRESS:]PORT", value_parser = listen)]
     pub metrics: Option<SocketAddr>,
     /// Name by which it may be asked there, besides addresses, localhost and the host's own name
