@@ -108,6 +108,41 @@ Examples:
   bridgefwd lab list
   bridgefwd lab down")]
     Lab(LabCommand),
+    /// Print what a shell needs to complete bridgefwd's command lines
+    #[command(after_help = "\
+The package and the tarball bring them along.
+
+Examples:
+  bridgefwd completions bash > /etc/bash_completion.d/bridgefwd
+  bridgefwd completions zsh > /usr/local/share/zsh/site-functions/_bridgefwd
+  bridgefwd completions fish > /etc/fish/completions/bridgefwd.fish")]
+    Completions {
+        /// The shell
+        shell: CompletionShell,
+    },
+    /// Write the manual pages to a folder
+    #[command(hide = true)]
+    #[command(after_help = "\
+Example:
+  bridgefwd man /usr/local/share/man/man8")]
+    Man {
+        /// Folder that exists
+        folder: PathBuf,
+    },
+}
+
+/// `bridgefwd completions`
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum CompletionShell {
+    /// GNU bash
+    #[value(help = None)]
+    Bash,
+    /// zsh
+    #[value(help = None)]
+    Zsh,
+    /// fish
+    #[value(help = None)]
+    Fish,
 }
 
 /// `bridgefwd run`
@@ -166,6 +201,9 @@ pub struct RunOptions {
     /// How many of them one source can have, a bridge port or else an address [default: one in four]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub flows_per_source: Option<u32>,
+    /// Group whose members may use the control socket, by name or number [default: the daemon's own]
+    #[arg(long, value_name = "GROUP", value_parser = NonEmptyStringValueParser::new())]
+    pub socket_group: Option<String>,
     /// Serve a page to look at, http://ADDRESS:PORT/, and metrics for Prometheus, /metrics; a port
     /// alone is on 127.0.0.1. Who reaches it can read all there is, and change nothing
     #[arg(long, value_name = "[ADDRESS:]PORT", value_parser = listen)]

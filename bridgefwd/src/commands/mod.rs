@@ -3,9 +3,11 @@
 
 mod bridges;
 mod config;
+mod completions;
 mod down;
 mod flows;
 pub mod lab;
+mod man;
 mod metrics;
 mod output;
 mod pair;
@@ -43,6 +45,8 @@ pub fn run(cli: Cli) -> Result<u8> {
         // These talk to nobody, or decide themselves where to listen.
         Command::Check(options) => config::check(options.file),
         Command::Lab(command) => lab::run(&command),
+        Command::Completions { shell } => completions::run(shell),
+        Command::Man { folder } => man::run(&folder),
         Command::Run(options) => run::run(options, socket, instance),
         command => {
             if socket.is_none() && instance.netns.is_none() {
@@ -69,7 +73,11 @@ fn ask_something(command: Command, instance: &Instance) -> Result<u8> {
             return config::plan(options.file.as_deref(), options.output, instance);
         }
         Command::Down(_) => down::run(instance),
-        Command::Run(_) | Command::Check(_) | Command::Lab(_) => Ok(()),
+        Command::Run(_)
+        | Command::Check(_)
+        | Command::Lab(_)
+        | Command::Completions { .. }
+        | Command::Man { .. } => Ok(()),
     };
     done.map(|()| 0)
 }

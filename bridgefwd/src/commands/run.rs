@@ -49,7 +49,8 @@ pub(super) fn run(
         .build()
         .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
     let attach = options.attach.into();
-    runtime.block_on(daemon::run(Options { instance, config, overrides, attach }))
+    let socket_group = options.socket_group;
+    runtime.block_on(daemon::run(Options { instance, config, overrides, attach, socket_group }))
 }
 
 /// The file to use: the one that is named, else the default one where no end is named either.

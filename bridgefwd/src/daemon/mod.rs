@@ -11,6 +11,7 @@ mod log;
 mod reconcile;
 mod route_mtus;
 mod server;
+mod service;
 mod socket;
 mod start;
 pub mod state;
@@ -42,6 +43,7 @@ use crate::policy::timers;
 use configuration::Configuration;
 use health::Health;
 use route_mtus::RouteWatch;
+use service::Service;
 use start::{Metrics, Running, Start};
 use state::State;
 
@@ -61,6 +63,8 @@ pub struct Options {
     pub overrides: Overrides,
     /// How to attach.
     pub attach: AttachChoice,
+    /// The group that may use the control socket, by name or number; its owner's where `None`.
+    pub socket_group: Option<String>,
 }
 
 /// What the API works on.
@@ -157,6 +161,9 @@ pub async fn run(options: Options) -> Result<()> {
         servers.spawn(web::serve(listener, shared.clone(), hosts, down.clone()));
     }
     print_ready(&shared, at);
+    let mut service = Service::find();
+    let serving = servers.len();
+    service.ready(|| shared.state().summary());
 
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -184,14 +191,11 @@ pub async fn run(options: Options) -> Result<()> {
                 }
             }
             _ = tick.tick() => {
-                let mut state = shared.state();
-                if let Err(error) = state.datapath.tick() {
-                    tracing::warn!("{error}");
-                }
-                let failed = !state.failures.is_empty();
-                drop(state);
-                if failed {
-                    keep_up(&shared, &Changes::default());
+                // Whoever watches us hears that all is well only where all of it is: the lock was to
+                // be had, the data path does what it is asked, and nothing that is served broke off.
+                while servers.try_join_next().is_some() {}
+                if tick_all(&shared) && servers.len() == serving {
+                    service.alive(|| shared.state().summary());
                 }
             }
             _ = hang_up.recv() => shared.reload_logged(),
@@ -200,6 +204,7 @@ pub async fn run(options: Options) -> Result<()> {
             _ = interrupt.recv() => break false,
         }
     };
+    service.stopping();
     // Lets requests under way be answered; new ones find no socket.
     drop(socket);
     shared.take_down();
@@ -207,6 +212,21 @@ pub async fn run(options: Options) -> Result<()> {
         tracing::debug!("a client kept its connection open");
     }
     finish(shared, taken_down)
+}
+
+/// What is done every second. `true` where it went well; what fails for one interface is a warning.
+fn tick_all(shared: &Shared) -> bool {
+    let mut state = shared.state();
+    let ticked = state.datapath.tick();
+    if let Err(error) = &ticked {
+        tracing::warn!("{error}");
+    }
+    let failed = !state.failures.is_empty();
+    drop(state);
+    if failed {
+        keep_up(shared, &Changes::default());
+    }
+    ticked.is_ok()
 }
 
 fn keep_up(shared: &Shared, changes: &Changes) {

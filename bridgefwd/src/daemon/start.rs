@@ -30,6 +30,8 @@ pub struct Start {
     metrics: Option<Metrics>,
     plan: Plan,
     wanted: Wanted,
+    /// Who may use the socket, beside its owner.
+    group: Option<socket::Group>,
     /// Is there a file? Then pairs are those that it lists, whatever an earlier daemon had.
     declared: bool,
 }
@@ -72,6 +74,7 @@ impl Start {
         reconcile::check_ends(&setup.bridges, &setup.uplinks)?;
         transition::check_pairs(&setup, &BTreeMap::new())?;
         socket::check(&options.instance.socket).await?;
+        let group = options.socket_group.as_deref().map(socket::group).transpose()?;
         let metrics = setup
             .metrics
             .map(|at| {
@@ -93,7 +96,7 @@ impl Start {
                 timers: overrides.timers,
             }
         };
-        Ok(Self { setup, metrics, plan, wanted, declared })
+        Ok(Self { setup, metrics, plan, wanted, group, declared })
     }
 
     /// Fills the maps, attaches, and listens. The namespace's routes have `route_mtus`.
@@ -137,7 +140,7 @@ impl Start {
         }
         let reader =
             Reader::open(pin_dir)?.ok_or_else(|| Failure::failed("the pins are gone already"))?;
-        let (listener, socket) = socket::bind(&options.instance.socket)?;
+        let (listener, socket) = socket::bind(&options.instance.socket, self.group)?;
         log::forward(&mut state.datapath);
         Ok((reader, listener, socket))
     }

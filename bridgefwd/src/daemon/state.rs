@@ -231,6 +231,25 @@ impl State {
         warnings
     }
 
+    /// How it goes, in a line.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let interfaces = self.datapath.interfaces();
+        let there = interfaces.values().filter(|interface| is_end(interface)).count();
+        let ends = self.names_of_ends().count();
+        let warnings = match self.warnings().len() {
+            0 => String::new(),
+            1 => "; 1 warning, see `bridgefwd status`".into(),
+            several => format!("; {several} warnings, see `bridgefwd status`"),
+        };
+        format!(
+            "{there} of {ends} ends and {} ports attached, {} of {} pairs allowed{warnings}",
+            interfaces.len() - there,
+            self.pairs.values().filter(|pair| pair.allow).count(),
+            self.pairs.len()
+        )
+    }
+
     /// The key of a pair, and its target.
     fn key(&self, from: &str, to: &str) -> Result<(PairKey, Interface)> {
         let interfaces = self.datapath.interfaces();

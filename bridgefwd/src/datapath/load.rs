@@ -58,19 +58,24 @@ pub fn check_permission() -> Result<()> {
             Failure::failed(format!("cannot read this process's capabilities: {error}"))
         })?
         .effective;
-    let bpf = effective.intersects(CapabilitySet::BPF | CapabilitySet::SYS_ADMIN);
-    let net = effective.contains(CapabilitySet::NET_ADMIN);
-    let missing: Vec<_> = [(bpf, "CAP_BPF"), (net, "CAP_NET_ADMIN")]
-        .into_iter()
-        .filter_map(|(there, name)| (!there).then_some(name))
-        .collect();
+    // CAP_SYS_ADMIN stands for either of the younger two.
+    let has = |right| effective.intersects(right | CapabilitySet::SYS_ADMIN);
+    let missing: Vec<_> = [
+        (has(CapabilitySet::BPF), "CAP_BPF"),
+        // The programs compare packet pointers, which the verifier takes from nobody else.
+        (has(CapabilitySet::PERFMON), "CAP_PERFMON"),
+        (effective.contains(CapabilitySet::NET_ADMIN), "CAP_NET_ADMIN"),
+    ]
+    .into_iter()
+    .filter_map(|(there, name)| (!there).then_some(name))
+    .collect();
     if missing.is_empty() {
         return Ok(());
     }
     Err(Failure::failed(format!(
-        "no permission: missing {}. Run it as root (sudo), or give it CAP_BPF, CAP_NET_ADMIN and \
-         the right to write to the pin folder",
-        missing.join(" and ")
+        "no permission: missing {}. Run it as root (sudo), or give it CAP_BPF, CAP_PERFMON, \
+         CAP_NET_ADMIN and the right to write to the pin folder",
+        missing.join(", ")
     )))
 }
 
