@@ -2,8 +2,8 @@
 //! there is none, and printing.
 
 mod bridges;
-mod config;
 mod completions;
+mod config;
 mod down;
 mod flows;
 pub mod lab;

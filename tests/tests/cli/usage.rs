@@ -16,8 +16,21 @@ fn bridgefwd(args: &[&str]) -> Output {
 }
 
 const COMMANDS: [&str; 15] = [
-    "run", "pair", "flows", "stats", "status", "metrics", "bridges", "check", "plan", "apply",
-    "reload", "save", "down", "lab", "completions",
+    "run",
+    "pair",
+    "flows",
+    "stats",
+    "status",
+    "metrics",
+    "bridges",
+    "check",
+    "plan",
+    "apply",
+    "reload",
+    "save",
+    "down",
+    "lab",
+    "completions",
 ];
 
 #[test]
