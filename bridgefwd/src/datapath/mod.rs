@@ -6,6 +6,7 @@ mod change;
 mod counters;
 mod flows;
 mod interfaces;
+pub mod kept;
 mod layout;
 mod load;
 mod manage;
@@ -39,6 +40,7 @@ pub use pairs::Pairs;
 
 use self::attach::Attacher;
 use self::interfaces::Interfaces;
+use self::kept::Epoch;
 use self::layout::Found;
 use self::memory::Memory;
 use self::removal::Folder;
@@ -104,6 +106,7 @@ pub struct Datapath {
     pairs: Pairs,
     flows: Memory<Flow>,
     rules: Memory<PairRule>,
+    epoch: Epoch,
     adopted: bool,
     cold_paths: u32,
     _lock: WriterLock,
@@ -149,21 +152,23 @@ impl Datapath {
 
     fn load(plan: &Plan, wanted: Wanted, attach: AttachChoice, lock: WriterLock) -> Result<Self> {
         let pin_dir = &plan.pin_dir;
-        let loaded = load::load(OBJECT, pin_dir, plan.found, plan.max_flows, wanted)?;
+        let mut loaded = load::load(OBJECT, pin_dir, plan.found, plan.max_flows, wanted)?;
         let open = || -> Result<_> {
             Ok((
                 Interfaces::open(pin_dir)?,
                 Pairs::open(pin_dir)?,
                 Memory::map(&wire::open_data(pin_dir, MAP_FLOWS)?, MAP_FLOWS, false)?,
                 Memory::map(&wire::open_data(pin_dir, MAP_PAIRS)?, MAP_PAIRS, false)?,
+                Epoch::open(pin_dir)?,
             ))
         };
         let adopted = plan.found != Found::Nothing;
-        let (interfaces, pairs, flows, rules) = open().inspect_err(|_| {
+        let (interfaces, pairs, flows, rules, epoch) = open().inspect_err(|_| {
             if !adopted && let Err(error) = load::remove_contents(pin_dir) {
                 tracing::warn!("cannot remove what was begun: {error}");
             }
         })?;
+        kept::start(&mut loaded.ebpf, pin_dir);
         Ok(Self {
             pin_dir: pin_dir.clone(),
             ebpf: loaded.ebpf,
@@ -173,6 +178,7 @@ impl Datapath {
             pairs,
             flows,
             rules,
+            epoch,
             adopted,
             cold_paths: loaded.cold_paths,
             _lock: lock,
@@ -224,6 +230,7 @@ impl Datapath {
                 self.interfaces.set(ifindex, entry)?;
             }
         }
+        self.epoch.next();
         Ok(())
     }
 
@@ -239,7 +246,9 @@ impl Datapath {
             return Ok(());
         }
         let change = |settings: &mut Settings| settings.smallest_route_mtu = smallest;
-        load::change_settings(&self.pin_dir, &mut self.settings, change)
+        load::change_settings(&self.pin_dir, &mut self.settings, change)?;
+        self.epoch.next();
+        Ok(())
     }
 
     /// Sets what can be set while it runs.
@@ -257,7 +266,9 @@ impl Datapath {
             settings.unlisted = unlisted as u32;
             settings.max_flows_per_source = flows_per_source;
             settings.timeouts_s = timeouts_s;
-        })
+        })?;
+        self.epoch.next();
+        Ok(())
     }
 
     /// What has to be done every second: follows the host's own port range, frees flows that are over, and forgets cleared pairs
