@@ -204,3 +204,54 @@ pub fn configuration(report: &Report) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::explain::ends::{Facts, World};
+    use crate::explain::{describe, matrix as cells, networks, parse};
+    use crate::policy::config::Config;
+    use crate::policy::setup::Overrides;
+
+    fn report(rules: &str) -> Report {
+        let networks = include_str!("../explain/testdata/networks.json");
+        let networks = networks::inspected(networks).unwrap();
+        let facts = Facts { networks, bridge_nf: Some(true), ..Facts::default() };
+        let world = World::new(parse(rules).unwrap(), facts);
+        describe::report(&world, &cells::cells(&world))
+    }
+
+    const RECIPE: &str = include_str!("../explain/testdata/docker-28.5-recipe.iptables");
+
+    #[test]
+    fn everything_fits_in_80_columns() {
+        for rules in [RECIPE, include_str!("../explain/testdata/docker-29.nft")] {
+            let text = matrix(&report(rules), None);
+            let long: Vec<&str> = text.lines().filter(|line| line.chars().count() > 80).collect();
+            assert_eq!(long, Vec::<&str>::new());
+        }
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_more_blocks() {
+        let text = matrix(&report(RECIPE), Some(50));
+        let blocks = text.lines().filter(|line| line.contains("FROM \\ TO")).count();
+        assert!(blocks > 1, "{text}");
+        assert!(text.lines().any(|line| line.starts_with(" 6 host ")));
+    }
+
+    #[test]
+    fn what_is_imported_is_a_configuration() {
+        let text = configuration(&report(RECIPE));
+        let config = Config::parse(&text, Path::new("import"), &Overrides::default()).unwrap();
+        assert_eq!(config.bridges, ["br-9559b3f84d38", "br-cbd0f56841ce"]);
+        assert_eq!(config.pairs.len(), 2);
+    }
+
+    #[test]
+    fn letters_go_on_after_z() {
+        assert_eq!([letter(0), letter(25), letter(26), letter(53)], ["a", "z", "aa", "bb"]);
+    }
+}

@@ -8,6 +8,7 @@ pub mod explain;
 pub mod explain_walk;
 pub mod flows;
 pub mod pairs;
+pub mod plan;
 pub mod stats;
 pub mod status;
 pub mod units;

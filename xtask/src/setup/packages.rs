@@ -46,6 +46,7 @@ const TOOLS: [Tool; 9] = [
         package: "procps",
         why: "turns forwarding on and off in the lessons",
     },
+    Tool { command: "systemd-analyze", package: "systemd", why: "judges the unit of the package" },
     Tool { command: "tcpdump", package: "tcpdump", why: "captures what came out" },
 ];
 
