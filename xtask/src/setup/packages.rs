@@ -33,7 +33,7 @@ const KERNEL_TOOLS: [Tool; 6] = [
     Tool { command: "nft", package: "nftables", why: "shows the rules there" },
 ];
 
-const TOOLS: [Tool; 9] = [
+const TOOLS: [Tool; 10] = [
     Tool { command: "ip", package: "iproute2", why: "makes the tests' namespaces and bridges" },
     Tool { command: "tc", package: "iproute2", why: "shows that no filter is left behind" },
     Tool { command: "bpftool", package: "bpftool", why: "shows the programs, links and maps" },
