@@ -17,6 +17,7 @@ mod count;
 mod create;
 mod deep;
 mod egress;
+mod events;
 mod fast;
 mod flows;
 mod followers;

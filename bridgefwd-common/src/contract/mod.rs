@@ -10,6 +10,7 @@
 mod address;
 mod connection;
 mod counters;
+mod event;
 mod flow;
 mod fragment;
 mod interface;
@@ -22,6 +23,11 @@ mod source;
 pub use address::{Address, Family};
 pub use connection::TcpSide;
 pub use counters::{Counter, PairCounters, SEEN};
+pub use event::{
+    EVENT_CLOSED, EVENT_HEADERS, EVENT_OPENED, EVENT_REFUSED, EVENT_RING_BYTES, EVENT_TRACED,
+    EventBudget, EventControl, FlowRecord, MAX_REFUSALS, PacketRecord, REFUSALS_TOLD_A_SECOND,
+    REFUSALS_TOLD_EACH_NS, RefusalCount, RefusalKey, TRACED_TOLD_A_SECOND,
+};
 pub use flow::{
     Body, Direction, Flow, FlowSide, FlowState, IndexEntry, MOMENT_SHIFT, SlotOwner, Tuple,
     TupleV4, Way, moment, ns_between,
@@ -130,6 +136,15 @@ pub const MAP_MAPPED: &str = "MAPPED";
 
 /// `Array<Kept>`, one element, mapped into the daemon's memory.
 pub const MAP_KEPT: &str = "KEPT";
+
+/// `RingBuf` of [`FlowRecord`]s and [`PacketRecord`]s; not pinned, like the other maps of events.
+pub const MAP_EVENTS: &str = "EVENTS";
+/// `Array<EventControl>`, one element.
+pub const MAP_EVENT_CONTROL: &str = "EVENT_CONTROL";
+/// `PerCpuArray<EventBudget>`, one element.
+pub const MAP_EVENT_BUDGET: &str = "EVENT_BUDGET";
+/// `LruHashMap<RefusalKey, RefusalCount>`.
+pub const MAP_REFUSALS: &str = "REFUSALS";
 
 /// Every map that is pinned, in no order that matters.
 pub const PINNED_MAPS: [&str; 18] = [
