@@ -7,7 +7,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::lab::LabCommand;
-use crate::daemon::AttachChoice;
+use crate::daemon::{AttachChoice, DockerChoice};
 use crate::instance::Instance;
 use crate::policy::timers::TimerChanges;
 use crate::policy::{Mapping, Nat};
@@ -25,7 +25,8 @@ BRIDGEFWD_SOCKET and BRIDGEFWD_PIN_DIR.
 Exit status: 0 done, 1 it could not be done, 2 asked wrongly, 3 no daemon.
 
 Examples:
-  bridgefwd run --bridge shop_front --bridge shop_db
+  bridgefwd bridges
+  bridgefwd run
   bridgefwd pair allow shop_front shop_db"
 )]
 pub struct Cli {
@@ -75,7 +76,7 @@ pub enum Command {
     Stats(StatsOptions),
     /// Show how the daemon is
     Status(StatusOptions),
-    /// Show the managed bridges with their ports, and the uplinks
+    /// Show the bridges and Docker networks of the host, and which are managed
     Bridges(BridgesOptions),
     /// End the daemon and remove all that it attached and pinned
     Down(DownOptions),
@@ -100,13 +101,15 @@ what is pinned; `bridgefwd down` takes that away too. BRIDGEFWD_LOG=debug logs
 more.
 
 Examples:
-  bridgefwd run --bridge shop_front --bridge shop_db
+  bridgefwd run
   bridgefwd run --bridge shop_front shop_db backoffice --unlisted deny
   bridgefwd run --bridge shop_front --uplink eth0 --timer established=4h
   bridgefwd run --bridge shop_front shop_db --ports no --flows-per-source 2000
   bridgefwd --netns lab run --config /etc/bridgefwd.toml")]
 pub struct RunOptions {
-    /// Bridge to manage; several after one --bridge, or one after each
+    /// Bridge to manage, by its name or that of its Docker network; several after one --bridge, or one
+    /// after each [default: every network of Docker's that can be an end; without Docker, every
+    /// bridge]
     #[arg(long = "bridge", value_name = "NAME", num_args = 1..)]
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub bridges: Vec<String>,
@@ -114,6 +117,10 @@ pub struct RunOptions {
     #[arg(long = "uplink", value_name = "NAME", num_args = 1..)]
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub uplinks: Vec<String>,
+    /// Docker engine that knows networks and containers by name, or none [default: the one of this
+    /// network namespace, by DOCKER_HOST or /var/run/docker.sock]
+    #[arg(long, value_name = "SOCKET|no", value_parser = docker)]
+    pub docker: Option<DockerChoice>,
     /// Traffic that is in no pair: the kernel's, or dropped [default: kernel]
     #[arg(long, value_name = "kernel|deny", hide_possible_values = true)]
     pub unlisted: Option<UnlistedChoice>,
@@ -267,10 +274,10 @@ Example:
 /// The names of a pair, and what happens to its flows.
 #[derive(Args, Debug)]
 pub struct PairNames {
-    /// Bridge or uplink whose side opens flows
+    /// Docker network, bridge or uplink whose side opens flows
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub from: String,
-    /// Bridge or uplink whose side answers
+    /// Docker network, bridge or uplink whose side answers
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub to: String,
     /// Let the flows that exist finish, rather than cut them
@@ -360,6 +367,15 @@ pub struct Output {
     /// Print JSON, as the daemon answers it
     #[arg(long)]
     pub json: bool,
+}
+
+/// `--docker`
+fn docker(text: &str) -> Result<DockerChoice, String> {
+    match text {
+        "" => Err("give the path of a socket, or no".into()),
+        "no" => Ok(DockerChoice::No),
+        path => Ok(DockerChoice::Socket(path.strip_prefix("unix://").unwrap_or(path).into())),
+    }
 }
 
 /// NAT of IPv4, as the daemon takes it.

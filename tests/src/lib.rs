@@ -9,6 +9,7 @@ pub mod beyond;
 pub mod bridgefwd;
 pub mod capture;
 pub mod command;
+pub mod docker;
 pub mod foreign;
 pub mod inject;
 pub mod namespaces;

@@ -144,12 +144,21 @@ pub enum Layer {
     Oracle,
     /// The commands as a person types them
     Cli,
+    /// Beside a Docker engine of the tests' own
+    Docker,
 }
 
 impl Layer {
     /// All of them, in the order in which they run.
-    pub const ALL: [Self; 6] =
-        [Self::Unit, Self::Docs, Self::Bytecode, Self::Netns, Self::Oracle, Self::Cli];
+    pub const ALL: [Self; 7] = [
+        Self::Unit,
+        Self::Docs,
+        Self::Bytecode,
+        Self::Netns,
+        Self::Oracle,
+        Self::Cli,
+        Self::Docker,
+    ];
 
     /// As typed; also the name of the test program in the `tests` crate.
     pub const fn name(self) -> &'static str {
@@ -160,6 +169,7 @@ impl Layer {
             Self::Netns => "netns",
             Self::Oracle => "oracle",
             Self::Cli => "cli",
+            Self::Docker => "docker",
         }
     }
 }

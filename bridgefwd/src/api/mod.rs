@@ -2,4 +2,5 @@
 //! prints what it answers.
 
 pub mod client;
+pub mod labels;
 pub mod types;

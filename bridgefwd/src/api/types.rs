@@ -40,6 +40,12 @@ pub struct Flow {
     pub state: String,
     /// `masquerade`, `none`, or the address that its pair had when it was opened.
     pub nat: String,
+    /// The container that opened it, where that is known.
+    #[serde(default)]
+    pub client: Option<String>,
+    /// The container that answers, likewise.
+    #[serde(default)]
+    pub server: Option<String>,
     /// As the client sent it.
     pub original: FlowTuple,
     /// As the server sees it.
@@ -243,12 +249,21 @@ pub struct Stats {
     pub sources: Vec<Source>,
 }
 
-/// One managed end.
+/// A running container in a network.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Bridge {
-    /// Interface name.
+pub struct Container {
+    /// Its name.
     pub name: String,
-    /// Its ifindex.
+    /// Its addresses there.
+    pub addresses: Vec<String>,
+}
+
+/// One managed end, or what could be one, or a Docker network that cannot: managed ones come first.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Bridge {
+    /// What it is known by: the network's name, else the interface's.
+    pub name: String,
+    /// ifindex of its interface; 0 for a network without one.
     pub ifindex: u32,
     /// Addresses with their prefix length, IPv4 first: `172.18.0.1/16`, `fd00::1/64`.
     pub addresses: Vec<String>,
@@ -259,10 +274,45 @@ pub struct Bridge {
     /// Names of its ports that are not: `run --ports no` leaves them alone.
     #[serde(default)]
     pub ports_not_attached: Vec<String>,
-    /// `tcx` or `clsact`.
+    /// `tcx` or `clsact`; `no` where it is not managed.
     pub attached: String,
-    /// `bridge` or `uplink`.
+    /// `bridge` or `uplink`; `network` for a Docker network without a bridge.
     pub kind: String,
+    /// Is it managed?
+    #[serde(default = "yes")]
+    pub managed: bool,
+    /// Name of its interface; null for a network without one.
+    #[serde(default)]
+    pub interface: Option<String>,
+    /// Docker's driver; null for what is no network of Docker's.
+    #[serde(default)]
+    pub driver: Option<String>,
+    /// Docker's id of the network, likewise.
+    #[serde(default)]
+    pub network_id: Option<String>,
+    /// Docker's subnets of the network: `172.18.0.0/16`.
+    #[serde(default)]
+    pub subnets: Vec<String>,
+    /// The host's addresses in them.
+    #[serde(default)]
+    pub gateways: Vec<String>,
+    /// The running containers in the network.
+    #[serde(default)]
+    pub containers: Vec<Container>,
+    /// Why it cannot be an end, and what to do; null where it can.
+    #[serde(default)]
+    pub problem: Option<String>,
+}
+
+/// The Docker engine that is followed.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct DockerStatus {
+    /// Its socket.
+    pub socket: String,
+    /// How many networks it has told of.
+    pub networks: u64,
+    /// Why it does not answer now; null where it does.
+    pub problem: Option<String>,
 }
 
 /// Seconds without a packet after which flows are over.
@@ -308,6 +358,9 @@ pub struct Status {
     /// Names of the managed uplinks.
     #[serde(default)]
     pub uplinks: Vec<String>,
+    /// The Docker engine that is followed; null where there is none to follow, or no daemon.
+    #[serde(default)]
+    pub docker: Option<DockerStatus>,
     /// The timers in force.
     #[serde(default)]
     pub timers: Timers,

@@ -16,9 +16,14 @@ use std::path::Path;
 use tokio::runtime::Builder;
 
 use crate::api::client::Client;
+use crate::api::labels::Labels;
 use crate::cli::{Cli, Command};
+use crate::daemon::DockerChoice;
+use crate::daemon::docker::ask_once;
 use crate::datapath::offline::Reader;
 use crate::failure::{Failure, Result};
+use crate::host::names::Names;
+use crate::host::netlink::Snapshot;
 use crate::host::netns;
 use crate::instance::{Instance, NETNS_DIR};
 
@@ -74,20 +79,38 @@ fn ask_or_read<T>(
         Err(absent @ Failure::NoDaemon(_)) => {
             let reader = open_pins(instance)?.ok_or(absent)?;
             let answer = read(&reader)?;
-            output::note(&format!(
-                "the daemon is not running; read from the pins in {}",
-                instance.pin_dir.display()
-            ));
+            output::note(&read_from_pins(instance));
             Ok(answer)
         }
         answer => answer,
     }
 }
 
+fn read_from_pins(instance: &Instance) -> String {
+    format!("the daemon is not running; read from the pins in {}", instance.pin_dir.display())
+}
+
 /// What is pinned, seen from inside the instance's namespace; `None` where nothing is.
 fn open_pins(instance: &Instance) -> Result<Option<Reader>> {
     enter_netns(instance)?;
     Reader::open(&instance.pin_dir)
+}
+
+/// The names of things as they are on the host, for what is read without a daemon. To be called inside
+/// the instance's namespace.
+fn labels() -> Result<Labels> {
+    let snapshot = snapshot()?;
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
+    let docker = runtime.block_on(ask_once(&DockerChoice::Auto));
+    Ok(Labels::new(Names::new(&snapshot, docker.networks())))
+}
+
+fn snapshot() -> Result<Snapshot> {
+    Snapshot::take()
+        .map_err(|error| Failure::failed(format!("cannot list network interfaces: {error}")))
 }
 
 /// Moves into the instance's network namespace.

@@ -10,12 +10,6 @@ use crate::instance::Instance;
 use crate::policy::timers::TimerChanges;
 
 pub(super) fn run(options: RunOptions, instance: Instance) -> Result<()> {
-    if options.bridges.is_empty() && options.config.is_none() {
-        return Err(Failure::usage(
-            "run manages no bridge: name some with --bridge NAME..., or give a file that does \
-             with --config FILE",
-        ));
-    }
     let mut timers = TimerChanges::default();
     for timer in &options.timers {
         timers.add(timer)?;
@@ -31,6 +25,7 @@ pub(super) fn run(options: RunOptions, instance: Instance) -> Result<()> {
         instance,
         bridges: options.bridges,
         uplinks: options.uplinks,
+        docker: options.docker.unwrap_or_default(),
         unlisted: options.unlisted.map(Into::into),
         config: options.config,
         attach: options.attach.into(),

@@ -4,6 +4,8 @@
 //! socket, and the line that starts with `ready`. The data path outlives the daemon, unless it is
 //! told to take it down.
 
+pub mod docker;
+mod ends;
 mod reconcile;
 mod route_mtus;
 pub mod state;
@@ -27,15 +29,17 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tracing_subscriber::EnvFilter;
 
-use crate::api::types::{Pair, PairChange, Status};
+use crate::api::types::{Bridge, Flow, FlowFilter, Pair, PairChange, PairState, Stats, Status};
 pub use crate::datapath::AttachChoice;
 use crate::datapath::offline::Reader;
-use crate::datapath::{Datapath, Plan, Wanted, is_end};
+use crate::datapath::{Change, Datapath, Plan, Wanted, is_end};
 use crate::failure::{Failure, Result};
-use crate::host::netlink::{Changes, Events};
+use crate::host::names::{Names, Place};
+use crate::host::netlink::{Changes, Events, Snapshot};
 use crate::instance::Instance;
 use crate::policy::config::Config;
 use crate::policy::timers::{self, TimerChanges};
+pub use docker::DockerChoice;
 use route_mtus::RouteWatch;
 use state::State;
 
@@ -49,10 +53,12 @@ const LAST_ANSWER: Duration = Duration::from_secs(1);
 pub struct Options {
     /// Socket, pins, namespace.
     pub instance: Instance,
-    /// Bridges to manage, besides those of the configuration.
+    /// Bridges to manage, besides those of the configuration; where none is named, all that can be ends.
     pub bridges: Vec<String>,
     /// Uplinks to manage.
     pub uplinks: Vec<String>,
+    /// The Docker engine that knows networks by name.
+    pub docker: DockerChoice,
     /// What happens to pairs that are not listed; goes before the configuration.
     pub unlisted: Option<Unlisted>,
     /// The configuration file.
@@ -93,13 +99,18 @@ impl Shared {
     ///
     /// The kernel's error.
     pub fn status(&self) -> Result<Status> {
-        let mut warnings = self.state().warnings();
-        let status = self.reader.status(&self.instance)?;
+        let state = self.state();
+        let (mut warnings, labels) = (state.warnings(), state.labels());
+        let docker = state.docker.status();
+        drop(state);
+        let mut status = self.reader.status(&self.instance)?;
+        labels.status(&mut status);
         warnings.extend(status.warnings.iter().cloned());
         Ok(Status {
             state: "running".into(),
             pid: Some(std::process::id()),
             uptime_s: Some(self.ready.elapsed().as_secs()),
+            docker,
             warnings,
             ..status
         })
@@ -113,9 +124,42 @@ impl Shared {
     pub fn pairs(&self) -> Result<Vec<Pair>> {
         let state = self.state();
         let mut pairs = self.reader.pairs()?;
+        state.labels().pairs(&mut pairs);
         pairs.extend(state.absent_pairs());
         pairs.sort_by(|a, b| (&a.from, &a.to).cmp(&(&b.from, &b.to)));
         Ok(pairs)
+    }
+
+    /// All counters.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub fn stats(&self) -> Result<Stats> {
+        let labels = self.state().labels();
+        let mut stats = self.reader.stats()?;
+        labels.stats(&mut stats);
+        Ok(stats)
+    }
+
+    /// The live flows that `filter` lets through.
+    ///
+    /// # Errors
+    ///
+    /// Where the filter names an end that is not managed, or an unknown protocol.
+    pub fn flows(&self, filter: &FlowFilter) -> Result<Vec<Flow>> {
+        let labels = self.state().labels();
+        labels.select(filter, &self.reader.bridges()?, self.reader.flows()?)
+    }
+
+    /// Everything on the host that is an end, could be one, or cannot.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub fn bridges(&self) -> Result<Vec<Bridge>> {
+        let labels = self.state().labels();
+        Ok(labels.bridges(&reconcile::snapshot()?, self.reader.bridges()?))
     }
 
     /// Lets [`run`] take everything down and end.
@@ -140,8 +184,12 @@ pub async fn run(options: Options) -> Result<()> {
         timers: options.timers,
     };
     let plan = Plan::make(&options.instance.pin_dir, wanted)?;
-    reconcile::check_ends(&options.bridges, &options.uplinks)?;
-    check_pairs(&config, &[&options.bridges[..], &options.uplinks].concat())?;
+    let mut docker = docker::follow(&options.docker).await?;
+    let known = docker.borrow_and_update().clone();
+    let snapshot = reconcile::snapshot()?;
+    let names = Names::new(&snapshot, known.networks());
+    ends::check(&names, &snapshot, &known, &options.bridges, &options.uplinks)?;
+    check_pairs(&config, &names, &snapshot, &options)?;
     socket::check(&options.instance.socket).await?;
 
     // Before the first look at the interfaces, so that no change falls between.
@@ -151,7 +199,8 @@ pub async fn run(options: Options) -> Result<()> {
     let mut interrupt = on_signal(SignalKind::interrupt())?;
     let datapath = Datapath::start(&plan, options.attach)?;
     let ports = options.ports.unwrap_or(true);
-    let mut state = State::new(datapath, options.bridges.clone(), options.uplinks.clone(), ports);
+    let (bridges, uplinks) = (options.bridges.clone(), options.uplinks.clone());
+    let mut state = State::new(datapath, bridges, uplinks, ports, (names, known));
     state.route_mtus = routes.known().clone();
     let (shared, server, socket, mut down) = match bring_up(&mut state, &config, &options) {
         Ok((reader, listener, socket)) => {
@@ -193,6 +242,10 @@ pub async fn run(options: Options) -> Result<()> {
                 if let Err(error) = route_mtus::follow(&mut shared.state(), routes.known()) {
                     tracing::warn!("{error}");
                 }
+            }
+            Ok(()) = docker.changed() => {
+                shared.state().docker = docker.borrow_and_update().clone();
+                keep_up(&shared, &Changes::default());
             }
             _ = tick.tick() => {
                 let mut state = shared.state();
@@ -236,24 +289,44 @@ fn with_config(mut options: Options) -> Result<(Options, Config)> {
     Ok((options, config))
 }
 
-/// Are the configuration's pairs between bridges that will be managed?
-fn check_pairs(config: &Config, ends: &[String]) -> Result<()> {
+/// Are the configuration's pairs between ends that will be managed? Where all are that there are, one
+/// that is not there yet may come.
+fn check_pairs(
+    config: &Config,
+    names: &Names,
+    snapshot: &Snapshot,
+    options: &Options,
+) -> Result<()> {
+    let Options { bridges, uplinks, .. } = options;
+    let is_managed = |place: &Place| {
+        if bridges.is_empty() {
+            return names.all_ends().any(|end| end == place);
+        }
+        bridges.iter().any(|bridge| names.resolve(bridge).is_ok_and(|asked| asked == place))
+    };
     for pair in &config.pairs {
         let wrong = |what: &str| {
             Failure::usage(format!("configuration, pair {} -> {}: {what}", pair.from, pair.to))
         };
-        for name in [&pair.from, &pair.to] {
-            if !ends.contains(name) {
-                return Err(wrong(&format!(
-                    "{name} is not managed; managed are: {}",
-                    ends.join(", ")
-                )));
+        for name in [&pair.from, &pair.to].into_iter().filter(|name| !uplinks.contains(name)) {
+            let managed = match names.resolve(name) {
+                Ok(place) => is_managed(place),
+                Err(_) if !names.knows(name) => bridges.is_empty(),
+                Err(error) => return Err(wrong(&error.to_string())),
+            };
+            if !managed {
+                let ends = [&bridges[..], uplinks].concat();
+                let ends =
+                    if bridges.is_empty() { "Docker's networks".into() } else { ends.join(", ") };
+                return Err(wrong(&format!("{name} is not managed; managed are: {ends}")));
             }
         }
         if pair.from == pair.to {
             return Err(wrong("a pair leads from one end to another"));
         }
-        reconcile::check_nat_addresses(&pair.nat(), &pair.to)
+        let to = names.resolve(&pair.to).ok().and_then(|place| place.bridge.as_ref());
+        let to = to.map_or(&pair.to, |(_, interface)| interface);
+        ends::check_nat_addresses(snapshot, &pair.nat(), &pair.to, to)
             .map_err(|error| wrong(&error.to_string()))?;
     }
     Ok(())
@@ -275,7 +348,12 @@ fn bring_up(
             mapping: Some(nat.mapping.to_string()),
             ..PairChange::to(pair.state)
         };
-        state.put_pair(&pair.from, &pair.to, &change)?;
+        if state.end(&pair.from).is_ok() && state.end(&pair.to).is_ok() {
+            state.put_pair(&pair.from, &pair.to, &change)?;
+        } else {
+            let allow = pair.state == PairState::Allowed;
+            state.expect_pair(&pair.from, &pair.to, Change { allow, nat, drain: false });
+        }
     }
     // An interface that cannot be attached now is a mistake to be told; later it is a warning.
     if let Some((_, failure)) = state.failures.pop_first() {
@@ -341,9 +419,11 @@ fn print_ready(shared: &Shared, instance: &Instance) {
         (true, ports) => format!("with {ports} ports"),
     };
     let by_tcx = interfaces.values().all(|interface| interface.attached == AttachKind::Tcx as u8);
+    let ends = state.names_of_ends().join(", ");
+    let ends = if ends.is_empty() { "no bridge yet" } else { &ends };
     println!(
         "ready: {} {with}, by {}, control socket {}",
-        state.names_of_ends().map(String::as_str).collect::<Vec<_>>().join(", "),
+        ends,
         if by_tcx { "tcx" } else { "clsact" },
         instance.socket.display()
     );

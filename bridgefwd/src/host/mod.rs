@@ -3,6 +3,8 @@
 
 pub mod addresses;
 pub mod bpffs;
+pub mod docker;
+pub mod names;
 pub mod netlink;
 pub mod netns;
 pub mod qdisc;

@@ -32,6 +32,14 @@ pub fn for_build(workspace: &Workspace, progress: &Progress) -> anyhow::Result<T
     toolchain(workspace, progress, &mut Apt::default())
 }
 
+/// What the `docker` layer needs beside. Where it cannot be had the layer's tests say so themselves:
+/// it may be a machine with another engine, or none.
+pub fn for_docker(progress: &Progress) {
+    if let Err(error) = packages::engine(progress, &mut Apt::default()) {
+        progress.note(&format!("the docker layer has no engine: {error:#}"));
+    }
+}
+
 /// What the build needs, and clippy for the eBPF crate where it can be had.
 pub fn for_lint(workspace: &Workspace, progress: &Progress) -> anyhow::Result<Toolchain> {
     let mut apt = Apt::default();

@@ -1,6 +1,5 @@
 //! System packages, by apt-get.
 
-use std::ffi::OsStr;
 use std::process::Command;
 use std::time::Duration;
 
@@ -33,13 +32,40 @@ const TOOLS: [Tool; 6] = [
     Tool { command: "tcpdump", package: "tcpdump", why: "captures what came out" },
 ];
 
+/// The engine that the `docker` layer starts for itself, and what it puts into containers.
+const ENGINE: [Tool; 5] = [
+    Tool { command: "dockerd", package: "docker.io", why: "is the engine that tests start" },
+    Tool { command: "docker", package: "docker.io", why: "makes networks and containers" },
+    Tool { command: "containerd", package: "containerd", why: "is a part of it" },
+    Tool { command: "runc", package: "runc", why: "is a part of it" },
+    Tool { command: "busybox", package: "busybox-static", why: "is all that is in containers" },
+];
+
 /// Finds or installs the programs that the lab and the tests call.
 pub fn tools(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
+    obtain("the lab and the tests", &TOOLS, progress, |names, why| {
+        apt.install(progress, names, why)
+    })
+}
+
+/// Finds or installs a Docker engine for the tests. The package's own service is not started.
+pub fn engine(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
+    obtain("the docker layer", &ENGINE, progress, |names, why| {
+        apt.install_without_starting(progress, names, why)
+    })
+}
+
+fn obtain(
+    purpose: &str,
+    tools: &[Tool],
+    progress: &Progress,
+    install: impl FnOnce(&[&str], &str) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let (present, missing): (Vec<&Tool>, Vec<&Tool>) =
-        TOOLS.iter().partition(|tool| exec::find(tool.command).is_some());
+        tools.iter().partition(|tool| exec::find(tool.command).is_some());
     if !present.is_empty() {
         let names: Vec<_> = present.iter().map(|tool| tool.command).collect();
-        progress.found(&format!("programs for the lab and the tests: {}", names.join(", ")));
+        progress.found(&format!("programs for {purpose}: {}", names.join(", ")));
     }
     if missing.is_empty() {
         return Ok(());
@@ -47,7 +73,7 @@ pub fn tools(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
     let mut names: Vec<_> = missing.iter().map(|tool| tool.package).collect();
     names.dedup();
     let why: Vec<_> = missing.iter().map(|tool| format!("{} {}", tool.command, tool.why)).collect();
-    apt.install(progress, &names, &why.join(", "))?;
+    install(&names, &why.join(", "))?;
     match missing.iter().find(|tool| exec::find(tool.command).is_none()) {
         Some(tool) => bail!("{} is installed, yet there is no {}", tool.package, tool.command),
         None => Ok(()),
@@ -72,6 +98,30 @@ impl Apt {
         packages: &[&str],
         why: &str,
     ) -> anyhow::Result<()> {
+        self.install_by(&[], progress, packages, why)
+    }
+
+    /// The same, of packages with services: none of them is started.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn install_without_starting(
+        &mut self,
+        progress: &Progress,
+        packages: &[&str],
+        why: &str,
+    ) -> anyhow::Result<()> {
+        self.install_by(&["sh", "-c", WITHOUT_STARTING, "sh"], progress, packages, why)
+    }
+
+    /// Installs with apt-get as the last argument of `wrapper`.
+    fn install_by(
+        &mut self,
+        wrapper: &[&str],
+        progress: &Progress,
+        packages: &[&str],
+        why: &str,
+    ) -> anyhow::Result<()> {
         let list = packages.join(" ");
         if !has_apt() {
             bail!(
@@ -81,7 +131,7 @@ impl Apt {
         let by_hand = || format!("missing: {list} ({why}). As root: apt-get install {list}");
         let limit = Duration::from_secs(1200);
         if !self.updated {
-            let mut update = apt_get().with_context(by_hand)?;
+            let mut update = apt_get(&[]).with_context(by_hand)?;
             update.args(["-q", "update"]);
             // Not fatal: the lists that are there may do.
             let updated = progress
@@ -91,7 +141,7 @@ impl Apt {
             }
             self.updated = true;
         }
-        let mut install = apt_get().with_context(by_hand)?;
+        let mut install = apt_get(wrapper).with_context(by_hand)?;
         install.args(["-q", "-y", "--no-install-recommends", "--no-remove", "install"]);
         install.args(packages);
         progress
@@ -101,14 +151,27 @@ impl Apt {
     }
 }
 
-/// apt-get as root, by sudo only where that asks no password.
-fn apt_get() -> anyhow::Result<Command> {
-    let quiet = OsStr::new("noninteractive");
+/// Runs its arguments while `policy-rc.d` forbids packages to start their services. One that is there
+/// already is the system's own word, and is left as it is.
+const WITHOUT_STARTING: &str = r#"
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    trap 'exit 1' HUP INT TERM
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+fi
+"$@"
+"#;
+
+/// apt-get as root, by sudo only where that asks no password; as the last argument of `wrapper`.
+fn apt_get(wrapper: &[&str]) -> anyhow::Result<Command> {
     // Another apt may be at work, as on a machine that has just started.
-    let wait = "-oDPkg::Lock::Timeout=120";
+    let apt = ["apt-get", "-oDPkg::Lock::Timeout=120"];
+    let line = || wrapper.iter().chain(&apt);
     if exec::is_root() {
-        let mut command = exec::foreign("apt-get");
-        command.env("DEBIAN_FRONTEND", quiet).arg(wait);
+        let mut command = exec::foreign("env");
+        command.arg("DEBIAN_FRONTEND=noninteractive").args(line());
         return Ok(command);
     }
     let sudo = exec::find("sudo").context("we are not root and there is no sudo")?;
@@ -116,6 +179,27 @@ fn apt_get() -> anyhow::Result<Command> {
         bail!("we are not root and sudo wants a password");
     }
     let mut command = exec::foreign(sudo);
-    command.args(["-n", "DEBIAN_FRONTEND=noninteractive", "apt-get", wait]);
+    command.args(["-n", "DEBIAN_FRONTEND=noninteractive"]).args(line());
     Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_run_without_starting_services_has_its_arguments_and_status() {
+        // A path of the test's own stands for the system's.
+        let run = |script: &str| {
+            let mut command = Command::new("sh");
+            let policy = std::env::temp_dir().join(format!("policy-{}", std::process::id()));
+            let ours = WITHOUT_STARTING.replace("/usr/sbin/policy-rc.d", &policy.to_string_lossy());
+            command.args(["-c", &ours, "sh", "sh", "-c", script, "sh"]).arg(&policy);
+            let output = exec::quiet(&mut command, Duration::from_secs(10));
+            assert!(!policy.exists(), "it is taken away again");
+            output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        };
+        assert_eq!(run("cat \"$1\"").unwrap(), "#!/bin/sh\nexit 101\n");
+        assert!(run("exit 3").is_err());
+    }
 }

@@ -24,7 +24,11 @@ const SCORECARD: &str = "docs/rfc.md";
 /// Builds, runs the layers, and ends with `N passed, N failed, N skipped`.
 pub fn run(workspace: &Workspace, layers: &[Layer], filter: &[String]) -> anyhow::Result<ExitCode> {
     let layers = if layers.is_empty() { &Layer::ALL[..] } else { layers };
-    let toolchain = setup::run(workspace, &Progress::new(true))?;
+    let progress = Progress::new(true);
+    let toolchain = setup::run(workspace, &progress)?;
+    if layers.contains(&Layer::Docker) {
+        setup::for_docker(&progress);
+    }
     build::all(workspace, &toolchain)?;
 
     let mut report = Report::default();
@@ -64,7 +68,9 @@ fn run_layer(
 
     let mut command = match layer {
         Layer::Unit | Layer::Docs => cargo_test(workspace, layer),
-        Layer::Bytecode | Layer::Netns | Layer::Oracle | Layer::Cli => as_root(workspace, layer)?,
+        Layer::Bytecode | Layer::Netns | Layer::Oracle | Layer::Cli | Layer::Docker => {
+            as_root(workspace, layer)?
+        }
     };
     // The output of tests that pass too, for the reasons of what they skip.
     command.args(["--no-fail-fast", "--", "--show-output"]).args(filter);
@@ -124,7 +130,12 @@ fn selection(layer: Layer) -> Vec<&'static str> {
             let packages = UNIT_CRATES.iter().flat_map(|name| ["--package", name]);
             ["--lib", "--bins"].into_iter().chain(packages).collect()
         }
-        Layer::Docs | Layer::Bytecode | Layer::Netns | Layer::Oracle | Layer::Cli => {
+        Layer::Docs
+        | Layer::Bytecode
+        | Layer::Netns
+        | Layer::Oracle
+        | Layer::Cli
+        | Layer::Docker => {
             vec!["--package", "bridgefwd-tests", "--test", layer.name()]
         }
     }

@@ -1,0 +1,364 @@
+//! Which ends there are, by the names that they are known by: bridges asked for by name, or all that
+//! there are, and uplinks.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bridgefwd_common::contract::{Interface, PairKey};
+
+use super::docker::Known;
+use super::state::{State, check_nat};
+use crate::api::labels::Labels;
+use crate::datapath::{is_end, wanted_interfaces};
+use crate::failure::{Failure, Result};
+use crate::host::names::{Names, Place};
+use crate::host::netlink::{Link, Snapshot};
+use crate::policy::PairNat;
+
+impl State {
+    /// The interfaces of the bridges to manage, as far as they exist.
+    pub(super) fn interfaces_of_bridges(&self) -> Vec<String> {
+        let interface = |place: &Place| place.bridge.as_ref().map(|(_, name)| name.clone());
+        if self.bridges.is_empty() {
+            return self.names.all_ends().filter_map(interface).collect();
+        }
+        let named = self.bridges.iter().filter_map(|name| self.names.resolve(name).ok());
+        named.filter_map(interface).collect()
+    }
+
+    /// Takes in what things are called now: what was known under one name, and is known under another
+    /// one now, keeps its pairs and stays managed.
+    pub(super) fn take_in_names(&mut self, names: Names) {
+        if names == self.names {
+            return;
+        }
+        let now = |name: &str| {
+            names.renamed(&self.names, name).map_or_else(|| name.to_owned(), ToOwned::to_owned)
+        };
+        self.bridges = self.bridges.iter().map(|name| now(name)).collect();
+        let uplinks = &self.uplinks;
+        let end = |name: String| if uplinks.contains(&name) { name } else { now(&name) };
+        self.pairs = std::mem::take(&mut self.pairs)
+            .into_iter()
+            .map(|((from, to), setup)| ((end(from), end(to)), setup))
+            .collect();
+        self.names = names;
+    }
+
+    /// Names of all ends to manage, whether they exist or not: bridges, then uplinks.
+    pub(super) fn names_of_ends(&self) -> Vec<String> {
+        let mut names = if self.bridges.is_empty() {
+            self.names.all_ends().map(|place| place.end_name().to_owned()).collect()
+        } else {
+            self.bridges.clone()
+        };
+        names.extend(self.uplinks.iter().cloned());
+        names
+    }
+
+    /// What messages call the end of that name.
+    pub(super) fn kind(&self, name: &str) -> &'static str {
+        let network = || {
+            let mut networks = self.names.places().iter().filter(|place| place.network.is_some());
+            networks.any(|place| place.end_name() == name)
+        };
+        if self.uplinks.iter().any(|uplink| uplink == name) {
+            "uplink"
+        } else if network() {
+            "network"
+        } else {
+            "bridge"
+        }
+    }
+
+    /// The managed end that a name stands for: its ifindex, and the name that it is known by.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none: what the name stands for instead, or which there are.
+    pub(super) fn end(&self, name: &str) -> Result<(u32, String)> {
+        let mut ends = self.datapath.interfaces().iter().filter(|(_, interface)| is_end(interface));
+        if self.uplinks.iter().any(|uplink| uplink == name) {
+            return ends.find(|(_, interface)| interface.name() == name).map_or_else(
+                || Err(self.away(name)),
+                |(&ifindex, _)| Ok((ifindex, name.to_owned())),
+            );
+        }
+        let place = match self.names.resolve(name) {
+            Ok(place) => place,
+            Err(_) if self.is_known(name) => return Err(self.away(name)),
+            Err(error) => return Err(error),
+        };
+        let ifindex = place.bridge.as_ref().map(|(ifindex, _)| *ifindex);
+        match ifindex.filter(|index| ends.any(|(ifindex, _)| ifindex == index)) {
+            Some(ifindex) => Ok((ifindex, place.end_name().to_owned())),
+            None if self.is_known(place.end_name()) => Err(self.away(name)),
+            None => {
+                let managed: Vec<_> = self.ends_now().into_values().collect();
+                Err(Failure::usage(format!(
+                    "{name} is not managed: name it with --bridge when you run bridgefwd; managed are: {}",
+                    if managed.is_empty() { "none".into() } else { managed.join(", ") }
+                )))
+            }
+        }
+    }
+
+    /// The key of a pair, its target, and the names that its ends are known by.
+    pub(super) fn key(
+        &self,
+        from: &str,
+        to: &str,
+    ) -> Result<(PairKey, Interface, (String, String))> {
+        let (from_index, from) = self.end(from)?;
+        let (to_index, to) = self.end(to)?;
+        if from_index == to_index {
+            return Err(Failure::usage(format!(
+                "{from} -> {to} is no pair: a pair leads from one end to another"
+            )));
+        }
+        let target = self.datapath.interfaces().get(&to_index).copied();
+        let target = target.ok_or_else(|| self.away(&to))?;
+        Ok((PairKey { from: from_index, to: to_index }, target, (from, to)))
+    }
+
+    /// Managed ends that exist, and what they are known by.
+    pub(super) fn ends_now(&self) -> BTreeMap<u32, String> {
+        let ends = self.datapath.interfaces().iter().filter(|(_, interface)| is_end(interface));
+        ends.map(|(&ifindex, interface)| (ifindex, self.name_of(ifindex, interface))).collect()
+    }
+
+    /// The names that documents are to have.
+    pub(super) fn labels(&self) -> Labels {
+        Labels::new(self.names.clone())
+    }
+
+    /// What a managed interface is known by.
+    fn name_of(&self, ifindex: u32, interface: &Interface) -> String {
+        let place = self.names.of_interface(ifindex);
+        place.map_or_else(|| interface.name(), Place::end_name).to_owned()
+    }
+
+    /// Is it asked for, or in a pair?
+    pub(super) fn is_known(&self, name: &str) -> bool {
+        self.is_asked_for(name) || self.pairs.keys().any(|(from, to)| from == name || to == name)
+    }
+
+    /// Would it be managed where it exists?
+    pub(super) fn is_asked_for(&self, name: &str) -> bool {
+        let mut asked = self.bridges.iter().chain(&self.uplinks);
+        asked.any(|end| end == name)
+            || self.bridges.is_empty()
+                && self.names.all_ends().any(|place| place.end_name() == name)
+    }
+
+    fn away(&self, name: &str) -> Failure {
+        Failure::failed(format!(
+            "the {} {name} is managed, but it does not exist at the moment",
+            self.kind(name)
+        ))
+    }
+}
+
+/// Fails where these cannot all be managed as they are now.
+///
+/// # Errors
+///
+/// Names the bridge or uplink, what is wrong with it, and what to do.
+pub fn check(
+    names: &Names,
+    snapshot: &Snapshot,
+    docker: &Known,
+    bridges: &[String],
+    uplinks: &[String],
+) -> Result<()> {
+    if bridges.is_empty() && docker.networks.is_none() && names.all_ends().next().is_none() {
+        let socket = docker.socket.as_deref().map(Path::display);
+        let engine = socket.map(|socket| format!(", and no Docker engine on {socket}"));
+        return Err(Failure::usage(format!(
+            "there is no bridge to manage in this network namespace{}: name one with --bridge when it \
+             is there",
+            engine.unwrap_or_default()
+        )));
+    }
+    let mut seen = BTreeMap::new();
+    for name in bridges {
+        let place = check_bridge(names, snapshot, name)?;
+        if let Some(earlier) = seen.insert(place.bridge.clone(), name) {
+            return Err(Failure::usage(if earlier == name {
+                format!("the bridge {name} is named twice")
+            } else {
+                format!("{earlier} and {name} are the same bridge: name it once")
+            }));
+        }
+    }
+    for (index, name) in uplinks.iter().enumerate() {
+        if uplinks.iter().take(index).any(|earlier| earlier == name) {
+            return Err(Failure::usage(format!("the uplink {name} is named twice")));
+        }
+        check_uplink(snapshot, name)?;
+    }
+    Ok(())
+}
+
+/// Fails where an end, as its interface is now, cannot be what packets are translated to by `nat`.
+///
+/// # Errors
+///
+/// Names the address, and those that the end has.
+pub fn check_nat_addresses(
+    snapshot: &Snapshot,
+    nat: &PairNat,
+    end: &str,
+    interface: &str,
+) -> Result<()> {
+    let interface = [interface.to_owned()];
+    let entries = wanted_interfaces(snapshot, &interface, &interface, false);
+    match entries.values().find(|interface| is_end(interface)) {
+        Some(target) => check_nat(nat, end, target),
+        None => Ok(()),
+    }
+}
+
+fn check_bridge<'a>(names: &'a Names, snapshot: &Snapshot, name: &str) -> Result<&'a Place> {
+    let place = names.resolve(name).map_err(|error| {
+        if snapshot.by_name(name).is_none() {
+            return error;
+        }
+        let bridges = snapshot.bridge_names();
+        Failure::usage(format!(
+            "{name} is not a bridge; bridges here are: {}",
+            if bridges.is_empty() { "none".into() } else { bridges.join(", ") }
+        ))
+    })?;
+    match &place.unusable {
+        // An internal network by the name of its bridge: whoever says so means it.
+        Some(_) if place.network.as_ref().is_some_and(|network| network.internal) => Ok(place),
+        Some(why) => Err(Failure::failed(why.clone())),
+        None => Ok(place),
+    }
+}
+
+fn check_uplink(snapshot: &Snapshot, name: &str) -> Result<()> {
+    let Some(link) = snapshot.by_name(name) else {
+        return Err(Failure::usage(format!(
+            "there is no interface {name} in this network namespace to be an uplink"
+        )));
+    };
+    if link.is_bridge {
+        return Err(Failure::usage(format!(
+            "{name} is a bridge, not an uplink: manage it with --bridge {name}"
+        )));
+    }
+    let master = link.master.and_then(|master| snapshot.links.get(&master));
+    if let Some(bridge) = master.filter(|master| master.is_bridge) {
+        return Err(Failure::usage(format!(
+            "{name} is a port of the bridge {0}, so it cannot be an uplink: manage {0} instead, or \
+             take {name} out of it",
+            bridge.name
+        )));
+    }
+    if link.mac == [0; 6] {
+        return Err(Failure::usage(format!(
+            "{name} has no Ethernet address, and bridgefwd works on Ethernet frames: it cannot be \
+             an uplink"
+        )));
+    }
+    if !has_address(link) {
+        return Err(Failure::failed(format!(
+            "the uplink {name} has neither an IPv4 nor an IPv6 address to translate to: add one \
+             first (ip address add ADDRESS/PREFIX dev {name})"
+        )));
+    }
+    Ok(())
+}
+
+/// Link-local ones do not count: nothing is routed by them.
+fn has_address(link: &Link) -> bool {
+    !link.addresses.is_empty() || !link.addresses_v6.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::host::addresses::Address;
+
+    #[track_caller]
+    fn refused(name: &str, parts: &[&str]) {
+        let address =
+            Address { address: IpAddr::from([10, 0, 0, 1]), prefix_len: 24, deprecated: false };
+        let links = [
+            Link { ifindex: 1, name: "lo".into(), ..Link::default() },
+            Link { ifindex: 2, name: "bare".into(), is_bridge: true, ..Link::default() },
+            Link {
+                ifindex: 3,
+                name: "good".into(),
+                is_bridge: true,
+                addresses: vec![address],
+                ..Link::default()
+            },
+            Link {
+                ifindex: 4,
+                name: "six".into(),
+                is_bridge: true,
+                addresses_v6: vec![Address {
+                    address: IpAddr::from([0xfd00; 8]),
+                    prefix_len: 64,
+                    deprecated: false,
+                }],
+                ..Link::default()
+            },
+        ];
+        let links = links.into_iter().map(|link| (link.ifindex, link)).collect();
+        let snapshot = Snapshot { links };
+        let why = match check_bridge(&Names::new(&snapshot, &[]), &snapshot, name) {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(why.is_empty(), parts.is_empty(), "{why}");
+        assert!(parts.iter().all(|part| why.contains(part)), "{why}");
+    }
+
+    #[test]
+    fn bridges_are_checked() {
+        refused("good", &[]);
+        refused("six", &[]);
+        refused("typo", &["typo", "good, six"]);
+        refused("lo", &["lo is not a bridge", "bare, good, six"]);
+        refused("bare", &["bare has neither an IPv4 nor", "ip address add"]);
+    }
+
+    #[test]
+    fn uplinks_are_checked() {
+        let address =
+            Address { address: IpAddr::from([10, 0, 0, 1]), prefix_len: 24, deprecated: false };
+        let link = |ifindex, name: &str| Link {
+            ifindex,
+            name: name.into(),
+            mac: [2, 0, 0, 0, 0, 1],
+            addresses: vec![address],
+            ..Link::default()
+        };
+        let links = [
+            Link { mac: [0; 6], ..link(1, "lo") },
+            Link { is_bridge: true, ..link(2, "br") },
+            Link { master: Some(2), ..link(3, "port") },
+            Link { addresses: Vec::new(), ..link(4, "bare") },
+            link(5, "good"),
+        ];
+        let links = links.into_iter().map(|link| (link.ifindex, link)).collect();
+        let snapshot = Snapshot { links };
+        for (name, part) in [
+            ("lo", "no Ethernet address"),
+            ("br", "--bridge br"),
+            ("port", "port of the bridge br"),
+            ("bare", "neither an IPv4 nor"),
+            ("typo", "no interface typo"),
+        ] {
+            let why = check_uplink(&snapshot, name).unwrap_err().to_string();
+            assert!(why.contains(part), "{why}");
+        }
+        check_uplink(&snapshot, "good").unwrap();
+    }
+}

@@ -1,0 +1,7 @@
+//! Beside a real Docker engine: containers by the names of their networks, and nothing of Docker's own
+//! is changed or stops to work.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod engine;
+mod names;
+mod rig;
