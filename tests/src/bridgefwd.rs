@@ -196,6 +196,15 @@ impl Bridgefwd {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{args:?}: {error}: {text}"))
     }
 
+    /// The managed ends, as `bridges` tells of them.
+    #[must_use]
+    #[track_caller]
+    pub fn managed(&self) -> Vec<Value> {
+        let Value::Array(mut ends) = self.json(&["bridges"]) else { panic!("not a list") };
+        ends.retain(|end| end["managed"] == true);
+        ends
+    }
+
     fn command_line(&self, command: &str) -> Command {
         let mut line = Command::new(binary());
         if let Some(netns) = &self.netns {

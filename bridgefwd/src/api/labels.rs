@@ -183,6 +183,11 @@ fn describe(bridge: &mut Bridge, place: &Place) {
     bridge.network_id = Some(network.id.clone());
     bridge.subnets.clone_from(&network.subnets);
     bridge.gateways = network.gateways.iter().map(ToString::to_string).collect();
+    if bridge.gateways.is_empty() {
+        // Of its first network Docker does not say it.
+        let own = bridge.addresses.iter().filter_map(|own| own.split('/').next());
+        bridge.gateways = own.map(ToOwned::to_owned).collect();
+    }
     let containers = network.endpoints.iter().map(|endpoint| Container {
         name: endpoint.container.clone(),
         addresses: endpoint.addresses.iter().map(ToString::to_string).collect(),

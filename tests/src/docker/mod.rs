@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use crate::bridgefwd::{Output, output_in};
 use crate::command;
-use crate::namespaces::{Namespace, is_stale, unique_name};
+use crate::namespaces::{Namespace, is_stale};
 use crate::skip::skipped;
 use crate::wait::{PATIENCE, poll, until};
 pub use image::IMAGE;

@@ -57,9 +57,7 @@ impl Shop {
     /// The names that `bridges` shows as managed.
     #[must_use]
     pub fn managed(&self) -> Vec<String> {
-        let bridges = self.bridgefwd.json(&["bridges"]);
-        let managed =
-            bridges.as_array().expect("a list").iter().filter(|end| end["managed"] == true);
+        let managed = self.bridgefwd.managed().into_iter();
         managed.map(|end| end["name"].as_str().expect("a name").to_owned()).collect()
     }
 }
