@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 pub mod beyond;
+pub mod bpf;
 pub mod bridgefwd;
 pub mod capture;
 pub mod command;

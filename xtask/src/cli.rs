@@ -16,6 +16,7 @@ Examples:
   cargo xtask test                    every layer of tests
   cargo xtask test netns -- toggle    the tests of one layer whose name contains \"toggle\"
   cargo xtask fuzz                    libFuzzer on the packet logic, a minute for each target
+  cargo xtask bench --quick           what bridgefwd costs, and what others do, on this machine
 
 Exit status: 0 done, 1 it could not be done (or a test failed), 2 it was asked wrongly.
 `cargo xtask run` passes on the status of bridgefwd."
@@ -95,6 +96,30 @@ Examples:
         seconds: u32,
     },
 
+    /// Measure what a packet costs, and what large tables do
+    #[command(after_help = "\
+Everything is made in network namespaces, with a load generator of its own. Results go to
+target/bench: for people, as JSON, and charts. With --publish they go into docs/benchmarks.md and
+docs/*.svg as well, with the commit that they are of; do that on a machine that does nothing else.
+
+Examples:
+  cargo xtask bench program --quick
+  cargo xtask bench --publish             everything, in full, into docs/")]
+    Bench {
+        /// What to measure; everything if none is given
+        #[arg(value_name = "BENCH")]
+        benches: Vec<Bench>,
+        /// Fewer rounds: figures that spread more
+        #[arg(long)]
+        quick: bool,
+        /// Put the results into docs/
+        #[arg(long, conflicts_with = "quick")]
+        publish: bool,
+        /// Seed of the order in which things are measured
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        seed: u64,
+    },
+
     /// Check format, clippy's warnings, and licences
     #[command(after_help = "\
 Licences are checked with cargo-deny where it is installed: cargo install --locked cargo-deny
@@ -125,6 +150,28 @@ impl FuzzTarget {
             Self::Parse => "parse",
             Self::Decide => "decide",
             Self::Translate => "translate",
+        }
+    }
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Bench {
+    /// What a packet costs in the program, by BPF_PROG_TEST_RUN
+    Program,
+    /// What the way from a client to a server costs, by bridgefwd and by what others do in its place
+    Path,
+}
+
+impl Bench {
+    /// All of them, in the order in which they run.
+    pub const ALL: [Self; 2] = [Self::Program, Self::Path];
+
+    /// As typed; also what the measuring program calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Program => "program",
+            Self::Path => "path",
         }
     }
 }

@@ -1,7 +1,9 @@
-//! `cargo xtask`: the front door for developers and newcomers. Set-up, build, run, test, lint.
+//! `cargo xtask`: the front door for developers and newcomers. Set-up, build, run, test,
+//! measure, lint.
 //!
 //! Nothing here is needed by somebody who uses the installed program.
 
+mod bench;
 mod build;
 mod cli;
 mod exec;
@@ -47,6 +49,9 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run { args } => run::run(&workspace, &args),
         Command::Test { layers, filter } => test::run(&workspace, &layers, &filter),
         Command::Fuzz { target, seconds } => fuzz::run(&workspace, target, seconds),
+        Command::Bench { benches, quick, publish, seed } => {
+            bench::run(&workspace, &benches, bench::Options { quick, publish, seed })
+        }
         Command::Lint => lint::run(&workspace),
     }
 }

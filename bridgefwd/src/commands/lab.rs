@@ -4,9 +4,12 @@ use clap::Subcommand;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
+use super::output;
 use crate::failure::{Failure, Result};
 use crate::host::netns;
 use crate::lab::build::{self, Up};
+use crate::lab::lesson::{Lesson, walk};
+use crate::lab::report::Report;
 use crate::lab::topology::{self, HOSTS, HTTP_PORT, LabHost, PREFIX_LENGTH, ROUTER};
 use crate::lab::{servers, tour};
 
@@ -25,6 +28,21 @@ pub enum LabCommand {
     },
     /// Make the lab, show bridgefwd at work in it step by step, and take it away
     Tour,
+    /// Lesson: two namespaces and a router between them
+    #[command(subcommand)]
+    Namespaces(LessonCommand),
+    /// Lesson: containers on one bridge, its ports, what it learns, and ARP
+    #[command(subcommand)]
+    Bridge(LessonCommand),
+    /// Lesson: what host, none, bridge, container, macvlan and overlay look like from inside
+    #[command(subcommand)]
+    Modes(LessonCommand),
+    /// Lesson: Docker's rules between four networks, the recipe against them, one pair instead
+    #[command(subcommand)]
+    Isolation(LessonCommand),
+    /// Lesson: a translated packet at each station, and from outside
+    #[command(subcommand)]
+    Nat(LessonCommand),
     /// Be the server of a host (the lab starts these itself)
     #[command(hide = true)]
     Serve {
@@ -32,6 +50,21 @@ pub enum LabCommand {
         #[arg(long)]
         name: String,
     },
+}
+
+/// What to do with a lesson.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Subcommand)]
+pub enum LessonCommand {
+    /// Make its network as it is at its end, to look around in
+    Up,
+    /// Make its network anew, step by step, each command with what it prints here; it stays
+    Walk {
+        /// Print JSON: an array of steps with their commands, outputs, and whether they hold
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take its network away
+    Down,
 }
 
 /// One line of `lab list`.
@@ -57,6 +90,11 @@ pub fn run(command: &LabCommand) -> Result<()> {
         LabCommand::Down => down(),
         LabCommand::List { json } => list(*json),
         LabCommand::Tour => tour::run(),
+        LabCommand::Namespaces(command) => lesson(Lesson::Namespaces, *command),
+        LabCommand::Bridge(command) => lesson(Lesson::Bridge, *command),
+        LabCommand::Modes(command) => lesson(Lesson::Modes, *command),
+        LabCommand::Isolation(command) => lesson(Lesson::Isolation, *command),
+        LabCommand::Nat(command) => lesson(Lesson::Nat, *command),
         LabCommand::Serve { name } => servers::serve(name),
     }
 }
@@ -77,6 +115,44 @@ fn down() -> Result<()> {
     Ok(())
 }
 
+fn lesson(lesson: Lesson, command: LessonCommand) -> Result<()> {
+    let name = lesson.name();
+    match command {
+        LessonCommand::Up => {
+            let mut report = Report::to_stdout();
+            let made = walk::up(lesson, &mut report)?;
+            report.line(if made {
+                "It is up: look around, and take it away with the same command and `down`."
+            } else {
+                "It is up already."
+            });
+            Ok(())
+        }
+        LessonCommand::Walk { json: false } => {
+            let mut report = Report::to_stdout();
+            report.line(&lesson.script()?.title);
+            walk::walk(lesson, &mut report)?;
+            report.finish()?;
+            println!("It stays for you to look around: `bridgefwd lab {name} down` takes it away.");
+            Ok(())
+        }
+        LessonCommand::Walk { json: true } => {
+            let mut outcomes = Vec::new();
+            walk::walk(lesson, &mut outcomes)?;
+            output::json(&outcomes)?;
+            let failed = outcomes.iter().filter(|outcome| !outcome.holds).count();
+            if failed == 0 {
+                return Ok(());
+            }
+            Err(Failure::failed(format!("{failed} of {} steps did not hold", outcomes.len())))
+        }
+        LessonCommand::Down => {
+            println!("{}", if walk::down(lesson)? { "It is down." } else { "It is not there." });
+            Ok(())
+        }
+    }
+}
+
 fn list(json: bool) -> Result<()> {
     let hosts: Vec<Listed> = HOSTS
         .iter()
@@ -84,9 +160,7 @@ fn list(json: bool) -> Result<()> {
         .map(|host| listed(host))
         .collect::<Result<_>>()?;
     if json {
-        let text = serde_json::to_string_pretty(&hosts)
-            .map_err(|error| Failure::failed(format!("cannot write JSON: {error}")))?;
-        println!("{text}");
+        output::json(&hosts)?;
     } else if hosts.is_empty() {
         println!("There is no lab: make one with `bridgefwd lab up`.");
     } else {

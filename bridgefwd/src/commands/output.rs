@@ -13,15 +13,16 @@ pub fn answer<T: Serialize>(
     output: Output,
     view: impl FnOnce(&T, Option<u16>) -> String,
 ) -> Result<()> {
-    if output.json {
-        let mut text = serde_json::to_string_pretty(answer).map_err(|error| {
-            Failure::failed(format!("the answer cannot be written as JSON: {error}"))
-        })?;
-        text.push('\n');
-        print(&text)
-    } else {
-        print(&view(answer, terminal_width()))
-    }
+    if output.json { json(answer) } else { print(&view(answer, terminal_width())) }
+}
+
+/// Prints an answer as JSON.
+pub fn json<T: Serialize>(answer: &T) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(answer).map_err(|error| {
+        Failure::failed(format!("the answer cannot be written as JSON: {error}"))
+    })?;
+    text.push('\n');
+    print(&text)
 }
 
 /// Prints text that brings its own newline. A reader that has gone (`| head`) has what it wanted.

@@ -33,7 +33,7 @@ pub const LOCAL_PORTS: (u16, u16) = (32768, 60999);
 /// A type of the contract as aya wants it.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
-pub(crate) struct Plain<T>(pub(crate) T);
+pub struct Plain<T>(pub T);
 
 // SAFETY: a `bytemuck::Pod` is plain data without padding, and the wrapper is transparent.
 unsafe impl<T: bytemuck::Pod> aya::Pod for Plain<T> {}
@@ -96,7 +96,16 @@ impl Program {
         this
     }
 
-    fn program(&self, name: &str) -> &SchedClassifier {
+    /// All that is loaded, programs and maps.
+    #[must_use]
+    pub const fn ebpf(&self) -> &Ebpf {
+        &self.ebpf
+    }
+
+    /// One of the programs.
+    #[must_use]
+    #[track_caller]
+    pub fn program(&self, name: &str) -> &SchedClassifier {
         let program = self.ebpf.program(name).unwrap_or_else(|| panic!("no program {name}"));
         program.try_into().unwrap_or_else(|error| panic!("{name}: {error}"))
     }

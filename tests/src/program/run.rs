@@ -5,6 +5,7 @@ use bridgefwd_common::contract::{Counter, EGRESS_PROGRAM, PROGRAM, Role, SWEEP_P
 use bridgefwd_common::{Reason, Verdict};
 
 use super::{DROP, PASS, Program, REDIRECT};
+use crate::bpf::SK_BUFF;
 use crate::program::Counters;
 
 /// Our bit of a packet's `mark`.
@@ -60,7 +61,8 @@ impl Buffer {
     }
 
     /// The `struct __sk_buff` for a test run on a frame of `len` bytes.
-    pub(super) fn context(&self, len: usize) -> [u8; SK_BUFF] {
+    #[must_use]
+    pub fn context(&self, len: usize) -> [u8; SK_BUFF] {
         let mut context = [0; SK_BUFF];
         let mut set = |at: usize, value: u32| {
             context[at..at + 4].copy_from_slice(&value.to_ne_bytes());
@@ -249,7 +251,6 @@ fn assert_handed_over(before: &[u8], after: &[u8]) {
 }
 
 // `struct __sk_buff`: what a test run may set, or shows.
-pub(super) const SK_BUFF: usize = 192;
 const MARK: usize = 8;
 const INGRESS_IFINDEX: usize = 36;
 const IFINDEX: usize = 40;

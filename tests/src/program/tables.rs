@@ -1,15 +1,16 @@
 //! What is in the program's maps, and what must hold of them between two packets.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use aya::maps::{
     Array, HashMap as BpfHashMap, MapData, PerCpuArray, PerCpuValues, ProgramArray, Queue,
 };
 use bridgefwd_common::Reason;
 use bridgefwd_common::contract::{
-    Counter, Direction, Flow, FlowState, IndexEntry, Interface, MAP_COLD_PATHS, MAP_FLOW_INDEX_V4,
-    MAP_FLOW_INDEX_V6, MAP_FLOWS, MAP_FREE_SLOTS, MAP_INTERFACES, MAP_PAIR_COUNTERS, MAP_REASONS,
-    MAP_SOURCES, PairCounters, SEEN, SourceKey, SourceUse, Tuple, TupleV4,
+    Counter, Direction, Family, Flow, FlowState, IndexEntry, Interface, MAP_COLD_PATHS,
+    MAP_FLOW_INDEX_V4, MAP_FLOW_INDEX_V6, MAP_FLOWS, MAP_FREE_SLOTS, MAP_INTERFACES,
+    MAP_PAIR_COUNTERS, MAP_REASONS, MAP_SOURCES, PairCounters, SEEN, SourceKey, SourceUse, Tuple,
+    TupleV4,
 };
 
 use super::{Plain, Program};
@@ -112,6 +113,48 @@ impl Program {
         let mut flow = array.get(&slot, 0).expect("a slot").0;
         edit(&mut flow);
         array.set(slot, Plain(flow), 0).expect("a slot");
+    }
+
+    /// Puts flows into these slots, which are free, as if packets had opened them: with their entries
+    /// in the indices, but without a share of their source.
+    pub fn put_flows(&mut self, flows: impl Iterator<Item = (u32, Flow)>) {
+        let mut places = Vec::new();
+        let mut entries = Vec::new();
+        for (slot, flow) in flows {
+            for direction in [Direction::Original, Direction::Reply] {
+                let entry = IndexEntry::new(slot, direction, flow.generation);
+                entries.push((flow.arriving(direction), entry));
+            }
+            places.push((slot, flow));
+        }
+        let map = self.ebpf.map_mut(MAP_FLOWS).expect(MAP_FLOWS);
+        let mut slots = Array::<_, Plain<Flow>>::try_from(map).expect(MAP_FLOWS);
+        let taken: HashSet<u32> = places.iter().map(|(slot, _)| *slot).collect();
+        for (slot, flow) in places {
+            slots.set(slot, Plain(flow), 0).expect("a slot");
+        }
+        let map = self.ebpf.map_mut(MAP_FLOW_INDEX_V4).expect(MAP_FLOW_INDEX_V4);
+        let mut v4 = BpfHashMap::<_, Plain<TupleV4>, Plain<IndexEntry>>::try_from(map)
+            .expect(MAP_FLOW_INDEX_V4);
+        for (tuple, entry) in entries.iter().filter(|(tuple, _)| tuple.family() == Family::V4) {
+            v4.insert(Plain(tuple.to_v4()), Plain(*entry), 0).expect("an entry");
+        }
+        let map = self.ebpf.map_mut(MAP_FLOW_INDEX_V6).expect(MAP_FLOW_INDEX_V6);
+        let mut v6 = BpfHashMap::<_, Plain<Tuple>, Plain<IndexEntry>>::try_from(map)
+            .expect(MAP_FLOW_INDEX_V6);
+        for (tuple, entry) in entries.iter().filter(|(tuple, _)| tuple.family() == Family::V6) {
+            v6.insert(Plain(*tuple), Plain(*entry), 0).expect("an entry");
+        }
+        let map = self.ebpf.map_mut(MAP_FREE_SLOTS).expect(MAP_FREE_SLOTS);
+        let mut free = Queue::<_, u32>::try_from(map).expect(MAP_FREE_SLOTS);
+        // A queue can only be emptied and filled again.
+        let mut left = Vec::new();
+        while let Ok(slot) = free.pop(0) {
+            left.push(slot);
+        }
+        for slot in left.iter().filter(|slot| !taken.contains(slot)) {
+            free.push(slot, 0).expect("room for a slot");
+        }
     }
 
     /// By which tuples flows are found.

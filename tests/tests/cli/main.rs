@@ -4,6 +4,7 @@
 
 mod documents;
 mod instances;
+mod lessons;
 mod no_daemon;
 mod pairs;
 mod refusals;

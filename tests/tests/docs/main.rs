@@ -41,10 +41,11 @@ fn sources() -> Vec<String> {
 }
 
 /// Where sources are. (Not what git lists: an unpacked archive has no git.)
-const PARTS: [&str; 8] = [
+const PARTS: [&str; 9] = [
     "bridgefwd-common/src",
     "bridgefwd-ebpf/src",
     "bridgefwd/src",
+    "tests/bench",
     "tests/checks/src",
     "tests/fuzz/fuzz_targets",
     "tests/src",

@@ -27,6 +27,13 @@ pub fn run(workspace: &Workspace, progress: &Progress) -> anyhow::Result<Toolcha
     Ok(toolchain)
 }
 
+/// As [`run`], and what only `cargo xtask bench` uses.
+pub fn for_bench(workspace: &Workspace, progress: &Progress) -> anyhow::Result<Toolchain> {
+    let toolchain = run(workspace, progress)?;
+    packages::bench_tools(progress, &mut Apt::default())?;
+    Ok(toolchain)
+}
+
 /// Only what `cargo xtask build` needs.
 pub fn for_build(workspace: &Workspace, progress: &Progress) -> anyhow::Result<Toolchain> {
     toolchain(workspace, progress, &mut Apt::default())

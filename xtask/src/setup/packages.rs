@@ -23,12 +23,18 @@ struct Tool {
     why: &'static str,
 }
 
-const TOOLS: [Tool; 6] = [
+const TOOLS: [Tool; 8] = [
     Tool { command: "ip", package: "iproute2", why: "makes the tests' namespaces and bridges" },
     Tool { command: "tc", package: "iproute2", why: "shows that no filter is left behind" },
     Tool { command: "bpftool", package: "bpftool", why: "shows the programs, links and maps" },
     Tool { command: "ethtool", package: "ethtool", why: "turns offloads on and off" },
     Tool { command: "iptables", package: "iptables", why: "makes rules like Docker's" },
+    Tool { command: "ping", package: "iputils-ping", why: "asks in the lab's lessons" },
+    Tool {
+        command: "sysctl",
+        package: "procps",
+        why: "turns forwarding on and off in the lessons",
+    },
     Tool { command: "tcpdump", package: "tcpdump", why: "captures what came out" },
 ];
 
@@ -68,6 +74,17 @@ pub fn engine(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
 pub fn watchers(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
     obtain("the watch layer", &WATCHERS, progress, |names, why| {
         apt.install_without_starting(progress, names, why)
+    })
+}
+
+/// What the measurements call beside those of the tests.
+const BENCH_TOOLS: [Tool; 1] =
+    [Tool { command: "nft", package: "nftables", why: "makes the rules to compare with" }];
+
+/// Finds or installs the programs that the measurements call beside those of the tests.
+pub fn bench_tools(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
+    obtain("the measurements", &BENCH_TOOLS, progress, |names, why| {
+        apt.install(progress, names, why)
     })
 }
 

@@ -16,7 +16,8 @@ use crate::{build, exec, setup};
 use report::Report;
 
 /// The crates with tests that run on the host as they are.
-const UNIT_CRATES: [&str; 4] = ["bridgefwd-common", "bridgefwd-checks", "bridgefwd", "xtask"];
+const UNIT_CRATES: [&str; 5] =
+    ["bridgefwd-common", "bridgefwd-checks", "bridgefwd", "bridgefwd-bench", "xtask"];
 
 /// Names the tests that show what it says; all of them must have run.
 const SCORECARD: &str = "docs/rfc.md";
@@ -136,9 +137,12 @@ fn selection(layer: Layer) -> Vec<&'static str> {
             let packages = UNIT_CRATES.iter().flat_map(|name| ["--package", name]);
             ["--lib", "--bins"].into_iter().chain(packages).collect()
         }
+        // The measuring instruments have some of their own.
+        Layer::Netns => {
+            vec!["--package", "bridgefwd-tests", "--package", "bridgefwd-bench", "--test", "netns"]
+        }
         Layer::Docs
         | Layer::Bytecode
-        | Layer::Netns
         | Layer::Oracle
         | Layer::Cli
         | Layer::Docker
@@ -163,7 +167,8 @@ mod tests {
 
     #[test]
     fn each_layer_selects_its_own_tests() {
-        assert_eq!(selection(Layer::Netns), ["--package", "bridgefwd-tests", "--test", "netns"]);
+        assert_eq!(selection(Layer::Oracle), ["--package", "bridgefwd-tests", "--test", "oracle"]);
+        assert!(selection(Layer::Netns).ends_with(&["bridgefwd-bench", "--test", "netns"]));
         let unit = selection(Layer::Unit);
         assert!(unit.contains(&"--lib") && unit.contains(&"bridgefwd-common"), "{unit:?}");
         assert!(!unit.contains(&"bridgefwd-tests"), "{unit:?}");
