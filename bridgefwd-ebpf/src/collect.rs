@@ -13,6 +13,7 @@ use bridgefwd_common::decide::reassembly::{self, MAX_PIECES, Outcome, Piece};
 use bridgefwd_common::packet::ip::Ip;
 use network_types::eth::EthHdr;
 
+use crate::asm::opaque;
 use crate::flows::now_ns;
 use crate::scratch::{self, Scratch};
 use crate::waiting::{self, MAX_FRAME, SMALL_FRAME};
@@ -105,7 +106,27 @@ pub extern "C" fn add_piece() -> u32 {
     let Some(waiting) = waiting::datagram(&scratch.fragment_key) else {
         return Outcome::TooMany as u32;
     };
-    reassembly::add(&mut waiting.datagram, &scratch.piece) as u32
+    let outcome = reassembly::examine(&mut waiting.datagram, &scratch.piece);
+    if matches!(outcome, Outcome::Held) { hold_piece() } else { outcome as u32 }
+}
+
+/// Holds `piece` in `SCRATCH`, which fits: an [`Outcome`]. Global to the verifier.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn hold_piece() -> u32 {
+    let Some(scratch) = scratch::current() else { return Outcome::Malformed as u32 };
+    let Some(waiting) = waiting::datagram(&scratch.fragment_key) else {
+        return Outcome::TooMany as u32;
+    };
+    reassembly::hold(&mut waiting.datagram, &scratch.piece) as u32
+}
+
+/// A length that is neither 0 nor more than `max`. The verifier learns bounds from this comparison; that
+/// something is not 0 old ones forget.
+#[inline(always)]
+fn within(len: u32, max: usize) -> Option<u32> {
+    let before_last = opaque(u64::from(len.wrapping_sub(1)));
+    if before_last < max as u64 { Some((before_last as u32).wrapping_add(1)) } else { None }
 }
 
 /// Copies the frame, `len` bytes of it, to its place; 1 where it is done. Global to the verifier.
@@ -115,9 +136,7 @@ pub extern "C" fn keep(skb: *mut __sk_buff, place: u32, tag: u32, len: u32) -> u
     let until_ns = now_ns() + FRAGMENT_TIMEOUT_NS;
     if waiting::is_small(place) {
         let Some(entry) = waiting::small(place) else { return 0 };
-        if len == 0 || len as usize > SMALL_FRAME {
-            return 0;
-        }
+        let Some(len) = within(len, SMALL_FRAME) else { return 0 };
         // SAFETY: an array element, which never moves or goes; the length was checked.
         unsafe {
             (*entry).until_ns = until_ns;
@@ -128,9 +147,7 @@ pub extern "C" fn keep(skb: *mut __sk_buff, place: u32, tag: u32, len: u32) -> u
         }
     } else {
         let Some(entry) = waiting::large(place) else { return 0 };
-        if len == 0 || len as usize > MAX_FRAME {
-            return 0;
-        }
+        let Some(len) = within(len, MAX_FRAME) else { return 0 };
         // SAFETY: as above.
         unsafe {
             (*entry).until_ns = until_ns;
@@ -214,10 +231,10 @@ pub extern "C" fn write_small(skb: *mut __sk_buff, place: u32, tag: u32) -> u32 
     let Some(entry) = waiting::small(place) else { return 0 };
     // SAFETY: an array element, which never moves or goes.
     let entry = unsafe { &mut *entry };
-    let len = entry.len;
-    if entry.tag != tag || len == 0 || len as usize > SMALL_FRAME {
+    if entry.tag != tag {
         return 0;
     }
+    let Some(len) = within(entry.len, SMALL_FRAME) else { return 0 };
     entry.until_ns = 0;
     // SAFETY: the context is valid, and so are `len` bytes of the frame.
     unsafe {
@@ -235,10 +252,10 @@ pub extern "C" fn write_large(skb: *mut __sk_buff, place: u32, tag: u32) -> u32 
     let Some(entry) = waiting::large(place) else { return 0 };
     // SAFETY: as in `write_small`.
     let entry = unsafe { &mut *entry };
-    let len = entry.len;
-    if entry.tag != tag || len == 0 || len as usize > MAX_FRAME {
+    if entry.tag != tag {
         return 0;
     }
+    let Some(len) = within(entry.len, MAX_FRAME) else { return 0 };
     entry.until_ns = 0;
     // SAFETY: as in `write_small`.
     unsafe {

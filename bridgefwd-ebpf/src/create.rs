@@ -40,10 +40,11 @@ pub extern "C" fn make_flow(skb: *mut __sk_buff) -> u32 {
     if sources::take_share() == 0 {
         return OVER_QUOTA;
     }
-    let Some(slot) = allocate() else {
+    let slot = allocate_slot();
+    if slot == NO_SLOT {
         sources::give_back_share();
         return TABLE_FULL;
-    };
+    }
     sources::begin_in(slot);
     let outcome = make_in(slot, skb);
     if outcome != MADE {
@@ -65,15 +66,17 @@ fn make_in(slot: u32, skb: *mut __sk_buff) -> u32 {
     } else if mapping::note_mapping() == 0 {
         TABLE_FULL
     } else {
-        publish(&TcContext::new(skb), slot)
+        publish_flow(skb, slot)
     };
     mapping::end_mapping(u32::from(outcome == MADE));
     outcome
 }
 
 /// Fills the slot, whose state is still that of a free one, and lets the original direction find it.
-#[inline(always)]
-fn publish(ctx: &TcContext, slot: u32) -> u32 {
+/// Global to the verifier.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn publish_flow(skb: *mut __sk_buff, slot: u32) -> u32 {
     let (Some(opening), Some(flow)) = (scratch::current(), FLOWS.get_ptr_mut(slot)) else {
         return CONTENDED;
     };
@@ -98,7 +101,7 @@ fn publish(ctx: &TcContext, slot: u32) -> u32 {
     flow.sides = [FlowSide { packets: 1, bytes: opening.bytes }, FlowSide::default()];
     flow.tcp = [TcpSide::default(); 2];
     if matches!(opening.state, FlowState::TcpOpening) {
-        connection::begin(ctx, opening, flow);
+        connection::begin(&TcContext::new(skb), opening, flow);
     }
     // Behind the rest: until then the index entry of the reply direction finds another generation.
     // SAFETY: a plain word of the slot.
@@ -116,13 +119,17 @@ fn publish(ctx: &TcContext, slot: u32) -> u32 {
     MADE
 }
 
-#[inline(always)]
-fn allocate() -> Option<u32> {
-    match FREE_SLOTS.pop() {
-        Ok(Some(slot)) => Some(slot),
-        _ => {
-            sweep::under_pressure();
-            FREE_SLOTS.pop().ok().flatten()
-        }
+/// Answer of [`allocate_slot`]: no slot is free. Tables are smaller.
+const NO_SLOT: u32 = u32::MAX;
+
+/// Takes a free slot. Global to the verifier, which follows what comes after it once and not for each
+/// end of the search.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn allocate_slot() -> u32 {
+    if let Ok(Some(slot)) = FREE_SLOTS.pop() {
+        return slot;
     }
+    sweep::under_pressure();
+    FREE_SLOTS.pop().ok().flatten().unwrap_or(NO_SLOT)
 }

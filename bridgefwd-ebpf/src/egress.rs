@@ -35,6 +35,10 @@ pub fn leave(ctx: &TcContext) -> i32 {
     if skb.protocol != ETHERTYPE_IPV4 && skb.protocol != ETHERTYPE_IPV6 {
         return TC_ACT_UNSPEC;
     }
+    // What cannot be read was not read at ingress either, and belongs to no flow.
+    if read_leaving(ctx.skb.skb) == 0 || deep::read_deep(ctx.skb.skb) == 0 {
+        return TC_ACT_UNSPEC;
+    }
     match examine_leaving(ctx.skb.skb) {
         GOES => TC_ACT_UNSPEC,
         QUOTES => {
@@ -67,16 +71,21 @@ const REFUSED: u32 = 2;
 /// It is the host's own, or under its address, and may have the tuple of a flow.
 const MAY_CLASH: u32 = 3;
 
-/// Looks at an IP packet that leaves. Global to the verifier.
+/// Reads the IP header of a packet that leaves into `SCRATCH`; 1 where it could be read. Global to the
+/// verifier.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn read_leaving(skb: *mut __sk_buff) -> u32 {
+    let Some(scratch) = scratch::current() else { return 0 };
+    u32::from(read(&TcContext::new(skb), scratch).is_ok())
+}
+
+/// Looks at the packet that was read. Global to the verifier.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn examine_leaving(skb: *mut __sk_buff) -> u32 {
     let Some(scratch) = scratch::current() else { return GOES };
     let ctx = TcContext::new(skb);
-    // What cannot be read was not read at ingress either, and belongs to no flow.
-    if read(&ctx, scratch).is_err() {
-        return GOES;
-    }
     // SAFETY: the kernel hands a valid __sk_buff to the program for as long as it runs.
     let (ingress, end) = unsafe { ((*skb).ingress_ifindex, (*skb).ifindex) };
     scratch.from = end;
@@ -191,5 +200,5 @@ fn read(ctx: &TcContext, scratch: &mut Scratch) -> Result<(), Reason> {
         gso_size,
         priority_tagged: false,
     };
-    deep::read(ctx)
+    Ok(())
 }

@@ -102,7 +102,9 @@ pub extern "C" fn release(slot: u32, generation: u32) -> u32 {
         // What cannot be given back now is kept: whoever finds the flow next tries again.
         && (flow.flags & Flow::MAPPED == 0 || mapping::give_back_mapping(slot) == 1);
     if ours {
-        release_entries(slot, generation);
+        remove_entry(slot, generation, 0);
+        remove_entry(slot, generation, 1);
+        give_back_share_of(slot);
         flow.state = FlowState::Free as u8;
     }
     let _ = RELEASING.remove(slot);
@@ -123,25 +125,29 @@ pub extern "C" fn is_indexed(slot: u32, generation: u32) -> u32 {
     u32::from(entry.is_some_and(|entry| entry.slot() == slot && entry.generation == generation))
 }
 
-/// Removes what leads to the flow in `slot`, and gives back its share. Global to the verifier.
+/// Removes the index entry of one direction of the flow in `slot`, of the original one or, where
+/// `reply` is not 0, the other, if it is this flow's. Global to the verifier.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn release_entries(slot: u32, generation: u32) -> u32 {
+pub extern "C" fn remove_entry(slot: u32, generation: u32, reply: u32) -> u32 {
     let Some(flow) = FLOWS.get_ptr(slot) else { return 0 };
     // SAFETY: array elements never move or go; its slot is in RELEASING.
     let flow = unsafe { &*flow };
-    remove_entry(&flow.original, slot, generation);
-    remove_entry(&flow.translated.reversed(), slot, generation);
-    sources::give_back(flow);
+    let tuple = if reply == 0 { flow.original } else { flow.translated.reversed() };
+    // Only the releaser of this slot, which we are, removes it.
+    let Some(entry) = index::get(&tuple) else { return 0 };
+    if entry.slot() == slot && entry.generation == generation {
+        index::remove(&tuple);
+    }
     1
 }
 
-/// Removes an index entry if it is this flow's.
-#[inline(always)]
-fn remove_entry(tuple: &Tuple, slot: u32, generation: u32) {
-    // Only the releaser of this slot, which we are, removes it.
-    let Some(entry) = index::get(tuple) else { return };
-    if entry.slot() == slot && entry.generation == generation {
-        index::remove(tuple);
-    }
+/// Gives back the share that the flow in `slot` has. Global to the verifier.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn give_back_share_of(slot: u32) -> u32 {
+    let Some(flow) = FLOWS.get_ptr(slot) else { return 0 };
+    // SAFETY: array elements never move or go; its slot is in RELEASING.
+    sources::give_back(unsafe { &*flow });
+    1
 }

@@ -14,44 +14,22 @@ use crate::maps::SETTINGS;
 use crate::scratch::{self, Scratch};
 use crate::{cold, create, flows, rewrite};
 
-/// It goes as it is.
-const GOES: u32 = 0;
-/// It belongs to a flow of the host's own, and has been translated.
-const TRANSLATED: u32 = 1;
-/// It has the tuple of somebody's flow, or is a query that nobody could tell from a flow's later.
-const CLASHES: u32 = 2;
-
-/// Looks at a packet of the host's own that leaves; `SCRATCH` has what was read of it. Global to the
-/// verifier.
+/// Does a packet of the host's own that leaves, of no flow, have the tuple of somebody's, or is it a
+/// query that nobody could tell from a flow's later? 1 if so. Global to the verifier.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn examine_own(skb: *mut __sk_buff) -> u32 {
-    let (Some(scratch), Some(settings)) = (scratch::current(), SETTINGS.get(0)) else {
-        return GOES;
-    };
-    let ctx = TcContext::new(skb);
-    scratch.from = Flow::FROM_HOST;
-    scratch.original = scratch.packet.segment.tuple;
-    match cold::continue_flow(&ctx, cold::BY_KERNEL) {
-        Ok(true) if matches!(scratch.direction, Direction::Original) => {
-            return if rewrite::to_leaving(&ctx).is_ok() { TRANSLATED } else { GOES };
-        }
-        Ok(_) => {}
-        // Somebody's flow, from another end: not the host's.
-        Err(_) => return GOES,
-    }
+pub extern "C" fn clashes(skb: *mut __sk_buff) -> u32 {
+    let (Some(scratch), Some(settings)) = (scratch::current(), SETTINGS.get(0)) else { return 0 };
     // SAFETY: the kernel hands a valid __sk_buff to the program for as long as it runs.
     if scratch.original.query != 0 && unsafe { (*skb).ingress_ifindex } == 0 {
-        return CLASHES;
+        return 1;
     }
-    let Some(found) = flows::find(&scratch.original.reversed()) else { return GOES };
+    let Some(found) = flows::find(&scratch.original.reversed()) else { return 0 };
     // SAFETY: array elements never move or go.
     let flow = unsafe { &*found.flow };
     let over = established::is_over(flow.state, flow.last_seen_ns, flows::now_ns(), settings);
-    if over || !matches!(found.direction, Direction::Reply) || flow.from == Flow::FROM_HOST {
-        return GOES;
-    }
-    CLASHES
+    let others = matches!(found.direction, Direction::Reply) && flow.from != Flow::FROM_HOST;
+    u32::from(others && !over)
 }
 
 /// May it be in somebody's way? Only what has ports, or asks.
@@ -67,13 +45,22 @@ pub fn can_clash(segment: &Segment) -> bool {
 /// Has the packet in `SCRATCH` give way, if it has the tuple of a flow. What to return.
 #[inline(always)]
 pub fn give_way(ctx: &TcContext) -> i32 {
-    if examine_own(ctx.skb.skb) == CLASHES
-        && prepare_own() == 1
-        && create::create(ctx).is_ok()
-        && let Some(scratch) = scratch::current()
-    {
-        scratch.leaving = scratch.translated;
-        let _ = rewrite::to_leaving(ctx);
+    let Some(scratch) = scratch::current() else { return TC_ACT_UNSPEC };
+    scratch.from = Flow::FROM_HOST;
+    scratch.original = scratch.packet.segment.tuple;
+    match cold::continue_flow(ctx, cold::BY_KERNEL) {
+        // It belongs to a flow of the host's own.
+        Ok(true) if matches!(scratch.direction, Direction::Original) => {
+            let _ = rewrite::to_leaving(ctx);
+        }
+        Ok(_) => {
+            if clashes(ctx.skb.skb) == 1 && prepare_own() == 1 && create::create(ctx).is_ok() {
+                scratch.leaving = scratch.translated;
+                let _ = rewrite::to_leaving(ctx);
+            }
+        }
+        // Somebody's flow, from another end: not the host's.
+        Err(_) => {}
     }
     TC_ACT_UNSPEC
 }

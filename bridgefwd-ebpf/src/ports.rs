@@ -27,16 +27,9 @@ pub fn claim_tuple(skb: *mut __sk_buff, slot: u32) -> bool {
     let generation = unsafe { (*flow).generation }.wrapping_add(1);
     // 0 stands for "no flow".
     opening.generation = if generation == 0 { 1 } else { generation };
-    let class = opening.ports.class();
-    let mut server = nat::translated(opening.leaving, opening.source, class);
-    if opening.mapping == mapping::NEW {
-        // Its port must be nobody's, whatever the server.
-        (server.dst, server.dst_port) = (server.src, [0; 2]);
-    }
-    let now = flows::now_ns();
     let attempts = opening.ports.attempts();
     let is_search = attempts > 1;
-    if is_search && now < opening.exhausted_until_ns && opening.exhausted == server {
+    if is_search && is_exhausted(0) != 0 {
         return false;
     }
     for block in 0..PORT_BLOCKS {
@@ -54,10 +47,29 @@ pub fn claim_tuple(skb: *mut __sk_buff, slot: u32) -> bool {
         }
     }
     if is_search {
+        is_exhausted(1);
+    }
+    false
+}
+
+/// Was a port for the server of the flow in `SCRATCH` searched in vain a moment ago? Where `note` is not
+/// 0 it was, just now. Global to the verifier.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn is_exhausted(note: u32) -> u32 {
+    let Some(opening) = scratch::current() else { return 0 };
+    let class = opening.ports.class();
+    let mut server = nat::translated(opening.leaving, opening.source, class);
+    if opening.mapping == mapping::NEW {
+        // Its port must be nobody's, whatever the server.
+        (server.dst, server.dst_port) = (server.src, [0; 2]);
+    }
+    let now = flows::now_ns();
+    if note != 0 {
         opening.exhausted = server;
         opening.exhausted_until_ns = now + EXHAUSTED_NS;
     }
-    false
+    u32::from(now < opening.exhausted_until_ns && opening.exhausted == server)
 }
 
 /// Answer of [`search_ports`] and [`try_port`]: the tuple is ours now.

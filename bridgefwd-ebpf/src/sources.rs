@@ -50,27 +50,31 @@ pub extern "C" fn take_share() -> u32 {
 }
 
 /// Notes where the flows of the source in `SCRATCH` begin: slots are given out one after the other, so
-/// its oldest ones follow.
-#[inline(always)]
-pub fn begin_in(slot: u32) {
-    let Some(opening) = scratch::current() else { return };
+/// its oldest ones follow. Global to the verifier.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn begin_in(slot: u32) -> u32 {
+    let Some(opening) = scratch::current() else { return 0 };
     let key = SourceKey::new(opening.original.src, opening.port);
-    let Some(source) = SOURCES.get_ptr_mut(key) else { return };
+    let Some(source) = SOURCES.get_ptr_mut(key) else { return 0 };
     // SAFETY: as in `take_share`.
     let source = unsafe { &mut *source };
     if source.flows == 1 {
         source.search_from = slot;
     }
+    1
 }
 
-/// Gives it back: no flow was made.
-#[inline(always)]
-pub fn give_back_share() {
+/// Gives it back: no flow was made. Global to the verifier.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn give_back_share() -> u32 {
     if let Some(opening) = scratch::current()
         && opening.from != Flow::FROM_HOST
     {
         give_back_of(SourceKey::new(opening.original.src, opening.port));
     }
+    1
 }
 
 /// Gives back what a flow had taken.

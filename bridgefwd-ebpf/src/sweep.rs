@@ -69,38 +69,39 @@ pub fn among_source(search_from: &mut u32) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sweep_block(slot: u32) -> u64 {
-    let Some(settings) = SETTINGS.get(0) else { return 0 };
     let mut slot = slot;
     for _ in 0..BLOCK_AMONG_SOURCE {
-        if slot >= settings.max_flows {
-            slot = 0;
+        let answer = sweep_slot(slot, OF_SOURCE);
+        if answer >> 32 != 0 {
+            return answer;
         }
-        let generation = over_in_slot(slot, OF_SOURCE);
-        if generation != 0 && flows::release(slot, generation) != 0 {
-            return 1 << 32 | u64::from(slot.wrapping_add(1));
-        }
-        slot = slot.wrapping_add(1);
+        slot = answer as u32;
     }
     u64::from(slot)
 }
 
+/// Frees the flow in `slot` if it is over: the next slot, and in the upper half 1 where it was. Global
+/// to the verifier, to which all turns of a loop of it are alike: it follows one of them.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sweep_slot(slot: u32, what: u32) -> u64 {
+    let Some(settings) = SETTINGS.get(0) else { return 0 };
+    let slot = if slot < settings.max_flows { slot } else { 0 };
+    let generation = over_in_slot(slot, what);
+    let freed = if generation == 0 { 0 } else { flows::release(slot, generation) };
+    u64::from(freed) << 32 | u64::from(slot.wrapping_add(1))
+}
+
 #[inline(always)]
 fn sweep<const SLOTS: u32>(what: u32) -> u32 {
-    let (Some(cursor), Some(settings)) = (SWEEP_CURSOR.get_ptr_mut(0), SETTINGS.get(0)) else {
-        return 0;
-    };
+    let Some(cursor) = SWEEP_CURSOR.get_ptr_mut(0) else { return 0 };
     // SAFETY: this CPU's element of a preallocated array.
     let mut slot = unsafe { *cursor };
     let mut freed = 0;
     for _ in 0..SLOTS {
-        if slot >= settings.max_flows {
-            slot = 0;
-        }
-        let generation = over_in_slot(slot, what);
-        if generation != 0 {
-            freed += flows::release(slot, generation);
-        }
-        slot = slot.wrapping_add(1);
+        let answer = sweep_slot(slot, what);
+        slot = answer as u32;
+        freed += (answer >> 32) as u32;
     }
     // SAFETY: as above.
     unsafe { *cursor = slot };

@@ -1,5 +1,6 @@
 //! What can be asked on the command line. People script against it: names and exit statuses stay.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use bridgefwd_common::contract::{Family, Unlisted};
@@ -74,6 +75,8 @@ pub enum Command {
     Flows(FlowsOptions),
     /// Show the counters
     Stats(StatsOptions),
+    /// Print the counters as metrics for Prometheus
+    Metrics(MetricsOptions),
     /// Show how the daemon is
     Status(StatusOptions),
     /// Show the bridges and Docker networks of the host, and which are managed
@@ -105,6 +108,7 @@ Examples:
   bridgefwd run --bridge shop_front shop_db backoffice --unlisted deny
   bridgefwd run --bridge shop_front --uplink eth0 --timer established=4h
   bridgefwd run --bridge shop_front shop_db --ports no --flows-per-source 2000
+  bridgefwd run --bridge shop_front shop_db --metrics 9477
   bridgefwd --netns lab run --config /etc/bridgefwd.toml")]
 pub struct RunOptions {
     /// Bridge to manage, by its name or that of its Docker network; several after one --bridge, or one
@@ -145,6 +149,14 @@ pub struct RunOptions {
     /// How many of them one source can have, a bridge port or else an address [default: one in four]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub flows_per_source: Option<u32>,
+    /// Serve metrics for Prometheus at http://ADDRESS:PORT/metrics; a port alone is on 127.0.0.1. Who
+    /// reaches it can read all there is, and change nothing
+    #[arg(long, value_name = "[ADDRESS:]PORT", value_parser = listen)]
+    pub metrics: Option<SocketAddr>,
+    /// Name by which it may be asked there, besides addresses, localhost and the host's own name
+    #[arg(long = "metrics-host", value_name = "NAME", requires = "metrics")]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub metrics_hosts: Vec<String>,
 }
 
 /// `--ports`
@@ -325,6 +337,21 @@ pub struct StatsOptions {
     pub output: Output,
 }
 
+/// `bridgefwd metrics`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Prometheus' text format, as GET /metrics answers it on the control socket and
+where `run --metrics` serves it.
+
+Examples:
+  bridgefwd metrics
+  bridgefwd metrics > /var/lib/prometheus/node-exporter/bridgefwd.prom")]
+pub struct MetricsOptions {
+    /// Print OpenMetrics instead
+    #[arg(long)]
+    pub openmetrics: bool,
+}
+
 /// `bridgefwd status`
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -392,6 +419,11 @@ fn nat6(text: &str) -> Result<String, String> {
 fn mapping(text: &str) -> Result<String, String> {
     let mapping = text.parse::<Mapping>().map_err(|error| error.to_string())?;
     Ok(mapping.to_string())
+}
+
+/// An address to listen at.
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    crate::policy::listen::parse(text).map_err(|error| error.to_string())
 }
 
 /// A timer as it was given, once it is known to be one.

@@ -11,5 +11,6 @@ pub mod failure;
 pub mod host;
 pub mod instance;
 pub mod lab;
+pub mod metrics;
 pub mod policy;
 pub mod views;

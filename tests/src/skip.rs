@@ -13,6 +13,19 @@ pub fn has_root() -> bool {
     false
 }
 
+/// Is this program here? Prints where it may be missing that it is.
+///
+/// `cargo xtask setup` installs what the tests call, so in CI a lack of it is a failure.
+pub fn has_program(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&path).any(|folder| folder.join(name).is_file()) {
+        return true;
+    }
+    assert!(std::env::var_os("CI").is_none(), "CI must have {name}");
+    skipped(&format!("needs {name}, which is not installed"));
+    false
+}
+
 /// Prints that the calling test is skipped, and why.
 pub fn skipped(reason: &str) {
     let thread = std::thread::current();
@@ -26,5 +39,15 @@ macro_rules! needs_root {
         if !$crate::skip::has_root() {
             return;
         }
+    };
+}
+
+/// Returns from the calling test where a program is not installed.
+#[macro_export]
+macro_rules! needs_programs {
+    ($($name:literal),+ $(,)?) => {
+        $(if !$crate::skip::has_program($name) {
+            return;
+        })+
     };
 }

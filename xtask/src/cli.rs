@@ -146,11 +146,13 @@ pub enum Layer {
     Cli,
     /// Beside a Docker engine of the tests' own
     Docker,
+    /// By Prometheus, in a browser, in a terminal
+    Watch,
 }
 
 impl Layer {
     /// All of them, in the order in which they run.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Unit,
         Self::Docs,
         Self::Bytecode,
@@ -158,6 +160,7 @@ impl Layer {
         Self::Oracle,
         Self::Cli,
         Self::Docker,
+        Self::Watch,
     ];
 
     /// As typed; also the name of the test program in the `tests` crate.
@@ -170,6 +173,7 @@ impl Layer {
             Self::Oracle => "oracle",
             Self::Cli => "cli",
             Self::Docker => "docker",
+            Self::Watch => "watch",
         }
     }
 }

@@ -101,6 +101,18 @@ impl PortChoice {
         self.count + 1
     }
 
+    /// Is `port`, host order, one of those that are searched?
+    #[must_use]
+    pub const fn covers(&self, port: u16) -> bool {
+        let from_hole = (port as u32).wrapping_sub(self.hole_first as u32);
+        let behind = self.hole_len != 0 && port >= self.hole_first;
+        if behind && from_hole < self.hole_len as u32 {
+            return false;
+        }
+        let skipped = if behind { self.hole_len as u32 } else { 0 };
+        port >= self.first && port as u32 - self.first as u32 - skipped < self.count
+    }
+
     /// The first port of the range, host order: names the class of ports that is searched.
     #[inline(always)]
     #[must_use]
@@ -211,6 +223,7 @@ mod tests {
             };
             for (port, seen) in seen.into_iter().enumerate() {
                 prop_assert_eq!(seen, expected(port), "{}", port);
+                prop_assert_eq!(seen, choice.covers(port as u16), "{}", port);
             }
         }
     }

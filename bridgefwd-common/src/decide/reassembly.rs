@@ -153,19 +153,28 @@ impl Outcome {
 /// Adds a piece to its datagram.
 #[inline(always)]
 pub fn add(datagram: &mut Datagram, piece: &Piece) -> Outcome {
+    match examine(datagram, piece) {
+        Outcome::Held => hold(datagram, piece),
+        refused => refused,
+    }
+}
+
+/// Does the piece fit? [`Outcome::Held`] where [`hold`] may keep it.
+///
+/// The two are steps of their own for the verifiers of kernels before 6.8, which lose the bounds of
+/// how many pieces there are on the way from the search among them to the place behind the last.
+#[inline(always)]
+pub fn examine(datagram: &mut Datagram, piece: &Piece) -> Outcome {
     let nonsense = if piece.ipv6 { Outcome::Refused } else { Outcome::Malformed };
-    let offset = piece.offset & 0xfff8;
-    let mut end = offset.wrapping_add(piece.length & 0xffff);
-    if piece.ipv6 && end > MAX_LENGTH {
+    let untrimmed = (piece.offset & 0xfff8).wrapping_add(piece.length & 0xffff);
+    if piece.ipv6 && untrimmed > MAX_LENGTH {
         return Outcome::Refused;
     }
+    if piece.ipv6 && piece.more && untrimmed & 7 != 0 {
+        return Outcome::Malformed;
+    }
+    let (offset, end) = extent(piece);
     if piece.more {
-        if end & 7 != 0 {
-            if piece.ipv6 {
-                return Outcome::Malformed;
-            }
-            end &= !7;
-        }
         if end > datagram.total {
             if datagram.flags & LAST_IN != 0 {
                 return nonsense;
@@ -182,9 +191,15 @@ pub fn add(datagram: &mut Datagram, piece: &Piece) -> Outcome {
     if end == offset {
         return nonsense;
     }
-    match insert(datagram, offset, end, piece.slot) {
-        Outcome::Held => {}
-        refused => return refused,
+    among(datagram, offset, end)
+}
+
+/// Keeps a piece that [`examine`] has let through.
+#[inline(always)]
+pub fn hold(datagram: &mut Datagram, piece: &Piece) -> Outcome {
+    let (offset, end) = extent(piece);
+    if !insert(datagram, offset, end, piece.slot) {
+        return Outcome::TooMany;
     }
     note(datagram, piece, offset, end.wrapping_sub(offset));
     if datagram.flags != BOTH_IN || datagram.received != datagram.total {
@@ -199,9 +214,17 @@ pub fn add(datagram: &mut Datagram, piece: &Piece) -> Outcome {
     Outcome::Complete
 }
 
-/// Keeps a piece, if there is nothing in its place.
+/// Where a piece begins and ends, bytes: one that more follow ends at a multiple of 8.
 #[inline(always)]
-fn insert(datagram: &mut Datagram, offset: u32, end: u32, slot: u32) -> Outcome {
+const fn extent(piece: &Piece) -> (u32, u32) {
+    let offset = piece.offset & 0xfff8;
+    let end = offset.wrapping_add(piece.length & 0xffff);
+    (offset, if piece.more { end & !7 } else { end })
+}
+
+/// Is there nothing in the place of a piece?
+#[inline(always)]
+fn among(datagram: &Datagram, offset: u32, end: u32) -> Outcome {
     let count = usize::from(datagram.count);
     let mut touches = false;
     for (index, held) in datagram.pieces.iter().enumerate() {
@@ -217,11 +240,15 @@ fn insert(datagram: &mut Datagram, offset: u32, end: u32, slot: u32) -> Outcome 
         }
         touches |= start < end;
     }
-    if touches {
-        return Outcome::Overlap;
-    }
+    if touches { Outcome::Overlap } else { Outcome::Held }
+}
+
+/// Keeps a piece behind the others; `false` where there is no room for it.
+#[inline(always)]
+fn insert(datagram: &mut Datagram, offset: u32, end: u32, slot: u32) -> bool {
+    let count = usize::from(datagram.count);
     if count >= MAX_PIECES {
-        return Outcome::TooMany;
+        return false;
     }
     let place = (offset >> 3) as u16;
     if end > datagram.furthest {
@@ -235,7 +262,7 @@ fn insert(datagram: &mut Datagram, offset: u32, end: u32, slot: u32) -> Outcome 
     let length = end.wrapping_sub(offset) as u16;
     datagram.pieces[count & (MAX_PIECES - 1)] = Held { slot, length, place, run, _zero: 0 };
     datagram.count = datagram.count.wrapping_add(1);
-    Outcome::Held
+    true
 }
 
 /// Takes note of what the whole datagram needs to know of a piece.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -19,9 +19,12 @@ use super::types::{
     Status,
 };
 use crate::failure::{Failure, Result};
+use crate::metrics::Format;
 
 /// How long one question may take, from connecting to the last byte of the answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+const JSON: &str = "application/json";
 
 /// What stands for itself in a path or query: RFC 3986's unreserved characters.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -63,6 +66,14 @@ impl Client {
         self.get("/v1/stats").await
     }
 
+    /// All metrics, as text.
+    pub async fn metrics(&self, format: Format) -> Result<String> {
+        let accept = format.media_type();
+        let body = self.ask(Method::GET, "/metrics", accept, Bytes::new()).await?;
+        String::from_utf8(body.to_vec())
+            .map_err(|error| Failure::failed(format!("the daemon's metrics are no text: {error}")))
+    }
+
     /// The live flows that `filter` matches.
     pub async fn flows(&self, filter: &FlowFilter) -> Result<Vec<Flow>> {
         self.get(&flows_path(filter)).await
@@ -101,7 +112,19 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Result<T> {
-        let exchange = self.exchange(method, path, body);
+        let body = self.ask(method, path, JSON, body).await?;
+        serde_json::from_slice(&body).map_err(|error| {
+            Failure::failed(format!(
+                "the daemon on {} answered {path} with something else than this version \
+                 understands ({error}): are the daemon and this command of the same version?",
+                self.socket.display()
+            ))
+        })
+    }
+
+    /// One question, and its answer of one of the media types in `accept`.
+    async fn ask(&self, method: Method, path: &str, accept: &str, body: Bytes) -> Result<Bytes> {
+        let exchange = self.exchange(method, path, accept, body);
         let (status, body) =
             tokio::time::timeout(self.timeout, exchange).await.map_err(|_| {
                 Failure::failed(format!(
@@ -114,19 +137,14 @@ impl Client {
         if !status.is_success() {
             return Err(self.refusal(status, &body));
         }
-        serde_json::from_slice(&body).map_err(|error| {
-            Failure::failed(format!(
-                "the daemon on {} answered {path} with something else than this version \
-                 understands ({error}): are the daemon and this command of the same version?",
-                self.socket.display()
-            ))
-        })
+        Ok(body)
     }
 
     async fn exchange(
         &self,
         method: Method,
         path: &str,
+        accept: &str,
         body: Bytes,
     ) -> Result<(StatusCode, Bytes)> {
         let broken = |error: hyper::Error| {
@@ -143,7 +161,8 @@ impl Client {
             .method(method)
             .uri(path)
             .header(HOST, "bridgefwd")
-            .header(CONTENT_TYPE, "application/json")
+            .header(CONTENT_TYPE, JSON)
+            .header(ACCEPT, accept)
             .body(Full::new(body))
             .map_err(|error| Failure::usage(format!("{path} is no valid request: {error}")))?;
         let answer = async {

@@ -137,7 +137,8 @@ impl Labels {
         }
     }
 
-    fn ends_of(&self, from: &mut String, to: &mut String) {
+    /// The two ends of a pair.
+    pub fn ends_of(&self, from: &mut String, to: &mut String) {
         self.end(from);
         self.end(to);
     }

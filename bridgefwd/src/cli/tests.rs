@@ -98,6 +98,7 @@ fn what_is_asked_wrongly_is_refused() {
         ("bridgefwd run --bridge a --unlisted maybe", ErrorKind::InvalidValue),
         ("bridgefwd run --bridge a --max-flows 0", ErrorKind::ValueValidation),
         ("bridgefwd run --bridge a --flows-per-source 0", ErrorKind::ValueValidation),
+        ("bridgefwd run --bridge a --metrics 127.0.0.1", ErrorKind::ValueValidation),
         ("bridgefwd run --bridge a --ports maybe", ErrorKind::InvalidValue),
         ("bridgefwd run --bridge a --attach xdp", ErrorKind::InvalidValue),
         ("bridgefwd run --bridge a --timer idle=9", ErrorKind::ValueValidation),

@@ -5,6 +5,7 @@ mod bridges;
 mod down;
 mod flows;
 pub mod lab;
+mod metrics;
 mod output;
 mod pair;
 mod run;
@@ -41,6 +42,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Pair(command) => pair::run(&command, &instance),
         Command::Flows(options) => flows::run(options, &instance),
         Command::Stats(options) => stats::run(&options, &instance),
+        Command::Metrics(options) => metrics::run(&options, &instance),
         Command::Status(options) => status::run(&options, &instance),
         Command::Bridges(options) => bridges::run(&options, &instance),
         Command::Down(_) => down::run(&instance),

@@ -32,6 +32,8 @@ pub(super) fn run(options: RunOptions, instance: Instance) -> Result<()> {
         ports: options.ports.map(|choice| choice == PortsChoice::Yes),
         max_flows: options.max_flows,
         flows_per_source: options.flows_per_source,
+        metrics: options.metrics,
+        metrics_hosts: options.metrics_hosts,
         timers,
     }))
 }

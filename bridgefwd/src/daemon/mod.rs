@@ -6,6 +6,9 @@
 
 pub mod docker;
 mod ends;
+mod health;
+mod limited;
+mod log;
 mod reconcile;
 mod route_mtus;
 mod shared;
@@ -13,22 +16,21 @@ pub mod state;
 
 mod server;
 mod socket;
+mod web;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
+use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use aya_log::EbpfLogger;
 use bridgefwd_common::contract::AttachKind;
 pub use bridgefwd_common::contract::Unlisted;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
-use tracing_subscriber::EnvFilter;
 
 use crate::api::types::{PairChange, PairState};
 pub use crate::datapath::AttachChoice;
@@ -41,6 +43,7 @@ use crate::instance::Instance;
 use crate::policy::config::Config;
 use crate::policy::timers::{self, TimerChanges};
 pub use docker::DockerChoice;
+use health::Health;
 use route_mtus::RouteWatch;
 pub use shared::Shared;
 use state::State;
@@ -74,6 +77,10 @@ pub struct Options {
     pub max_flows: Option<u32>,
     /// How many of them one source can have; goes before the configuration.
     pub flows_per_source: Option<u32>,
+    /// Where metrics are served by TCP; nowhere where it is absent.
+    pub metrics: Option<SocketAddr>,
+    /// Names by which they may be asked for there.
+    pub metrics_hosts: Vec<String>,
     /// Timers to set; the configuration's where it says nothing.
     pub timers: TimerChanges,
 }
@@ -85,7 +92,7 @@ pub struct Options {
 ///
 /// Where it cannot be started, or not everything be taken down; each says what to do.
 pub async fn run(options: Options) -> Result<()> {
-    init_log();
+    log::init();
     let (options, config) = with_config(options)?;
     let wanted = Wanted {
         unlisted: options.unlisted,
@@ -101,6 +108,7 @@ pub async fn run(options: Options) -> Result<()> {
     ends::check(&names, &snapshot, &known, &options.bridges, &options.uplinks)?;
     check_pairs(&config, &names, &snapshot, &options)?;
     socket::check(&options.instance.socket).await?;
+    let metrics = options.metrics.map(web::bind).transpose()?;
 
     // Before the first look at the interfaces, so that no change falls between.
     let mut events = listen()?;
@@ -112,7 +120,7 @@ pub async fn run(options: Options) -> Result<()> {
     let (bridges, uplinks) = (options.bridges.clone(), options.uplinks.clone());
     let mut state = State::new(datapath, bridges, uplinks, ports, (names, known));
     state.route_mtus = routes.known().clone();
-    let (shared, server, socket, mut down) = match bring_up(&mut state, &config, &options) {
+    let (shared, servers, socket, mut down) = match bring_up(&mut state, &config, &options) {
         Ok((reader, listener, socket)) => {
             let (sender, receiver) = watch::channel(false);
             let shared = Arc::new(Shared {
@@ -120,14 +128,21 @@ pub async fn run(options: Options) -> Result<()> {
                 instance: options.instance.clone(),
                 reader,
                 ready: Instant::now(),
+                health: Health::begin(),
                 down: sender,
             });
-            let server = tokio::spawn(server::serve(listener, shared.clone(), receiver.clone()));
-            (shared, server, socket, receiver)
+            let app = server::all(shared.clone());
+            let mut servers = JoinSet::new();
+            servers.spawn(server::serve(listener, app, receiver.clone()));
+            if let Some(listener) = metrics {
+                let names = options.metrics_hosts.clone();
+                servers.spawn(web::serve(listener, shared.clone(), names, receiver.clone()));
+            }
+            (shared, servers, socket, receiver)
         }
         Err(error) => return Err(roll_back(state, error)),
     };
-    print_ready(&shared, &options.instance);
+    print_ready(&shared, &options);
 
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -147,6 +162,7 @@ pub async fn run(options: Options) -> Result<()> {
             changed = routes.next() => {
                 if let Err(error) = changed {
                     tracing::warn!("news about routes broke off: {error}; listening anew");
+                    shared.health.resynced();
                     routes = watch_routes()?;
                 }
                 if let Err(error) = route_mtus::follow(&mut shared.state(), routes.known()) {
@@ -176,7 +192,7 @@ pub async fn run(options: Options) -> Result<()> {
     // Lets requests under way be answered; new ones find no socket.
     drop(socket);
     shared.take_down();
-    if tokio::time::timeout(LAST_ANSWER, server).await.is_err() {
+    if tokio::time::timeout(LAST_ANSWER, servers.join_all()).await.is_err() {
         tracing::debug!("a client kept its connection open");
     }
     finish(shared, taken_down, &options.instance)
@@ -278,7 +294,7 @@ fn bring_up(
     let reader = Reader::open(&options.instance.pin_dir)?
         .ok_or_else(|| Failure::failed("the pins are gone already"))?;
     let (listener, socket) = socket::bind(&options.instance.socket)?;
-    forward_log(&mut state.datapath);
+    log::forward(&mut state.datapath);
     Ok((reader, listener, socket))
 }
 
@@ -294,7 +310,16 @@ fn roll_back(state: State, error: Failure) -> Failure {
 }
 
 fn keep_up(shared: &Shared, changes: &Changes) {
-    if let Err(error) = reconcile::reconcile(&mut shared.state(), changes, false) {
+    let begun = Instant::now();
+    let mut state = shared.state();
+    let done = reconcile::reconcile(&mut state, changes, false);
+    let complete = done.is_ok() && state.failures.is_empty();
+    drop(state);
+    if changes.lost {
+        shared.health.resynced();
+    }
+    shared.health.reconciled(begun.elapsed(), complete);
+    if let Err(error) = done {
         tracing::warn!("{error}");
     }
 }
@@ -319,7 +344,7 @@ fn finish(shared: Arc<Shared>, take_down: bool, instance: &Instance) -> Result<(
     }
 }
 
-fn print_ready(shared: &Shared, instance: &Instance) {
+fn print_ready(shared: &Shared, options: &Options) {
     let state = shared.state();
     let interfaces = state.datapath.interfaces();
     let ports = interfaces.values().filter(|interface| !is_end(interface)).count();
@@ -329,13 +354,15 @@ fn print_ready(shared: &Shared, instance: &Instance) {
         (true, ports) => format!("with {ports} ports"),
     };
     let by_tcx = interfaces.values().all(|interface| interface.attached == AttachKind::Tcx as u8);
+    let metrics = options.metrics.map(|at| format!(", metrics http://{at}/metrics"));
+    let metrics = metrics.unwrap_or_default();
     let ends = state.names_of_ends().join(", ");
     let ends = if ends.is_empty() { "no bridge yet" } else { &ends };
     println!(
-        "ready: {} {with}, by {}, control socket {}",
+        "ready: {} {with}, by {}, control socket {}{metrics}",
         ends,
         if by_tcx { "tcx" } else { "clsact" },
-        instance.socket.display()
+        options.instance.socket.display()
     );
     // Whoever waits for the line through a pipe gets it now; a closed pipe is no reason to stop.
     let _ = std::io::stdout().flush();
@@ -343,32 +370,6 @@ fn print_ready(shared: &Shared, instance: &Instance) {
     for warning in state.warnings().into_iter().chain(timers) {
         tracing::warn!("{warning}");
     }
-}
-
-/// Lets what the program logs come out with our own log, where it was built with logging.
-fn forward_log(datapath: &mut Datapath) {
-    let Ok(logger) = EbpfLogger::init(datapath.ebpf_mut()) else { return };
-    // SAFETY: the logger owns the map whose descriptor this is, and closes it only when dropped.
-    let logger = unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) };
-    let Ok(mut logger) = logger else { return };
-    tokio::spawn(async move {
-        while let Ok(mut ready) = logger.readable_mut().await {
-            ready.get_inner_mut().flush();
-            ready.clear_ready();
-        }
-    });
-}
-
-fn init_log() {
-    let filter =
-        EnvFilter::try_from_env("BRIDGEFWD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    // Where a test set one up already, that one is used.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .try_init();
 }
 
 fn listen() -> Result<Events> {

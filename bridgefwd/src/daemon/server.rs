@@ -5,44 +5,64 @@ use std::sync::Arc;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
+use axum::serve::Listener;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
-use tokio::net::UnixListener;
 use tokio::sync::watch;
 
 use super::Shared;
 use crate::api::types::{Cleared, FlowFilter, Leaving, PairChange, Problem, ProblemKind};
 use crate::failure::{Failure, Result};
+use crate::metrics::{self, Format};
 
 type Daemon = State<Arc<Shared>>;
 type Ends = Result<Path<(String, String)>, PathRejection>;
 
 /// Serves until `stop` turns true and the requests under way are answered.
-pub async fn serve(listener: UnixListener, shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
-    let app = routes().with_state(shared);
+pub async fn serve<L: Listener<Addr: std::fmt::Debug>>(
+    listener: L,
+    app: Router,
+    mut stop: watch::Receiver<bool>,
+) {
     let stopped = async move {
         // Also where the sender is gone: then so is the daemon.
         let _ = stop.wait_for(|stop| *stop).await;
     };
     if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(stopped).await {
-        tracing::error!("the control socket broke: {error}");
+        tracing::error!("a socket that we serve by broke: {error}");
     }
 }
 
-fn routes() -> Router<Arc<Shared>> {
+/// All that can be asked for.
+pub fn all(shared: Arc<Shared>) -> Router {
+    reading()
+        .route("/v1/pairs/{from}/{to}", put(put_pair).delete(delete_pair))
+        .route("/v1/down", post(down))
+        .with_state(shared)
+}
+
+/// What is there to read.
+pub fn reading() -> Router<Arc<Shared>> {
     Router::new()
+        .route("/metrics", get(metrics))
         .route("/v1/status", get(status))
         .route("/v1/bridges", get(bridges))
         .route("/v1/pairs", get(pairs))
-        .route("/v1/pairs/{from}/{to}", put(put_pair).delete(delete_pair))
         .route("/v1/stats", get(stats))
         .route("/v1/flows", get(flows))
-        .route("/v1/down", post(down))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
+}
+
+async fn metrics(State(shared): Daemon, headers: HeaderMap) -> Answer {
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let format = Format::accepted(accept);
+    let text = blocking(shared, move |shared| metrics::expose(shared.facts()?, format)).await?;
+    Ok(([(CONTENT_TYPE, format.media_type())], text).into_response())
 }
 
 async fn status(State(shared): Daemon) -> Answer {
@@ -111,15 +131,21 @@ async fn wrong_method(method: Method, uri: Uri) -> Wrong {
     Wrong(StatusCode::METHOD_NOT_ALLOWED, Failure::usage(text))
 }
 
-/// Reads on a thread where walking all flows keeps nobody waiting.
 async fn read<T: Serialize + Send + 'static>(
     shared: Arc<Shared>,
     what: impl FnOnce(&Shared) -> Result<T> + Send + 'static,
 ) -> Answer {
-    let value = tokio::task::spawn_blocking(move || what(&shared))
+    json(&blocking(shared, what).await?)
+}
+
+/// Reads on a thread where walking all flows keeps nobody waiting.
+async fn blocking<T: Send + 'static>(
+    shared: Arc<Shared>,
+    what: impl FnOnce(&Shared) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(move || what(&shared))
         .await
-        .map_err(|error| Failure::failed(format!("reading broke off: {error}")))??;
-    json(&value)
+        .map_err(|error| Failure::failed(format!("reading broke off: {error}")))?
 }
 
 type Answer = std::result::Result<Response, Wrong>;
@@ -129,7 +155,15 @@ fn json(value: &impl Serialize) -> Answer {
 }
 
 /// An answer that is not a success.
-struct Wrong(StatusCode, Failure);
+pub struct Wrong(StatusCode, Failure);
+
+impl Wrong {
+    /// With this status.
+    #[must_use]
+    pub const fn new(status: StatusCode, why: Failure) -> Self {
+        Self(status, why)
+    }
+}
 
 impl From<Failure> for Wrong {
     fn from(failure: Failure) -> Self {

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
+use super::health::Health;
 use super::reconcile;
 use super::state::State;
 use crate::api::types::{Bridge, Flow, FlowFilter, Pair, Stats, Status};
@@ -19,6 +20,7 @@ pub struct Shared {
     /// Reads past the lock: what it reads are the maps.
     pub reader: Reader,
     pub(super) ready: Instant,
+    pub(super) health: Health,
     pub(super) down: watch::Sender<bool>,
 }
 

@@ -37,18 +37,21 @@ pub fn for_each_live(
     now_ns: u64,
     mut each: impl FnMut(&Flow, &PairRule),
 ) {
-    for slot in 0..flows.len() {
-        let Some(flow) = read(flows, slot) else { continue };
-        if remaining_ns(&flow, settings, now_ns).is_none() {
-            continue;
-        }
-        if let Some(rule) = rules.read(flow.pair)
+    for_each(flows, |flow| {
+        if remaining_ns(flow, settings, now_ns).is_some()
+            && let Some(rule) = rules.read(flow.pair)
             && rule.generation == flow.pair_generation
             && rule.policy.forwards_existing()
         {
-            each(&flow, &rule);
+            each(flow, &rule);
         }
-    }
+    });
+}
+
+/// Calls `each` with every flow that has a slot: also with those that are over or cut, until they
+/// are freed.
+pub fn for_each(flows: &Memory<Flow>, mut each: impl FnMut(&Flow)) {
+    (0..flows.len()).filter_map(|slot| read(flows, slot)).for_each(|flow| each(&flow));
 }
 
 /// The flow in `slot`, where there is one.

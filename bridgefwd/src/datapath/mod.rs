@@ -9,14 +9,16 @@ mod interfaces;
 mod layout;
 mod load;
 mod manage;
+pub mod measure;
 mod memory;
 mod object;
 pub mod offline;
 mod pairs;
 mod pins;
 mod pools;
+mod port_use;
 pub mod removal;
-mod sources;
+pub mod sources;
 mod sweep;
 mod wire;
 

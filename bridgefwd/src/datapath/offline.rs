@@ -26,14 +26,14 @@ use crate::policy::{PairNat, timers};
 /// Reads the pinned maps. It never writes, so it gets in nobody's way.
 pub struct Reader {
     pin_dir: PathBuf,
-    settings: WireArray<Settings>,
-    interfaces: WireHashMap<u32, Interface>,
-    pair_index: WireHashMap<PairKey, u32>,
-    rules: Memory<PairRule>,
+    pub(super) settings: WireArray<Settings>,
+    pub(super) interfaces: WireHashMap<u32, Interface>,
+    pub(super) pair_index: WireHashMap<PairKey, u32>,
+    pub(super) rules: Memory<PairRule>,
     pools: WireHashMap<u32, Pool>,
     pair_counters: WirePerCpuArray<PairCounters>,
-    flows: Memory<Flow>,
-    sources: WireHashMap<SourceKey, SourceUse>,
+    pub(super) flows: Memory<Flow>,
+    pub(super) sources: WireHashMap<SourceKey, SourceUse>,
     reasons: WirePerCpuArray<Counter>,
 }
 
@@ -191,7 +191,8 @@ impl Reader {
         })
     }
 
-    fn settings(&self) -> Result<Settings> {
+    /// The settings in force.
+    pub(super) fn settings(&self) -> Result<Settings> {
         let Wire(settings) =
             self.settings.get(&0, 0).map_err(|error| wire::failed(MAP_SETTINGS, "read", &error))?;
         Ok(settings)

@@ -23,15 +23,49 @@ pub fn most(
     interfaces: &BTreeMap<u32, Interface>,
     settings: &Settings,
 ) -> Result<Vec<Source>> {
-    let entries: Result<Vec<_>> = map
-        .iter()
+    Ok(shown(read(map)?, interfaces, settings))
+}
+
+/// How many sources there are, and how many of them have what they can have.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct SourcesUse {
+    /// Those that have flows.
+    pub with_flows: u64,
+    /// Those that have as many flows as one source can have.
+    pub at_limit: u64,
+    /// Those that were refused flows since they had any.
+    pub refused: u64,
+}
+
+/// How the flow table is shared out.
+///
+/// # Errors
+///
+/// The kernel's error.
+pub fn usage(map: &WireHashMap<SourceKey, SourceUse>, settings: &Settings) -> Result<SourcesUse> {
+    Ok(counted(&read(map)?, settings))
+}
+
+fn counted(entries: &[(SourceKey, SourceUse)], settings: &Settings) -> SourcesUse {
+    let limit = u64::from(settings.max_flows_per_source);
+    let count = |is: &dyn Fn(&SourceUse) -> bool| {
+        entries.iter().filter(|(_, usage)| is(usage)).count() as u64
+    };
+    SourcesUse {
+        with_flows: count(&|usage| usage.flows > 0),
+        at_limit: count(&|usage| usage.flows >= limit),
+        refused: count(&|usage| usage.refused > 0),
+    }
+}
+
+fn read(map: &WireHashMap<SourceKey, SourceUse>) -> Result<Vec<(SourceKey, SourceUse)>> {
+    map.iter()
         .map(|entry| {
             entry
                 .map(|(Wire(source), Wire(usage))| (source, usage))
                 .map_err(|error| wire::failed(MAP_SOURCES, "read", &error))
         })
-        .collect();
-    Ok(shown(entries?, interfaces, settings))
+        .collect()
 }
 
 fn shown(
@@ -97,6 +131,8 @@ mod tests {
         assert_eq!(sources[0].bridge.as_deref(), Some("front"));
         assert_eq!((sources[0].flows, sources[0].limit, sources[0].refused), (2, 4, 1));
         assert_eq!((&sources[1].bridge, &sources[2].bridge), (&None, &None));
+        let expected = SourcesUse { with_flows: 3, at_limit: 1, refused: 1 };
+        assert_eq!(counted(&entries, &settings), expected);
         for last in 0..20 {
             entries.push((SourceKey::new(Address::v4([10, 0, 0, last]), 0), usage(1, 0)));
         }

@@ -1,6 +1,7 @@
 //! What the user wants: NAT as it is written, and the configuration file.
 
 pub mod config;
+pub mod listen;
 mod nat;
 pub mod timers;
 

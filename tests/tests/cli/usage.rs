@@ -20,7 +20,8 @@ fn help_names_every_command() {
     for flag in ["--help", "-h", "help"] {
         let help = bridgefwd(&[flag]);
         assert_eq!((help.status, &help.stderr[..]), (0, ""), "{flag}");
-        for word in ["run", "pair", "flows", "stats", "status", "bridges", "down", "lab"] {
+        for word in ["run", "pair", "flows", "stats", "status", "metrics", "bridges", "down", "lab"]
+        {
             assert!(help.stdout.contains(word), "{flag}: {word}");
         }
         for word in ["--netns", "--socket", "--pin-dir"] {
@@ -31,7 +32,8 @@ fn help_names_every_command() {
 
 #[test]
 fn every_command_has_help() {
-    for command in ["run", "pair", "flows", "stats", "status", "bridges", "down", "lab"] {
+    for command in ["run", "pair", "flows", "stats", "status", "metrics", "bridges", "down", "lab"]
+    {
         let help = bridgefwd(&[command, "--help"]);
         assert_eq!((help.status, &help.stderr[..]), (0, ""), "{command}");
         assert!(help.stdout.contains("Usage:"), "{command}");
@@ -70,6 +72,9 @@ fn typing_errors() {
         &["run", "--bridge", "a", "--timer", "icmp"],
         &["run", "--bridge", "a", "--timer", "icmp=0"],
         &["run", "--bridge", "a", "--timer", "idle=60"],
+        &["run", "--bridge", "a", "--metrics", "localhost:9477"],
+        &["run", "--bridge", "a", "--metrics-host", "router.example"],
+        &["metrics", "--json"],
         &["down", "now"],
         &["--netns"],
     ] {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod map;
+mod metrics;
 mod reasons;
 mod scorecard;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{root, sources, text};
 
 const DOCUMENT: &str = "docs/rfc.md";
-const LAYERS: [&str; 6] = ["unit", "docs", "bytecode", "netns", "oracle", "cli"];
+const LAYERS: [&str; 7] = ["unit", "docs", "bytecode", "netns", "oracle", "cli", "watch"];
 
 /// The names of tests in a document: in backquotes, a layer first.
 fn named(document: &str) -> BTreeSet<&str> {

@@ -40,6 +40,13 @@ pub fn for_docker(progress: &Progress) {
     }
 }
 
+/// What the `watch` layer needs beside. Where it cannot be had the layer's tests say so themselves.
+pub fn for_watch(progress: &Progress) {
+    if let Err(error) = packages::watchers(progress, &mut Apt::default()) {
+        progress.note(&format!("the watch layer goes without: {error:#}"));
+    }
+}
+
 /// What the build needs, and clippy for the eBPF crate where it can be had.
 pub fn for_lint(workspace: &Workspace, progress: &Progress) -> anyhow::Result<Toolchain> {
     let mut apt = Apt::default();

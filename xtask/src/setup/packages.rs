@@ -41,6 +41,15 @@ const ENGINE: [Tool; 5] = [
     Tool { command: "busybox", package: "busybox-static", why: "is all that is in containers" },
 ];
 
+/// What watches bridgefwd in the `watch` layer.
+const WATCHERS: [Tool; 5] = [
+    Tool { command: "prometheus", package: "prometheus", why: "scrapes the metrics" },
+    Tool { command: "promtool", package: "prometheus", why: "checks them" },
+    Tool { command: "chromium", package: "chromium", why: "shows the page" },
+    Tool { command: "chromedriver", package: "chromium-driver", why: "looks at it" },
+    Tool { command: "tmux", package: "tmux", why: "is a terminal that can be looked at" },
+];
+
 /// Finds or installs the programs that the lab and the tests call.
 pub fn tools(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
     obtain("the lab and the tests", &TOOLS, progress, |names, why| {
@@ -51,6 +60,13 @@ pub fn tools(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
 /// Finds or installs a Docker engine for the tests. The package's own service is not started.
 pub fn engine(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
     obtain("the docker layer", &ENGINE, progress, |names, why| {
+        apt.install_without_starting(progress, names, why)
+    })
+}
+
+/// Finds or installs what the `watch` layer calls. The packages' own services are not started.
+pub fn watchers(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
+    obtain("the watch layer", &WATCHERS, progress, |names, why| {
         apt.install_without_starting(progress, names, why)
     })
 }

@@ -29,6 +29,9 @@ pub fn run(workspace: &Workspace, layers: &[Layer], filter: &[String]) -> anyhow
     if layers.contains(&Layer::Docker) {
         setup::for_docker(&progress);
     }
+    if layers.contains(&Layer::Watch) {
+        setup::for_watch(&progress);
+    }
     build::all(workspace, &toolchain)?;
 
     let mut report = Report::default();
@@ -68,9 +71,12 @@ fn run_layer(
 
     let mut command = match layer {
         Layer::Unit | Layer::Docs => cargo_test(workspace, layer),
-        Layer::Bytecode | Layer::Netns | Layer::Oracle | Layer::Cli | Layer::Docker => {
-            as_root(workspace, layer)?
-        }
+        Layer::Bytecode
+        | Layer::Netns
+        | Layer::Oracle
+        | Layer::Cli
+        | Layer::Docker
+        | Layer::Watch => as_root(workspace, layer)?,
     };
     // The output of tests that pass too, for the reasons of what they skip.
     command.args(["--no-fail-fast", "--", "--show-output"]).args(filter);
@@ -135,7 +141,8 @@ fn selection(layer: Layer) -> Vec<&'static str> {
         | Layer::Netns
         | Layer::Oracle
         | Layer::Cli
-        | Layer::Docker => {
+        | Layer::Docker
+        | Layer::Watch => {
             vec!["--package", "bridgefwd-tests", "--test", layer.name()]
         }
     }

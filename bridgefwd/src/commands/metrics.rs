@@ -1,0 +1,30 @@
+//! `bridgefwd metrics`
+
+use super::{ask_or_read, labels, output};
+use crate::cli::MetricsOptions;
+use crate::datapath::offline::Reader;
+use crate::failure::Result;
+use crate::instance::Instance;
+use crate::metrics::{self, Facts, Format};
+
+pub(super) fn run(options: &MetricsOptions, instance: &Instance) -> Result<()> {
+    let format = if options.openmetrics { Format::OpenMetrics } else { Format::Text };
+    let text = ask_or_read(
+        instance,
+        async |client| client.metrics(format).await,
+        |pins| metrics::expose(of_pins(pins)?, format),
+    )?;
+    output::print(&text)
+}
+
+/// What there is without a daemon.
+fn of_pins(pins: &Reader) -> Result<Facts> {
+    let ended = |made: u64, standing: u64| made.saturating_sub(standing);
+    let labels = labels()?;
+    let (mut measured, mut pairs) = (pins.measure()?, pins.pairs()?);
+    measured.label(&labels);
+    labels.pairs(&mut pairs);
+    let facts =
+        Facts::new(measured, pairs, |count, has| ended(count.flows_created, has.standing), None);
+    Ok(facts)
+}

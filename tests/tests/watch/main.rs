@@ -1,0 +1,6 @@
+//! How it is watched: by Prometheus, in a browser, and in a terminal, each of them a real one.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod metrics;
+mod prometheus;
+mod rig;
