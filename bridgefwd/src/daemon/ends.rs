@@ -27,7 +27,7 @@ impl State {
     }
 
     /// Takes in what things are called now: what was known under one name, and is known under another
-    /// one now, keeps its pairs and stays managed.
+    /// one now, keeps its pairs and stays managed. Flows of containers that are gone end.
     pub(super) fn take_in_names(&mut self, names: Names) {
         if names == self.names {
             return;
@@ -42,7 +42,15 @@ impl State {
             .into_iter()
             .map(|((from, to), setup)| ((end(from), end(to)), setup))
             .collect();
+        let left = names.left(&self.names);
         self.names = names;
+        let managed =
+            left.into_iter().filter(|(end, _)| self.datapath.interfaces().contains_key(end));
+        for (end, address) in managed.collect::<Vec<_>>() {
+            if let Err(error) = self.datapath.end_flows_of(end, address.into()) {
+                tracing::warn!("flows of a container that is gone, {address}, end later: {error}");
+            }
+        }
     }
 
     /// Names of all ends to manage, whether they exist or not: bridges, then uplinks.

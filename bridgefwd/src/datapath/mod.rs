@@ -27,7 +27,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
-use bridgefwd_common::contract::{Flow, Interface, MAP_FLOWS, MAP_PAIRS, PairRule, Settings};
+use bridgefwd_common::contract::{
+    Address, Flow, Interface, MAP_FLOWS, MAP_PAIRS, PairRule, Settings,
+};
 
 pub use attach::AttachChoice;
 pub use change::Change;
@@ -235,6 +237,15 @@ impl Datapath {
             self.pairs.end_draining(&alive)?;
         }
         self.pairs.end_pools()
+    }
+
+    /// Ends every flow from or to an address behind the end with that ifindex: who had it is gone.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub fn end_flows_of(&mut self, end: u32, address: Address) -> Result<()> {
+        sweep::address(&mut self.ebpf, end, address, self.settings.max_flows)
     }
 
     /// Takes everything off: links, filters, pins.

@@ -5,6 +5,9 @@
 //! else that of the interface. So a rule holds for the network that has the name, whichever
 //! bridge that has at the moment.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
 use crate::failure::{Failure, Result};
 use crate::host::docker::Network;
 use crate::host::netlink::{Link, Snapshot};
@@ -143,6 +146,27 @@ impl Names {
             _ => was.bridge.is_some() && was.bridge == is.bridge,
         })?;
         (is.end_name() != name).then(|| is.end_name())
+    }
+
+    /// What was behind bridges `before`, and is not there now: the bridge's ifindex and the address. A
+    /// container that was started anew meanwhile is not the same one.
+    #[must_use]
+    pub fn left(&self, before: &Self) -> BTreeSet<(u32, IpAddr)> {
+        let there: BTreeSet<_> = self.endpoints().collect();
+        let gone = before.endpoints().filter(|endpoint| !there.contains(endpoint));
+        gone.map(|(ifindex, _, address)| (ifindex, address)).collect()
+    }
+
+    /// Each address of a container, with the ifindex of its bridge and the id of its endpoint.
+    fn endpoints(&self) -> impl Iterator<Item = (u32, &str, IpAddr)> {
+        self.places.iter().flat_map(|place| {
+            let bridge = place.bridge.as_ref().map(|(ifindex, _)| *ifindex);
+            let endpoints = place.network.iter().flat_map(|network| &network.endpoints);
+            endpoints.flat_map(move |endpoint| {
+                let addresses = endpoint.addresses.iter();
+                addresses.filter_map(move |&address| Some((bridge?, &*endpoint.id, address)))
+            })
+        })
     }
 
     /// The names of all ends that there can be, in words.

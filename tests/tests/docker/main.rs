@@ -2,6 +2,8 @@
 //! is changed or stops to work.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod beside;
 mod engine;
+mod life;
 mod names;
 mod rig;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::*;
 use crate::host::addresses::Address;
+use crate::host::docker::Endpoint;
 
 fn network(name: &str, id: &str, driver: &str) -> Network {
     Network {
@@ -159,6 +160,30 @@ fn a_renamed_bridge_is_known_by_its_gateway() {
     );
     let two = vec![bridge(1, "one", gateway), bridge(2, "two", gateway)];
     refused(&names(two, &[shop]), "shop", &["at the moment"]);
+}
+
+#[test]
+fn containers_that_are_gone_or_started_anew_have_left() {
+    let endpoint = |id: &str, last| Endpoint {
+        container: "web".into(),
+        id: id.into(),
+        addresses: vec![IpAddr::from([172, 18, 0, last])],
+    };
+    let with = |endpoints: &[Endpoint]| {
+        names_with(&[Network {
+            endpoints: endpoints.to_vec(),
+            ..network("shop", "a1a1", "bridge")
+        }])
+    };
+    let left = |before: &[Endpoint], now: &[Endpoint]| {
+        with(now).left(&with(before)).into_iter().collect::<Vec<_>>()
+    };
+    let (one, two) = (endpoint("e1", 2), endpoint("e2", 3));
+    let both = [one.clone(), two.clone()];
+    assert_eq!(left(&both, &both), []);
+    assert_eq!(left(&[], &both), []);
+    assert_eq!(left(&both, &[two.clone()]), [(1, IpAddr::from([172, 18, 0, 2]))]);
+    assert_eq!(left(&both, &[endpoint("e9", 2), two]), [(1, IpAddr::from([172, 18, 0, 2]))]);
 }
 
 #[test]
