@@ -182,7 +182,7 @@ fn containers_that_are_gone_or_started_anew_have_left() {
     let both = [one.clone(), two.clone()];
     assert_eq!(left(&both, &both), []);
     assert_eq!(left(&[], &both), []);
-    assert_eq!(left(&both, &[two.clone()]), [(1, IpAddr::from([172, 18, 0, 2]))]);
+    assert_eq!(left(&both, std::slice::from_ref(&two)), [(1, IpAddr::from([172, 18, 0, 2]))]);
     assert_eq!(left(&both, &[endpoint("e9", 2), two]), [(1, IpAddr::from([172, 18, 0, 2]))]);
 }
 
