@@ -149,8 +149,8 @@ pub struct RunOptions {
     /// How many of them one source can have, a bridge port or else an address [default: one in four]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub flows_per_source: Option<u32>,
-    /// Serve metrics for Prometheus at http://ADDRESS:PORT/metrics; a port alone is on 127.0.0.1. Who
-    /// reaches it can read all there is, and change nothing
+    /// Serve a page to look at, http://ADDRESS:PORT/, and metrics for Prometheus, /metrics; a port
+    /// alone is on 127.0.0.1. Who reaches it can read all there is, and change nothing
     #[arg(long, value_name = "[ADDRESS:]PORT", value_parser = listen)]
     pub metrics: Option<SocketAddr>,
     /// Name by which it may be asked there, besides addresses, localhost and the host's own name

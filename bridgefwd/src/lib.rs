@@ -14,3 +14,4 @@ pub mod lab;
 pub mod metrics;
 pub mod policy;
 pub mod views;
+pub mod web;

@@ -220,7 +220,9 @@ impl Bridgefwd {
         ends
     }
 
-    fn command_line(&self, command: &str) -> Command {
+    /// The command line of one of its commands, for whoever starts it by hand.
+    #[must_use]
+    pub fn command_line(&self, command: &str) -> Command {
         let mut line = Command::new(binary());
         line.env_remove("DOCKER_HOST").envs(self.environment.iter().cloned());
         if let Some(netns) = &self.netns {

@@ -8,6 +8,7 @@
 pub mod beyond;
 pub mod bpf;
 pub mod bridgefwd;
+pub mod browser;
 pub mod capture;
 pub mod command;
 pub mod docker;

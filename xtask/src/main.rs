@@ -8,6 +8,7 @@ mod build;
 mod cli;
 mod exec;
 mod fuzz;
+mod kernels;
 mod lint;
 mod progress;
 mod run;
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Elsewhere};
 use crate::progress::Progress;
 use crate::workspace::Workspace;
 
@@ -47,7 +48,12 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Run { args } => run::run(&workspace, &args),
-        Command::Test { layers, filter } => test::run(&workspace, &layers, &filter),
+        Command::Test { elsewhere: Some(Elsewhere::Kernels { versions, filter }), .. } => {
+            kernels::run(&workspace, &versions, &filter)
+        }
+        Command::Test { layers, filter, elsewhere: None } => {
+            test::run(&workspace, &layers, &filter)
+        }
         Command::Fuzz { target, seconds } => fuzz::run(&workspace, target, seconds),
         Command::Bench { benches, quick, publish, seed } => {
             bench::run(&workspace, &benches, bench::Options { quick, publish, seed })

@@ -354,7 +354,7 @@ fn print_ready(shared: &Shared, options: &Options) {
         (true, ports) => format!("with {ports} ports"),
     };
     let by_tcx = interfaces.values().all(|interface| interface.attached == AttachKind::Tcx as u8);
-    let metrics = options.metrics.map(|at| format!(", metrics http://{at}/metrics"));
+    let metrics = options.metrics.map(|at| format!(", metrics and page at http://{at}/"));
     let metrics = metrics.unwrap_or_default();
     let ends = state.names_of_ends().join(", ");
     let ends = if ends.is_empty() { "no bridge yet" } else { &ends };

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::header::{ACCEPT, CONTENT_TYPE};
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::http::header::{ACCEPT, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::serve::Listener;
@@ -18,6 +19,7 @@ use super::Shared;
 use crate::api::types::{Cleared, FlowFilter, Leaving, PairChange, Problem, ProblemKind};
 use crate::failure::{Failure, Result};
 use crate::metrics::{self, Format};
+use crate::web;
 
 type Daemon = State<Arc<Shared>>;
 type Ends = Result<Path<(String, String)>, PathRejection>;
@@ -48,6 +50,7 @@ pub fn all(shared: Arc<Shared>) -> Router {
 /// What is there to read.
 pub fn reading() -> Router<Arc<Shared>> {
     Router::new()
+        .route("/", get(async || web::page()))
         .route("/metrics", get(metrics))
         .route("/v1/status", get(status))
         .route("/v1/bridges", get(bridges))
@@ -56,6 +59,16 @@ pub fn reading() -> Router<Arc<Shared>> {
         .route("/v1/flows", get(flows))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
+        .layer(map_response(for_browsers))
+}
+
+/// A browser shall take each answer for what it is, and give it to no page but ours.
+async fn for_browsers(mut answer: Response) -> Response {
+    let headers = answer.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let policy = HeaderName::from_static("cross-origin-resource-policy");
+    headers.insert(policy, HeaderValue::from_static("same-origin"));
+    answer
 }
 
 async fn metrics(State(shared): Daemon, headers: HeaderMap) -> Answer {

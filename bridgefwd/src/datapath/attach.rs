@@ -16,6 +16,7 @@ use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType, loaded_links};
 use bridgefwd_common::contract::{AttachKind, EGRESS_PROGRAM, PROGRAM};
 use rustix::io::Errno;
+use rustix::thread::{MembarrierCommand, membarrier};
 
 use super::{pins, wire::chain};
 use crate::failure::{Failure, Result};
@@ -57,7 +58,8 @@ impl Attacher {
     }
 
     /// Sees to it that `program` runs at a hook of an interface: takes the place of the program of an earlier
-    /// daemon where that is attached (`recorded` tells how), else attaches.
+    /// daemon where that is attached (`recorded` tells how), else attaches. `owning` is called before a
+    /// qdisc is added: it has to be on record then that it is ours to remove, whatever happens.
     ///
     /// # Errors
     ///
@@ -69,6 +71,7 @@ impl Attacher {
         ifindex: u32,
         name: &str,
         recorded: Option<AttachKind>,
+        owning: impl FnOnce() -> Result<()>,
     ) -> Result<AttachKind> {
         let by_filter = matches!(recorded, Some(AttachKind::Clsact | AttachKind::OwnClsact));
         let try_tcx = match self.choice {
@@ -100,7 +103,7 @@ impl Attacher {
                 }
             }
         }
-        let own = self.ensure_filter(program, hook, ifindex, name)?;
+        let own = self.ensure_filter(program, hook, ifindex, name, owning)?;
         remove_pin(&pins::link(&self.pin_dir, ifindex, hook))?;
         Ok(if own || recorded == Some(AttachKind::OwnClsact) {
             AttachKind::OwnClsact
@@ -153,10 +156,16 @@ impl Attacher {
         hook: Hook,
         ifindex: u32,
         name: &str,
+        owning: impl FnOnce() -> Result<()>,
     ) -> Result<bool> {
         let failed = |what: &str, error: String| {
             Failure::failed(format!("cannot attach to {name}: {what}: {error}"))
         };
+        let missing = !qdisc::has_clsact(ifindex)
+            .map_err(|error| failed("looking for a clsact qdisc", error.to_string()))?;
+        if missing {
+            owning()?;
+        }
         let own = qdisc::add_clsact(ifindex)
             .map_err(|error| failed("adding a clsact qdisc", error.to_string()))?;
         let there = our_filter(ifindex, hook)
@@ -238,6 +247,17 @@ pub fn wait_for_removal(ids: &[u32]) -> Result<()> {
         }
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Waits until no packet is in a program any more that was replaced before this was called: what such a
+/// program would go on to may be removed then.
+///
+/// # Errors
+///
+/// A kernel that cannot tell (`CONFIG_MEMBARRIER`).
+pub fn wait_for_programs() -> io::Result<()> {
+    // It waits for a grace period of RCU, and a program runs within one.
+    Ok(membarrier(MembarrierCommand::Global)?)
 }
 
 /// The program that is ours at a hook.

@@ -23,6 +23,8 @@ use crate::failure::{Failure, Result};
 pub enum Found {
     /// Nothing.
     Nothing,
+    /// What is left of a start, or of a `down`, that was interrupted: of no use to anybody.
+    Interrupted,
     /// All our maps, in this layout.
     Ours(Settings),
 }
@@ -82,11 +84,12 @@ fn check_layout(pin_dir: &Path) -> Result<Found> {
                 ),
             ));
         }
-        Err(_) => return Err(stale(pin_dir, "state that is not complete (no settings)")),
+        // Written last and removed first.
+        Err(_) => return interrupted(pin_dir),
     };
     match abi.abi {
         ABI_VERSION => {}
-        0 => return Err(stale(pin_dir, "state whose making was interrupted")),
+        0 => return interrupted(pin_dir),
         other => {
             return Err(stale(
                 pin_dir,
@@ -116,6 +119,32 @@ fn check_layout(pin_dir: &Path) -> Result<Found> {
         }
     }
     Ok(Found::Ours(abi))
+}
+
+/// [`Found::Interrupted`], if all that is there is known by its name: it is going to be removed.
+fn interrupted(pin_dir: &Path) -> Result<Found> {
+    let ours = |folder: &Path, name: &str| {
+        if folder == pins::maps(pin_dir) {
+            PINNED_MAPS.contains(&name)
+        } else if folder == pins::links(pin_dir) {
+            pins::is_link(name)
+        } else {
+            pins::is_program(name)
+        }
+    };
+    for folder in [pins::maps(pin_dir), pins::links(pin_dir), pins::programs(pin_dir)] {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries.filter_map(io::Result::ok) {
+            if !entry.file_name().to_str().is_some_and(|name| ours(&folder, name)) {
+                return Err(Failure::failed(format!(
+                    "the pin folder {} holds {}, which is not bridgefwd's: choose another --pin-dir",
+                    pin_dir.display(),
+                    entry.path().display()
+                )));
+            }
+        }
+    }
+    Ok(Found::Interrupted)
 }
 
 /// Type of a pinned map, and the sizes of its key and value in bytes.
@@ -158,6 +187,15 @@ pub fn check_reasons(pin_dir: &Path) -> Result<()> {
         )),
         _ => Ok(()),
     }
+}
+
+/// What to tell who wants to read what an interruption has left.
+pub fn incomplete(pin_dir: &Path) -> Failure {
+    Failure::failed(format!(
+        "the pin folder {} holds what a start, or a `down`, that was interrupted has left: \
+         `bridgefwd run` begins anew, `bridgefwd down` (with the same --pin-dir, --netns) removes it",
+        pin_dir.display()
+    ))
 }
 
 fn stale(pin_dir: &Path, what: &str) -> Failure {

@@ -121,8 +121,13 @@ pub fn load(object: &[u8], pin_dir: &Path, found: Found, wanted: Wanted) -> Resu
     loaded
 }
 
-/// Removes all pins; the folder itself stays.
+/// Removes all pins; the folder itself stays. The settings go first: without them, the rest is what an
+/// interruption has left.
 pub fn remove_contents(pin_dir: &Path) -> io::Result<()> {
+    match fs::remove_file(pins::map(pin_dir, MAP_SETTINGS)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     for dir in [pins::links(pin_dir), pins::programs(pin_dir), pins::maps(pin_dir)] {
         bpffs::remove_tree(&dir)?;
     }
@@ -205,7 +210,7 @@ fn load_pinned(object: &[u8], pin_dir: &Path, found: Found, wanted: Wanted) -> R
     }
     let max_flows = match found {
         Found::Ours(settings) => settings.max_flows,
-        Found::Nothing => wanted.max_flows.unwrap_or(DEFAULT_MAX_FLOWS),
+        Found::Nothing | Found::Interrupted => wanted.max_flows.unwrap_or(DEFAULT_MAX_FLOWS),
     };
     let mut loader = EbpfLoader::new();
     for name in PINNED_MAPS {
@@ -227,7 +232,7 @@ fn load_pinned(object: &[u8], pin_dir: &Path, found: Found, wanted: Wanted) -> R
     let cold_paths = pin_cold_paths(&mut ebpf, pin_dir)?;
     let settings = match found {
         Found::Ours(settings) => settings,
-        Found::Nothing => {
+        Found::Nothing | Found::Interrupted => {
             fill_free_slots(pin_dir, max_flows)?;
             fresh_settings(max_flows)
         }

@@ -42,6 +42,7 @@ use self::attach::Attacher;
 use self::interfaces::Interfaces;
 use self::layout::Found;
 use self::memory::Memory;
+use self::removal::Folder;
 use crate::failure::{Failure, Result};
 use crate::host::bpffs::{self, WriterLock};
 
@@ -62,11 +63,28 @@ impl Plan {
     pub fn make(pin_dir: &Path, wanted: Wanted) -> Result<Self> {
         check_permission()?;
         let found = layout::inspect(pin_dir)?;
-        if found != Found::Nothing {
+        if matches!(found, Found::Ours(_)) {
             layout::check_reasons(pin_dir)?;
         }
         load::check_wanted(pin_dir, found, wanted)?;
         Ok(Self { pin_dir: pin_dir.into(), found, wanted })
+    }
+
+    /// The plan without what an interruption has left, which is removed: there may be programs attached
+    /// that nothing leads to any more. Called by whoever holds the lock.
+    fn cleared(&self) -> Result<Self> {
+        if self.found == Found::Interrupted {
+            tracing::warn!(
+                "removing what a start or a `down` that was interrupted has left in {}",
+                self.pin_dir.display()
+            );
+            removal::remove_held(&self.pin_dir, Folder::Stays)?;
+        }
+        let found = match self.found {
+            Found::Interrupted => Found::Nothing,
+            found => found,
+        };
+        Ok(Self { pin_dir: self.pin_dir.clone(), found, wanted: self.wanted })
     }
 }
 
@@ -107,14 +125,16 @@ impl Datapath {
         };
         // Now that nobody else changes it: is it still what it was?
         let started = match layout::inspect(pin_dir) {
-            Ok(found) if found == plan.found => Self::load(plan, attach, lock),
+            Ok(found) if found == plan.found => {
+                plan.cleared().and_then(|plan| Self::load(&plan, attach, lock))
+            }
             Ok(_) => Err(Failure::failed(format!(
                 "the pin folder {} changed just now: try again",
                 pin_dir.display()
             ))),
             Err(error) => Err(error),
         };
-        if started.is_err() && plan.found == Found::Nothing {
+        if started.is_err() && !matches!(plan.found, Found::Ours(_)) {
             // Best effort: it is an error already, and the folder is empty.
             let _ = fs::remove_dir(pin_dir);
         }
@@ -257,7 +277,7 @@ impl Datapath {
         let Self { pin_dir, ebpf, _lock, .. } = self;
         // Our own references first: what is removed shall be gone then.
         drop(ebpf);
-        removal::remove_held(&pin_dir).map(drop)
+        removal::remove_held(&pin_dir, Folder::Goes).map(drop)
     }
 
     /// [`Datapath::remove`], while others still hold it.
@@ -266,6 +286,6 @@ impl Datapath {
     ///
     /// As there.
     pub fn remove_pins(&self) -> Result<()> {
-        removal::remove_held(&self.pin_dir).map(drop)
+        removal::remove_held(&self.pin_dir, Folder::Goes).map(drop)
     }
 }

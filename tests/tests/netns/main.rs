@@ -29,4 +29,5 @@ mod routes;
 mod settings;
 mod translation;
 mod untouched;
+mod upgrades;
 mod uplink;

@@ -27,6 +27,11 @@ pub fn run(workspace: &Workspace, progress: &Progress) -> anyhow::Result<Toolcha
     Ok(toolchain)
 }
 
+/// What boots other kernels, besides.
+pub fn for_kernels(progress: &Progress) -> anyhow::Result<()> {
+    packages::kernel_tools(progress, &mut Apt::default())
+}
+
 /// As [`run`], and what only `cargo xtask bench` uses.
 pub fn for_bench(workspace: &Workspace, progress: &Progress) -> anyhow::Result<Toolchain> {
     let toolchain = run(workspace, progress)?;

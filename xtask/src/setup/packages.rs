@@ -23,6 +23,16 @@ struct Tool {
     why: &'static str,
 }
 
+/// What boots other kernels.
+const KERNEL_TOOLS: [Tool; 6] = [
+    Tool { command: "qemu-system-x86_64", package: "qemu-system-x86", why: "runs the kernels" },
+    Tool { command: "busybox", package: "busybox-static", why: "is what they start with" },
+    Tool { command: "cpio", package: "cpio", why: "packs that" },
+    Tool { command: "depmod", package: "kmod", why: "finds their modules" },
+    Tool { command: "xz", package: "xz-utils", why: "unpacks those" },
+    Tool { command: "nft", package: "nftables", why: "shows the rules there" },
+];
+
 const TOOLS: [Tool; 8] = [
     Tool { command: "ip", package: "iproute2", why: "makes the tests' namespaces and bridges" },
     Tool { command: "tc", package: "iproute2", why: "shows that no filter is left behind" },
@@ -68,6 +78,11 @@ pub fn engine(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
     obtain("the docker layer", &ENGINE, progress, |names, why| {
         apt.install_without_starting(progress, names, why)
     })
+}
+
+/// Finds or installs what boots other kernels.
+pub fn kernel_tools(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
+    obtain("other kernels", &KERNEL_TOOLS, progress, |names, why| apt.install(progress, names, why))
 }
 
 /// Finds or installs what the `watch` layer calls. The packages' own services are not started.

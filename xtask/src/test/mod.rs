@@ -13,7 +13,7 @@ use crate::cli::Layer;
 use crate::progress::{Progress, elapsed};
 use crate::workspace::Workspace;
 use crate::{build, exec, setup};
-use report::Report;
+pub use report::Report;
 
 /// The crates with tests that run on the host as they are.
 const UNIT_CRATES: [&str; 5] =
@@ -98,13 +98,16 @@ fn run_layer(
 }
 
 /// `cargo test` for one layer, in the environment that the tests expect.
-fn cargo_test(workspace: &Workspace, layer: Layer) -> Command {
-    let mut command = exec::cargo();
+pub fn cargo_test(workspace: &Workspace, layer: Layer) -> Command {
+    let mut command = cargo(workspace);
+    command.args(["test", "--release"]).args(selection(layer));
     command
-        .current_dir(&workspace.root)
-        .envs(environment(workspace))
-        .args(["test", "--release"])
-        .args(selection(layer));
+}
+
+/// cargo in the environment that the tests expect.
+pub fn cargo(workspace: &Workspace) -> Command {
+    let mut command = exec::cargo();
+    command.current_dir(&workspace.root).envs(environment(workspace));
     command
 }
 
