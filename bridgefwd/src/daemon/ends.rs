@@ -2,6 +2,7 @@
 //! there are, and uplinks.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::Path;
 
 use bridgefwd_common::contract::{Interface, PairKey};
@@ -9,7 +10,7 @@ use bridgefwd_common::contract::{Interface, PairKey};
 use super::docker::Known;
 use super::state::{State, check_nat};
 use crate::api::labels::Labels;
-use crate::datapath::{is_end, wanted_interfaces};
+use crate::datapath::{addresses, is_end, wanted_interfaces};
 use crate::failure::{Failure, Result};
 use crate::host::names::{Names, Place};
 use crate::host::netlink::{Link, Snapshot};
@@ -135,6 +136,28 @@ impl State {
         ends.map(|(&ifindex, interface)| (ifindex, self.name_of(ifindex, interface))).collect()
     }
 
+    /// Ends whose subnets overlap: the kernel routes to one of them alone.
+    pub(super) fn overlaps(&self) -> Vec<String> {
+        let ends: Vec<_> = self
+            .ends_now()
+            .into_iter()
+            .filter_map(|(ifindex, name)| Some((name, self.datapath.interfaces().get(&ifindex)?)))
+            .collect();
+        let mut warnings = Vec::new();
+        for (place, (name, end)) in ends.iter().enumerate() {
+            for (other_name, other) in ends.iter().skip(place + 1) {
+                if let Some((one, two)) = overlapping(end, other) {
+                    warnings.push(format!(
+                        "the subnets of {name} ({one}) and {other_name} ({two}) overlap: the kernel \
+                         routes an address of both to one of them, and what comes from the other with \
+                         such a source is refused (source_not_of_end)"
+                    ));
+                }
+            }
+        }
+        warnings
+    }
+
     /// The names that documents are to have.
     pub(super) fn labels(&self) -> Labels {
         Labels::new(self.names.clone())
@@ -165,6 +188,33 @@ impl State {
             self.kind(name)
         ))
     }
+}
+
+/// The first addresses, with their prefix lengths, by which the subnets of two ends overlap.
+fn overlapping(one: &Interface, other: &Interface) -> Option<(String, String)> {
+    for own in addresses(one) {
+        for theirs in addresses(other) {
+            let length = own.prefix_len.min(theirs.prefix_len);
+            let ([own_ip, their_ip], shown) = (
+                [own, theirs].map(|entry| IpAddr::from(entry.address)),
+                |ip: IpAddr, length: u8| format!("{ip}/{length}"),
+            );
+            if same_prefix(own_ip, their_ip, length) {
+                return Some((shown(own_ip, own.prefix_len), shown(their_ip, theirs.prefix_len)));
+            }
+        }
+    }
+    None
+}
+
+/// Do two addresses of one family agree in their first bits?
+fn same_prefix(one: IpAddr, other: IpAddr, length: u8) -> bool {
+    let differ = match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros(),
+        (IpAddr::V6(one), IpAddr::V6(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros(),
+        _ => return false,
+    };
+    differ >= u32::from(length)
 }
 
 /// Fails where these cannot all be managed as they are now.
@@ -287,8 +337,6 @@ fn has_address(link: &Link) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
     use super::*;
     use crate::host::addresses::Address;
 
@@ -326,6 +374,18 @@ mod tests {
         };
         assert_eq!(why.is_empty(), parts.is_empty(), "{why}");
         assert!(parts.iter().all(|part| why.contains(part)), "{why}");
+    }
+
+    #[test]
+    fn prefixes_are_compared_bit_by_bit() {
+        let same = |one: &str, other: &str, length| {
+            same_prefix(one.parse().unwrap(), other.parse().unwrap(), length)
+        };
+        assert!(same("172.18.0.1", "172.18.255.254", 16) && !same("172.18.0.1", "172.19.0.1", 16));
+        assert!(same("10.0.0.1", "10.0.0.129", 24) && !same("10.0.0.1", "10.0.0.129", 25));
+        assert!(same("10.0.0.1", "10.0.0.1", 32) && same("10.0.0.1", "192.0.2.1", 0));
+        assert!(same("fd00:1::1", "fd00:1::2", 64) && !same("fd00:1::1", "fd00:2::1", 64));
+        assert!(!same("10.0.0.1", "fd00::1", 0));
     }
 
     #[test]
