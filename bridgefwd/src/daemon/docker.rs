@@ -82,6 +82,7 @@ pub async fn follow(choice: &DockerChoice) -> Result<watch::Receiver<Known>> {
     };
     let known = Known { socket: Some(socket.clone()), ..Known::default() };
     let (sender, mut receiver) = watch::channel(known);
+    tracing::debug!("asking the Docker engine on {}", socket.display());
     tokio::spawn(keep_up(socket.clone(), sender));
     let spoken = |known: &Known| known.networks.is_some() || known.problem.is_some();
     let problem = match timeout(FIRST_WORD, receiver.wait_for(spoken)).await {
@@ -149,6 +150,7 @@ async fn listen(engine: &Engine, known: &watch::Sender<Known>) -> (String, bool)
             Err(problem) => return (problem, spoke),
         };
         spoke = true;
+        tracing::debug!("the Docker engine has {} networks", networks.len());
         known.send_if_modified(|known| {
             let changed = known.problem.is_some() || known.networks.as_ref() != Some(&networks);
             known.problem = None;

@@ -22,7 +22,9 @@ impl Shop {
         for (network, container) in [("shop_front", "web"), ("shop_db", "db")] {
             open(&engine, network, container);
         }
-        Self { bridgefwd: Bridgefwd::new(&engine.ns), engine }
+        // Shown where a test fails.
+        let bridgefwd = Bridgefwd::new(&engine.ns).with_environment("BRIDGEFWD_LOG", "debug");
+        Self { bridgefwd, engine }
     }
 
     /// With the daemon running, following the engine, for all networks that there are.
