@@ -2,18 +2,15 @@
 //! there are, and uplinks.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::net::IpAddr;
 
 use bridgefwd_common::contract::{Interface, PairKey};
 
-use super::docker::Known;
-use super::state::{State, check_nat};
+use super::state::State;
 use crate::api::labels::Labels;
-use crate::datapath::{is_end, wanted_interfaces};
+use crate::datapath::{addresses, is_end};
 use crate::failure::{Failure, Result};
 use crate::host::names::{Names, Place};
-use crate::host::netlink::{Link, Snapshot};
-use crate::policy::PairNat;
 
 impl State {
     /// The interfaces of the bridges to manage, as far as they exist.
@@ -135,6 +132,28 @@ impl State {
         ends.map(|(&ifindex, interface)| (ifindex, self.name_of(ifindex, interface))).collect()
     }
 
+    /// Ends whose subnets overlap: the kernel routes to one of them alone.
+    pub(super) fn overlaps(&self) -> Vec<String> {
+        let ends: Vec<_> = self
+            .ends_now()
+            .into_iter()
+            .filter_map(|(ifindex, name)| Some((name, self.datapath.interfaces().get(&ifindex)?)))
+            .collect();
+        let mut warnings = Vec::new();
+        for (place, (name, end)) in ends.iter().enumerate() {
+            for (other_name, other) in ends.iter().skip(place + 1) {
+                if let Some((one, two)) = overlapping(end, other) {
+                    warnings.push(format!(
+                        "the subnets of {name} ({one}) and {other_name} ({two}) overlap: the kernel \
+                         routes an address of both to one of them, and what comes from the other with \
+                         such a source is refused (source_not_of_end)"
+                    ));
+                }
+            }
+        }
+        warnings
+    }
+
     /// The names that documents are to have.
     pub(super) fn labels(&self) -> Labels {
         Labels::new(self.names.clone())
@@ -167,206 +186,46 @@ impl State {
     }
 }
 
-/// Fails where these cannot all be managed as they are now.
-///
-/// # Errors
-///
-/// Names the bridge or uplink, what is wrong with it, and what to do.
-pub fn check(
-    names: &Names,
-    snapshot: &Snapshot,
-    docker: &Known,
-    bridges: &[String],
-    uplinks: &[String],
-) -> Result<()> {
-    if bridges.is_empty() && docker.networks.is_none() && names.all_ends().next().is_none() {
-        let socket = docker.socket.as_deref().map(Path::display);
-        let engine = socket.map(|socket| format!(", and no Docker engine on {socket}"));
-        return Err(Failure::usage(format!(
-            "there is no bridge to manage in this network namespace{}: name one with --bridge when it \
-             is there",
-            engine.unwrap_or_default()
-        )));
-    }
-    let mut seen = BTreeMap::new();
-    for name in bridges {
-        let place = check_bridge(names, snapshot, name)?;
-        if let Some(earlier) = seen.insert(place.bridge.clone(), name) {
-            return Err(Failure::usage(if earlier == name {
-                format!("the bridge {name} is named twice")
-            } else {
-                format!("{earlier} and {name} are the same bridge: name it once")
-            }));
+/// The first addresses, with their prefix lengths, by which the subnets of two ends overlap.
+fn overlapping(one: &Interface, other: &Interface) -> Option<(String, String)> {
+    for own in addresses(one) {
+        for theirs in addresses(other) {
+            let length = own.prefix_len.min(theirs.prefix_len);
+            let ([own_ip, their_ip], shown) = (
+                [own, theirs].map(|entry| IpAddr::from(entry.address)),
+                |ip: IpAddr, length: u8| format!("{ip}/{length}"),
+            );
+            if same_prefix(own_ip, their_ip, length) {
+                return Some((shown(own_ip, own.prefix_len), shown(their_ip, theirs.prefix_len)));
+            }
         }
     }
-    for (index, name) in uplinks.iter().enumerate() {
-        if uplinks.iter().take(index).any(|earlier| earlier == name) {
-            return Err(Failure::usage(format!("the uplink {name} is named twice")));
-        }
-        check_uplink(snapshot, name)?;
-    }
-    Ok(())
+    None
 }
 
-/// Fails where an end, as its interface is now, cannot be what packets are translated to by `nat`.
-///
-/// # Errors
-///
-/// Names the address, and those that the end has.
-pub fn check_nat_addresses(
-    snapshot: &Snapshot,
-    nat: &PairNat,
-    end: &str,
-    interface: &str,
-) -> Result<()> {
-    let interface = [interface.to_owned()];
-    let entries = wanted_interfaces(snapshot, &interface, &interface, false);
-    match entries.values().find(|interface| is_end(interface)) {
-        Some(target) => check_nat(nat, end, target),
-        None => Ok(()),
-    }
-}
-
-fn check_bridge<'a>(names: &'a Names, snapshot: &Snapshot, name: &str) -> Result<&'a Place> {
-    let place = names.resolve(name).map_err(|error| {
-        if snapshot.by_name(name).is_none() {
-            return error;
-        }
-        let bridges = snapshot.bridge_names();
-        Failure::usage(format!(
-            "{name} is not a bridge; bridges here are: {}",
-            if bridges.is_empty() { "none".into() } else { bridges.join(", ") }
-        ))
-    })?;
-    match &place.unusable {
-        // An internal network by the name of its bridge: whoever says so means it.
-        Some(_) if place.network.as_ref().is_some_and(|network| network.internal) => Ok(place),
-        Some(why) => Err(Failure::failed(why.clone())),
-        None => Ok(place),
-    }
-}
-
-fn check_uplink(snapshot: &Snapshot, name: &str) -> Result<()> {
-    let Some(link) = snapshot.by_name(name) else {
-        return Err(Failure::usage(format!(
-            "there is no interface {name} in this network namespace to be an uplink"
-        )));
+/// Do two addresses of one family agree in their first bits?
+fn same_prefix(one: IpAddr, other: IpAddr, length: u8) -> bool {
+    let differ = match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros(),
+        (IpAddr::V6(one), IpAddr::V6(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros(),
+        _ => return false,
     };
-    if link.is_bridge {
-        return Err(Failure::usage(format!(
-            "{name} is a bridge, not an uplink: manage it with --bridge {name}"
-        )));
-    }
-    let master = link.master.and_then(|master| snapshot.links.get(&master));
-    if let Some(bridge) = master.filter(|master| master.is_bridge) {
-        return Err(Failure::usage(format!(
-            "{name} is a port of the bridge {0}, so it cannot be an uplink: manage {0} instead, or \
-             take {name} out of it",
-            bridge.name
-        )));
-    }
-    if link.mac == [0; 6] {
-        return Err(Failure::usage(format!(
-            "{name} has no Ethernet address, and bridgefwd works on Ethernet frames: it cannot be \
-             an uplink"
-        )));
-    }
-    if !has_address(link) {
-        return Err(Failure::failed(format!(
-            "the uplink {name} has neither an IPv4 nor an IPv6 address to translate to: add one \
-             first (ip address add ADDRESS/PREFIX dev {name})"
-        )));
-    }
-    Ok(())
-}
-
-/// Link-local ones do not count: nothing is routed by them.
-fn has_address(link: &Link) -> bool {
-    !link.addresses.is_empty() || !link.addresses_v6.is_empty()
+    differ >= u32::from(length)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
     use super::*;
-    use crate::host::addresses::Address;
-
-    #[track_caller]
-    fn refused(name: &str, parts: &[&str]) {
-        let address =
-            Address { address: IpAddr::from([10, 0, 0, 1]), prefix_len: 24, deprecated: false };
-        let links = [
-            Link { ifindex: 1, name: "lo".into(), ..Link::default() },
-            Link { ifindex: 2, name: "bare".into(), is_bridge: true, ..Link::default() },
-            Link {
-                ifindex: 3,
-                name: "good".into(),
-                is_bridge: true,
-                addresses: vec![address],
-                ..Link::default()
-            },
-            Link {
-                ifindex: 4,
-                name: "six".into(),
-                is_bridge: true,
-                addresses_v6: vec![Address {
-                    address: IpAddr::from([0xfd00; 8]),
-                    prefix_len: 64,
-                    deprecated: false,
-                }],
-                ..Link::default()
-            },
-        ];
-        let links = links.into_iter().map(|link| (link.ifindex, link)).collect();
-        let snapshot = Snapshot { links };
-        let why = match check_bridge(&Names::new(&snapshot, &[]), &snapshot, name) {
-            Ok(_) => String::new(),
-            Err(error) => error.to_string(),
-        };
-        assert_eq!(why.is_empty(), parts.is_empty(), "{why}");
-        assert!(parts.iter().all(|part| why.contains(part)), "{why}");
-    }
 
     #[test]
-    fn bridges_are_checked() {
-        refused("good", &[]);
-        refused("six", &[]);
-        refused("typo", &["typo", "good, six"]);
-        refused("lo", &["lo is not a bridge", "bare, good, six"]);
-        refused("bare", &["bare has neither an IPv4 nor", "ip address add"]);
-    }
-
-    #[test]
-    fn uplinks_are_checked() {
-        let address =
-            Address { address: IpAddr::from([10, 0, 0, 1]), prefix_len: 24, deprecated: false };
-        let link = |ifindex, name: &str| Link {
-            ifindex,
-            name: name.into(),
-            mac: [2, 0, 0, 0, 0, 1],
-            addresses: vec![address],
-            ..Link::default()
+    fn prefixes_are_compared_bit_by_bit() {
+        let same = |one: &str, other: &str, length| {
+            same_prefix(one.parse().unwrap(), other.parse().unwrap(), length)
         };
-        let links = [
-            Link { mac: [0; 6], ..link(1, "lo") },
-            Link { is_bridge: true, ..link(2, "br") },
-            Link { master: Some(2), ..link(3, "port") },
-            Link { addresses: Vec::new(), ..link(4, "bare") },
-            link(5, "good"),
-        ];
-        let links = links.into_iter().map(|link| (link.ifindex, link)).collect();
-        let snapshot = Snapshot { links };
-        for (name, part) in [
-            ("lo", "no Ethernet address"),
-            ("br", "--bridge br"),
-            ("port", "port of the bridge br"),
-            ("bare", "neither an IPv4 nor"),
-            ("typo", "no interface typo"),
-        ] {
-            let why = check_uplink(&snapshot, name).unwrap_err().to_string();
-            assert!(why.contains(part), "{why}");
-        }
-        check_uplink(&snapshot, "good").unwrap();
+        assert!(same("172.18.0.1", "172.18.255.254", 16) && !same("172.18.0.1", "172.19.0.1", 16));
+        assert!(same("10.0.0.1", "10.0.0.129", 24) && !same("10.0.0.1", "10.0.0.129", 25));
+        assert!(same("10.0.0.1", "10.0.0.1", 32) && same("10.0.0.1", "192.0.2.1", 0));
+        assert!(same("fd00:1::1", "fd00:1::2", 64) && !same("fd00:1::1", "fd00:2::1", 64));
+        assert!(!same("10.0.0.1", "fd00::1", 0));
     }
 }

@@ -4,6 +4,7 @@
 //! socket, and the line that starts with `ready`. The data path outlives the daemon, unless it is
 //! told to take it down.
 
+mod checks;
 pub mod docker;
 mod ends;
 mod health;
@@ -37,8 +38,8 @@ pub use crate::datapath::AttachChoice;
 use crate::datapath::offline::Reader;
 use crate::datapath::{Change, Datapath, Plan, Wanted, is_end};
 use crate::failure::{Failure, Result};
-use crate::host::names::{Names, Place};
-use crate::host::netlink::{Changes, Events, Snapshot};
+use crate::host::names::Names;
+use crate::host::netlink::{Changes, Events};
 use crate::instance::Instance;
 use crate::policy::config::Config;
 use crate::policy::timers::{self, TimerChanges};
@@ -105,8 +106,8 @@ pub async fn run(options: Options) -> Result<()> {
     let known = docker.borrow_and_update().clone();
     let snapshot = reconcile::snapshot()?;
     let names = Names::new(&snapshot, known.networks());
-    ends::check(&names, &snapshot, &known, &options.bridges, &options.uplinks)?;
-    check_pairs(&config, &names, &snapshot, &options)?;
+    checks::ends(&names, &snapshot, &known, &options.bridges, &options.uplinks)?;
+    checks::pairs(&config, &names, &snapshot, &options)?;
     socket::check(&options.instance.socket).await?;
     let metrics = options.metrics.map(web::bind).transpose()?;
 
@@ -213,49 +214,6 @@ fn with_config(mut options: Options) -> Result<(Options, Config)> {
         options.flows_per_source.or(config.flows_per_source.map(NonZero::get));
     options.timers = options.timers.or(config.timers);
     Ok((options, config))
-}
-
-/// Are the configuration's pairs between ends that will be managed? Where all are that there are, one
-/// that is not there yet may come.
-fn check_pairs(
-    config: &Config,
-    names: &Names,
-    snapshot: &Snapshot,
-    options: &Options,
-) -> Result<()> {
-    let Options { bridges, uplinks, .. } = options;
-    let is_managed = |place: &Place| {
-        if bridges.is_empty() {
-            return names.all_ends().any(|end| end == place);
-        }
-        bridges.iter().any(|bridge| names.resolve(bridge).is_ok_and(|asked| asked == place))
-    };
-    for pair in &config.pairs {
-        let wrong = |what: &str| {
-            Failure::usage(format!("configuration, pair {} -> {}: {what}", pair.from, pair.to))
-        };
-        for name in [&pair.from, &pair.to].into_iter().filter(|name| !uplinks.contains(name)) {
-            let managed = match names.resolve(name) {
-                Ok(place) => is_managed(place),
-                Err(_) if !names.knows(name) => bridges.is_empty(),
-                Err(error) => return Err(wrong(&error.to_string())),
-            };
-            if !managed {
-                let ends = [&bridges[..], uplinks].concat();
-                let ends =
-                    if bridges.is_empty() { "Docker's networks".into() } else { ends.join(", ") };
-                return Err(wrong(&format!("{name} is not managed; managed are: {ends}")));
-            }
-        }
-        if pair.from == pair.to {
-            return Err(wrong("a pair leads from one end to another"));
-        }
-        let to = names.resolve(&pair.to).ok().and_then(|place| place.bridge.as_ref());
-        let to = to.map_or(&pair.to, |(_, interface)| interface);
-        ends::check_nat_addresses(snapshot, &pair.nat(), &pair.to, to)
-            .map_err(|error| wrong(&error.to_string()))?;
-    }
-    Ok(())
 }
 
 /// Fills the maps, attaches, and listens.

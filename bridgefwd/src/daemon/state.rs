@@ -228,6 +228,7 @@ impl State {
                 socket.display()
             ));
         }
+        warnings.extend(self.overlaps());
         for name in &self.crowded {
             warnings.push(format!(
                 "the {} {name} has more addresses of a family than are used for NAT; the first {} \

@@ -33,7 +33,7 @@ use bridgefwd_common::contract::{
 
 pub use attach::AttachChoice;
 pub use change::Change;
-pub use interfaces::{is_end, wanted as wanted_interfaces};
+pub use interfaces::{addresses, is_end, wanted as wanted_interfaces};
 pub use load::{Wanted, check_permission, load_programs, map_sizes};
 pub use object::OBJECT;
 pub use pairs::Pairs;
