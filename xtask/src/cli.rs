@@ -49,6 +49,14 @@ Example:
   cargo xtask build && scp target/release/bridgefwd other-host:")]
     Build,
 
+    /// Build a Debian package and a tarball, for other hosts
+    #[command(after_help = "\
+Both come to lie in target/dist. Needs cargo-deb, which is built once and kept as bpf-linker is.
+
+Example:
+  cargo xtask dist && scp target/dist/*.deb other-host:")]
+    Dist,
+
     /// Build, then run bridgefwd with ARGS as root; the tour of the lab without any
     #[command(after_help = "\
 Examples:
@@ -224,13 +232,15 @@ pub enum Layer {
     Cli,
     /// Beside a Docker engine of the tests' own
     Docker,
+    /// The package and the tarball: installed, used, upgraded and removed in a root of their own
+    Dist,
     /// By Prometheus, in a browser, in a terminal
     Watch,
 }
 
 impl Layer {
     /// All of them, in the order in which they run.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Unit,
         Self::Docs,
         Self::Bytecode,
@@ -239,6 +249,7 @@ impl Layer {
         Self::Cli,
         Self::Docker,
         Self::Watch,
+        Self::Dist,
     ];
 
     /// As typed; also the name of the test program in the `tests` crate.
@@ -251,6 +262,7 @@ impl Layer {
             Self::Oracle => "oracle",
             Self::Cli => "cli",
             Self::Docker => "docker",
+            Self::Dist => "dist",
             Self::Watch => "watch",
         }
     }

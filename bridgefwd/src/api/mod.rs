@@ -2,5 +2,6 @@
 //! prints what it answers.
 
 pub mod client;
+pub mod config;
 pub mod labels;
 pub mod types;

@@ -3,15 +3,34 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::Options;
+use bridgefwd_common::contract::MAX_PAIRS;
+
 use super::docker::Known;
 use super::state::check_nat;
 use crate::datapath::{is_end, wanted_interfaces};
 use crate::failure::{Failure, Result};
 use crate::host::names::{Names, Place};
 use crate::host::netlink::{Link, Snapshot};
-use crate::policy::PairNat;
-use crate::policy::config::Config;
+use crate::policy::setup::Setup;
+use crate::policy::{Ends, PairNat, PairSetup};
+
+/// Fails where there is nothing that could be managed, although all is asked for.
+///
+/// # Errors
+///
+/// Says where was looked.
+pub fn any_end(names: &Names, docker: &Known) -> Result<()> {
+    if docker.networks.is_some() || names.all_ends().next().is_some() {
+        return Ok(());
+    }
+    let socket = docker.socket.as_deref().map(Path::display);
+    let engine = socket.map(|socket| format!(", and no Docker engine on {socket}"));
+    Err(Failure::usage(format!(
+        "there is no bridge to manage in this network namespace{}: name one with --bridge when it is \
+         there",
+        engine.unwrap_or_default()
+    )))
+}
 
 /// Fails where these cannot all be managed as they are now.
 ///
@@ -21,19 +40,9 @@ use crate::policy::config::Config;
 pub fn ends(
     names: &Names,
     snapshot: &Snapshot,
-    docker: &Known,
     bridges: &[String],
     uplinks: &[String],
 ) -> Result<()> {
-    if bridges.is_empty() && docker.networks.is_none() && names.all_ends().next().is_none() {
-        let socket = docker.socket.as_deref().map(Path::display);
-        let engine = socket.map(|socket| format!(", and no Docker engine on {socket}"));
-        return Err(Failure::usage(format!(
-            "there is no bridge to manage in this network namespace{}: name one with --bridge when it \
-             is there",
-            engine.unwrap_or_default()
-        )));
-    }
     let mut seen = BTreeMap::new();
     for name in bridges {
         let place = check_bridge(names, snapshot, name)?;
@@ -126,46 +135,69 @@ fn has_address(link: &Link) -> bool {
     !link.addresses.is_empty() || !link.addresses_v6.is_empty()
 }
 
-/// Are the configuration's pairs between ends that will be managed? Where all are that there are, one
-/// that is not there yet may come.
+/// Fails where pairs of `setup` that are not `known` cannot be. Where all ends are managed that there
+/// are, one that is not there yet may come.
 ///
 /// # Errors
 ///
 /// Names the pair, the end, and what is wrong with it.
-pub fn pairs(config: &Config, names: &Names, snapshot: &Snapshot, options: &Options) -> Result<()> {
-    let Options { bridges, uplinks, .. } = options;
-    let is_managed = |place: &Place| {
-        if bridges.is_empty() {
-            return names.all_ends().any(|end| end == place);
+pub fn pairs(
+    setup: &Setup,
+    known: &BTreeMap<Ends, PairSetup>,
+    names: &Names,
+    snapshot: &Snapshot,
+) -> Result<()> {
+    if setup.pairs.len() > MAX_PAIRS as usize {
+        return Err(Failure::usage(format!(
+            "there are {} pairs, and at most {MAX_PAIRS} can be listed",
+            setup.pairs.len()
+        )));
+    }
+    for (ends, pair) in &setup.pairs {
+        let (from, to) = ends;
+        let wrong =
+            |what: &str| Failure::usage(format!("configuration, pair {from} -> {to}: {what}"));
+        for name in [from, to] {
+            check_managed(setup, names, name).map_err(|error| wrong(&error.to_string()))?;
         }
-        bridges.iter().any(|bridge| names.resolve(bridge).is_ok_and(|asked| asked == place))
-    };
-    for pair in &config.pairs {
-        let wrong = |what: &str| {
-            Failure::usage(format!("configuration, pair {} -> {}: {what}", pair.from, pair.to))
-        };
-        for name in [&pair.from, &pair.to].into_iter().filter(|name| !uplinks.contains(name)) {
-            let managed = match names.resolve(name) {
-                Ok(place) => is_managed(place),
-                Err(_) if !names.knows(name) => bridges.is_empty(),
-                Err(error) => return Err(wrong(&error.to_string())),
-            };
-            if !managed {
-                let ends = [&bridges[..], uplinks].concat();
-                let ends =
-                    if bridges.is_empty() { "Docker's networks".into() } else { ends.join(", ") };
-                return Err(wrong(&format!("{name} is not managed; managed are: {ends}")));
-            }
-        }
-        if pair.from == pair.to {
+        if from == to {
             return Err(wrong("a pair leads from one end to another"));
         }
-        let to = names.resolve(&pair.to).ok().and_then(|place| place.bridge.as_ref());
-        let to = to.map_or(&pair.to, |(_, interface)| interface);
-        nat_addresses(snapshot, &pair.nat(), &pair.to, to)
-            .map_err(|error| wrong(&error.to_string()))?;
+        if known.get(ends).is_none_or(|known| known.nat != pair.nat) {
+            let place = names.resolve(to).ok().and_then(|place| place.bridge.as_ref());
+            let interface = place.map_or(to, |(_, interface)| interface);
+            nat_addresses(snapshot, &pair.nat, to, interface)
+                .map_err(|error| wrong(&error.to_string()))?;
+        }
     }
     Ok(())
+}
+
+/// Is it an end of `setup`, as far as that can be told?
+fn check_managed(setup: &Setup, names: &Names, name: &String) -> Result<()> {
+    let Setup { bridges, uplinks, .. } = setup;
+    if bridges.contains(name) || uplinks.contains(name) {
+        return Ok(());
+    }
+    let place = match names.resolve(name) {
+        Ok(place) => place,
+        Err(_) if bridges.is_empty() && !names.knows(name) => return Ok(()),
+        Err(error) if bridges.is_empty() => return Err(error),
+        Err(_) => return Err(unmanaged(name, &[&bridges[..], uplinks].concat())),
+    };
+    if bridges.is_empty() && names.all_ends().any(|end| end == place) {
+        return Ok(());
+    }
+    let ends = if bridges.is_empty() {
+        names.all_ends().map(|end| end.name.clone()).collect()
+    } else {
+        [&bridges[..], uplinks].concat()
+    };
+    Err(unmanaged(name, &ends))
+}
+
+fn unmanaged(name: &str, ends: &[String]) -> Failure {
+    Failure::usage(format!("{name} is not managed; managed are: {}", ends.join(", ")))
 }
 
 #[cfg(test)]

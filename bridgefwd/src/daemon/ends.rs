@@ -11,6 +11,7 @@ use crate::api::labels::Labels;
 use crate::datapath::{addresses, is_end};
 use crate::failure::{Failure, Result};
 use crate::host::names::{Names, Place};
+use crate::policy::setup::Setup;
 
 impl State {
     /// The interfaces of the bridges to manage, as far as they exist.
@@ -184,6 +185,19 @@ impl State {
             self.kind(name)
         ))
     }
+}
+
+/// `setup` with every end by the name that it is known by.
+pub fn known_as(setup: Setup, names: &Names) -> Setup {
+    let Setup { uplinks, .. } = &setup;
+    let known = |name: &String| match names.resolve(name) {
+        Ok(place) if !uplinks.contains(name) => place.end_name().to_owned(),
+        _ => name.clone(),
+    };
+    let bridges = setup.bridges.iter().map(known).collect();
+    let pairs = setup.pairs.iter();
+    let pairs = pairs.map(|((from, to), pair)| ((known(from), known(to)), pair.clone())).collect();
+    Setup { bridges, pairs, ..setup }
 }
 
 /// The first addresses, with their prefix lengths, by which the subnets of two ends overlap.

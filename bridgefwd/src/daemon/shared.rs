@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
+use super::configuration::Configuration;
 use super::health::Health;
 use super::reconcile;
 use super::state::State;
@@ -16,6 +17,7 @@ use crate::instance::Instance;
 /// What the API works on.
 pub struct Shared {
     pub(super) state: Mutex<State>,
+    pub(super) configuration: Configuration,
     pub(super) instance: Instance,
     /// Reads past the lock: what it reads are the maps.
     pub reader: Reader,
@@ -50,6 +52,7 @@ impl Shared {
             uptime_s: Some(self.ready.elapsed().as_secs()),
             docker,
             warnings,
+            config: self.config_state(),
             ..status
         })
     }

@@ -2,7 +2,9 @@
 //! sysctls, bpffs.
 
 pub mod addresses;
+pub mod bpf;
 pub mod bpffs;
+pub mod btf;
 pub mod docker;
 pub mod names;
 pub mod netlink;

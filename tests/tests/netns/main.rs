@@ -25,6 +25,7 @@ mod policy;
 mod pools;
 mod ports;
 mod refused;
+mod reload;
 mod rig;
 mod routes;
 mod settings;

@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use crate::cli::Layer;
 use crate::progress::{Progress, elapsed};
 use crate::workspace::Workspace;
-use crate::{build, exec, setup};
+use crate::{build, dist, exec, setup};
 pub use report::Report;
 
 /// The crates with tests that run on the host as they are.
@@ -64,6 +64,9 @@ fn run_layer(
     filter: &[String],
     report: &mut Report,
 ) -> anyhow::Result<()> {
+    if layer == Layer::Dist {
+        dist::packages(workspace, &Progress::new(true))?;
+    }
     // Compiled apart from the run: compiler errors are then not taken for a failed test, and
     // nothing is compiled as root.
     let mut compile = cargo_test(workspace, layer);
@@ -77,7 +80,8 @@ fn run_layer(
         | Layer::Oracle
         | Layer::Cli
         | Layer::Docker
-        | Layer::Watch => as_root(workspace, layer)?,
+        | Layer::Watch
+        | Layer::Dist => as_root(workspace, layer)?,
     };
     // The output of tests that pass too, for the reasons of what they skip.
     command.args(["--no-fail-fast", "--", "--show-output"]).args(filter);
@@ -149,7 +153,8 @@ fn selection(layer: Layer) -> Vec<&'static str> {
         | Layer::Oracle
         | Layer::Cli
         | Layer::Docker
-        | Layer::Watch => {
+        | Layer::Watch
+        | Layer::Dist => {
             vec!["--package", "bridgefwd-tests", "--test", layer.name()]
         }
     }
@@ -161,6 +166,7 @@ fn environment(workspace: &Workspace) -> Vec<(&'static str, OsString)> {
         ("CARGO_TARGET_DIR", workspace.target.clone().into()),
         ("BRIDGEFWD_BIN", workspace.binary().into()),
         ("BRIDGEFWD_OBJECT", workspace.object().into()),
+        ("BRIDGEFWD_DIST", dist::folder(workspace).into()),
     ]
 }
 
