@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use bridgefwd_common::contract::{Interface, MAX_ADDRESSES};
 
 use super::route_mtus;
-use super::state::{State, check_nat};
+use super::state::State;
 use crate::datapath::{is_end, wanted_interfaces};
 use crate::failure::{Failure, Result};
 use crate::host::netlink::{Changes, Link, Snapshot};
-use crate::policy::PairNat;
 
 /// Makes the data path follow the interfaces as they are now. Attaches everywhere anew where
 /// `renew`.
@@ -98,18 +97,16 @@ pub fn check_these(bridges: &[String], uplinks: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Fails where `bridge`, as it is now, cannot be what packets are translated to by `nat`.
+/// The ends of these names as they are now, to hold pairs' addresses against; with no entry for one
+/// that is away.
 ///
 /// # Errors
 ///
-/// Names the address, and those that the bridge has.
-pub fn check_nat_addresses(nat: &PairNat, bridge: &str) -> Result<()> {
-    let entries =
-        wanted_interfaces(&snapshot()?, &[bridge.to_owned()], &[bridge.to_owned()], false);
-    match entries.values().find(|interface| is_end(interface)) {
-        Some(target) => check_nat(nat, bridge, target),
-        None => Ok(()),
-    }
+/// Where interfaces cannot be listed.
+pub fn ends_now(bridges: &[String], uplinks: &[String]) -> Result<BTreeMap<String, Interface>> {
+    let entries = wanted_interfaces(&snapshot()?, bridges, uplinks, false);
+    let ends = entries.into_values().filter(is_end);
+    Ok(ends.map(|end| (end.name().to_owned(), end)).collect())
 }
 
 fn check_bridge(snapshot: &Snapshot, name: &str) -> Result<()> {

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use bridgefwd_common::contract::{MAX_PAIRS, Unlisted};
 
 use super::reconcile;
-use super::state::State;
+use super::state::{State, check_nat};
 use crate::api::config::PlannedChange;
 use crate::failure::{Failure, Result};
 use crate::host::netlink::Changes;
@@ -106,6 +106,8 @@ pub fn check_pairs(setup: &Setup, known: &Pairs) -> Result<()> {
             setup.pairs.len()
         )));
     }
+    // Asked for once, and only where addresses are named: there may be thousands of pairs.
+    let mut now = None;
     for (ends, pair) in &setup.pairs {
         let (from, to) = ends;
         let wrong =
@@ -116,9 +118,15 @@ pub fn check_pairs(setup: &Setup, known: &Pairs) -> Result<()> {
                 return Err(wrong(&format!("{name} is not managed; managed are: {managed}")));
             }
         }
-        if known.get(ends).is_none_or(|known| known.nat != pair.nat) {
-            reconcile::check_nat_addresses(&pair.nat, to)
-                .map_err(|error| wrong(&error.to_string()))?;
+        let named = pair.nat.by_family().any(|(_, _, nat)| !nat.addresses().is_empty());
+        if !named || known.get(ends).is_some_and(|known| known.nat == pair.nat) {
+            continue;
+        }
+        if now.is_none() {
+            now = Some(reconcile::ends_now(&setup.bridges, &setup.uplinks)?);
+        }
+        if let Some(target) = now.as_ref().and_then(|now| now.get(to)) {
+            check_nat(&pair.nat, to, target).map_err(|error| wrong(&error.to_string()))?;
         }
     }
     Ok(())
