@@ -163,7 +163,9 @@ pub fn pairs(
         if from == to {
             return Err(wrong("a pair leads from one end to another"));
         }
-        if known.get(ends).is_none_or(|known| known.nat != pair.nat) {
+        // Most name no address, and there may be thousands of pairs.
+        let named = pair.nat.by_family().any(|(_, _, nat)| !nat.addresses().is_empty());
+        if named && known.get(ends).is_none_or(|known| known.nat != pair.nat) {
             let place = names.resolve(to).ok().and_then(|place| place.bridge.as_ref());
             let interface = place.map_or(to, |(_, interface)| interface);
             nat_addresses(snapshot, &pair.nat, to, interface)
