@@ -13,8 +13,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use self::config::{ApplyOptions, CheckOptions, PlanOptions, ReloadOptions, SaveOptions};
 pub use self::pair::{PairCommand, PairNames};
 use crate::commands::lab::LabCommand;
-use crate::daemon::{AttachChoice, DockerChoice};
+use crate::daemon::AttachChoice;
 use crate::instance::Instance;
+use crate::policy::DockerChoice;
 use crate::policy::timers::TimerChanges;
 
 /// A fast path between Linux bridges, for the pairs that you allow.
@@ -374,12 +375,13 @@ pub struct Output {
     pub json: bool,
 }
 
-/// `--docker`
+/// `--docker`; a path of the current folder holds wherever the daemon is.
 fn docker(text: &str) -> Result<DockerChoice, String> {
-    match text {
-        "" => Err("give the path of a socket, or no".into()),
-        "no" => Ok(DockerChoice::No),
-        path => Ok(DockerChoice::Socket(path.strip_prefix("unix://").unwrap_or(path).into())),
+    match text.parse().map_err(|error: crate::failure::Failure| error.to_string())? {
+        DockerChoice::Socket(path) => {
+            std::path::absolute(path).map(DockerChoice::Socket).map_err(|error| error.to_string())
+        }
+        choice => Ok(choice),
     }
 }
 

@@ -14,10 +14,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
+use super::bridges::Bridge;
 use super::config::{ConfigPlan, ConfigText, RunningConfig};
 use super::types::{
-    Bridge, Cleared, Flow, FlowFilter, Leaving, Pair, PairChange, Problem, ProblemKind, Stats,
-    Status,
+    Cleared, Flow, FlowFilter, Leaving, Pair, PairChange, Problem, ProblemKind, Stats, Status,
 };
 use crate::failure::{Failure, Result};
 use crate::metrics::Format;

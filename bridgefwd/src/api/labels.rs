@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::types::{Bridge, Container, Flow, FlowFilter, Pair, Stats, Status};
+use super::bridges::{Bridge, Container};
+use super::types::{Flow, FlowFilter, Pair, Stats, Status};
 use crate::failure::{Failure, Result};
 use crate::host::names::{Names, Place};
 use crate::host::netlink::{Link, Snapshot};

@@ -12,7 +12,7 @@ pub(super) fn run(options: &BridgesOptions, instance: &Instance) -> Result<()> {
         Err(Failure::NoDaemon(_)) => {
             let pins = open_pins(instance)?;
             let managed = pins.as_ref().map_or_else(|| Ok(Vec::new()), Reader::bridges)?;
-            let bridges = labels()?.bridges(&snapshot()?, managed);
+            let bridges = labels(instance)?.bridges(&snapshot()?, managed);
             output::note(&match pins {
                 Some(_) => read_from_pins(instance),
                 None => "the daemon is not running, so nothing is managed".into(),

@@ -13,7 +13,7 @@ pub(super) fn run(options: FlowsOptions, instance: &Instance) -> Result<()> {
     let flows = ask_or_read(
         instance,
         async |client| client.flows(&filter).await,
-        |pins| labels()?.select(&filter, &pins.bridges()?, pins.flows()?),
+        |pins| labels(instance)?.select(&filter, &pins.bridges()?, pins.flows()?),
     )?;
     output::answer(&flows, output, |flows, width| views::flows::table(flows, width))
 }

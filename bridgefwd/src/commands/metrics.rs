@@ -12,15 +12,15 @@ pub(super) fn run(options: &MetricsOptions, instance: &Instance) -> Result<()> {
     let text = ask_or_read(
         instance,
         async |client| client.metrics(format).await,
-        |pins| metrics::expose(of_pins(pins)?, format),
+        |pins| metrics::expose(of_pins(pins, instance)?, format),
     )?;
     output::print(&text)
 }
 
 /// What there is without a daemon.
-fn of_pins(pins: &Reader) -> Result<Facts> {
+fn of_pins(pins: &Reader, instance: &Instance) -> Result<Facts> {
     let ended = |made: u64, standing: u64| made.saturating_sub(standing);
-    let labels = labels()?;
+    let labels = labels(instance)?;
     let (mut measured, mut pairs) = (pins.measure()?, pins.pairs()?);
     measured.label(&labels);
     labels.pairs(&mut pairs);

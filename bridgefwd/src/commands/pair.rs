@@ -24,7 +24,7 @@ pub(super) fn run(command: &PairCommand, instance: &Instance) -> Result<()> {
         PairCommand::List { output } => {
             let read = |pins: &Reader| {
                 let mut pairs = pins.pairs()?;
-                labels()?.pairs(&mut pairs);
+                labels(instance)?.pairs(&mut pairs);
                 Ok(pairs)
             };
             let pairs = ask_or_read(instance, async |client| client.pairs().await, read)?;

@@ -25,6 +25,7 @@ pub(super) fn run(
     let overrides = Overrides {
         bridges: options.bridges,
         uplinks: options.uplinks,
+        docker: options.docker,
         unlisted: options.unlisted.map(Into::into),
         ports: options.ports.map(|choice| choice == PortsChoice::Yes),
         max_flows: options.max_flows,
@@ -50,8 +51,7 @@ pub(super) fn run(
         .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
     let attach = options.attach.into();
     let socket_group = options.socket_group;
-    let docker = options.docker.unwrap_or_default();
-    let options = Options { instance, config, overrides, docker, attach, socket_group };
+    let options = Options { instance, config, overrides, attach, socket_group };
     runtime.block_on(daemon::run(options))
 }
 

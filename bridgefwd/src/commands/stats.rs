@@ -10,7 +10,7 @@ use crate::views;
 pub(super) fn run(options: &StatsOptions, instance: &Instance) -> Result<()> {
     let read = |pins: &Reader| {
         let mut stats = pins.stats()?;
-        labels()?.stats(&mut stats);
+        labels(instance)?.stats(&mut stats);
         Ok(stats)
     };
     let stats = ask_or_read(instance, async |client| client.stats().await, read)?;

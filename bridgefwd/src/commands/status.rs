@@ -20,7 +20,7 @@ pub(super) fn run(options: &StatusOptions, instance: &Instance) -> Result<()> {
         Err(absent @ Failure::NoDaemon(_)) => {
             if let Some(pins) = open_pins(instance)? {
                 let mut status = pins.status(instance)?;
-                labels()?.status(&mut status);
+                labels(instance)?.status(&mut status);
                 status.warnings.push(UNATTENDED.into());
                 show(&status)?;
             }

@@ -1,9 +1,7 @@
 //! The configuration file while the daemon runs: planned, applied, and read again on SIGHUP.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::start::Metrics;
 use super::state::State;
 use super::{Shared, ends, transition};
 use crate::api::config::{ConfigPlan, ConfigState, ConfigText, RunningConfig};
@@ -19,8 +17,8 @@ use crate::views;
 pub struct Configuration {
     file: Option<PathBuf>,
     overrides: Overrides,
-    metrics: Option<SocketAddr>,
-    metrics_hosts: Vec<String>,
+    /// What the daemon was started with.
+    started: Setup,
 }
 
 /// What a file that was read comes to.
@@ -30,13 +28,12 @@ struct Wanted {
 }
 
 impl Configuration {
-    /// The file that `run` was told of, what it was told besides, and where it serves metrics.
+    /// The file that `run` was told of, what it was told besides, and what both came to.
     #[must_use]
-    pub fn new(file: Option<PathBuf>, overrides: Overrides, metrics: Option<&Metrics>) -> Self {
+    pub fn new(file: Option<PathBuf>, overrides: Overrides, started: Setup) -> Self {
         // Also if the daemon's folder is another one than that of who asks.
         let file = file.map(|file| std::path::absolute(&file).unwrap_or(file));
-        let metrics_hosts = metrics.map(|metrics| metrics.hosts.clone()).unwrap_or_default();
-        Self { file, overrides, metrics: metrics.map(|metrics| metrics.at), metrics_hosts }
+        Self { file, overrides, started }
     }
 
     /// What is `given`, else what the daemon's own file has.
@@ -126,9 +123,10 @@ impl Shared {
     }
 
     fn running(&self, state: &State) -> Setup {
-        let Configuration { metrics, metrics_hosts, .. } = &self.configuration;
+        let Setup { docker, metrics, metrics_hosts, .. } = &self.configuration.started;
         Setup {
             socket: Some(self.instance.socket.clone()),
+            docker: docker.clone(),
             metrics: *metrics,
             metrics_hosts: metrics_hosts.clone(),
             ..transition::running(state)

@@ -12,9 +12,10 @@ use futures_util::{Stream, StreamExt as _};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::api::types::DockerStatus;
+use crate::api::bridges::DockerStatus;
 use crate::failure::{Failure, Result};
 use crate::host::docker::{Engine, Network, usual_socket};
+use crate::policy::DockerChoice;
 
 /// Pause before the first new attempt to reach an engine; twice as long before each next one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -26,18 +27,6 @@ const SETTLED: Duration = Duration::from_millis(10);
 const LONGEST_UNSETTLED: Duration = Duration::from_millis(100);
 /// How long a start waits for the first word of an engine.
 const FIRST_WORD: Duration = Duration::from_secs(10);
-
-/// Which engine is asked.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub enum DockerChoice {
-    /// That of this network namespace, where there is one.
-    #[default]
-    Auto,
-    /// None.
-    No,
-    /// The one that listens there.
-    Socket(PathBuf),
-}
 
 /// What is known of an engine.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

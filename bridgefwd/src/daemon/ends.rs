@@ -53,13 +53,18 @@ impl State {
 
     /// Names of all ends to manage, whether they exist or not: bridges, then uplinks.
     pub(super) fn names_of_ends(&self) -> Vec<String> {
-        let mut names = if self.bridges.is_empty() {
-            self.names.all_ends().map(|place| place.end_name().to_owned()).collect()
-        } else {
-            self.bridges.clone()
-        };
+        let mut names = self.bridges_by_name(&self.bridges);
         names.extend(self.uplinks.iter().cloned());
         names
+    }
+
+    /// The bridges that are meant by these names: where there are none, all that there are now.
+    pub(super) fn bridges_by_name(&self, names: &[String]) -> Vec<String> {
+        if names.is_empty() {
+            self.names.all_ends().map(|place| place.end_name().to_owned()).collect()
+        } else {
+            names.to_vec()
+        }
     }
 
     /// What messages call the end of that name.

@@ -43,13 +43,11 @@ use crate::instance::Instance;
 use crate::policy::setup::Overrides;
 use crate::policy::timers;
 use configuration::Configuration;
-pub use docker::DockerChoice;
 use health::Health;
 use route_mtus::RouteWatch;
 use service::Service;
 pub use shared::Shared;
 use start::{Metrics, Running, Start};
-use state::State;
 
 /// How often expired flows are looked for, and what failed is tried again.
 const TICK: Duration = Duration::from_secs(1);
@@ -65,8 +63,6 @@ pub struct Options {
     pub config: Option<PathBuf>,
     /// What goes before the file.
     pub overrides: Overrides,
-    /// The Docker engine that knows networks by name.
-    pub docker: DockerChoice,
     /// How to attach.
     pub attach: AttachChoice,
     /// The group that may use the control socket, by name or number; its owner's where `None`.
@@ -81,9 +77,7 @@ pub struct Options {
 /// Where it cannot be started, or not everything be taken down; each says what to do.
 pub async fn run(options: Options) -> Result<()> {
     log::init();
-    let mut docker = docker::follow(&options.docker).await?;
-    let known = docker.borrow_and_update().clone();
-    let start = Start::check(&options, known).await?;
+    let start = Start::check(&options).await?;
 
     // Before the first look at the interfaces, so that no change falls between.
     let mut events = listen()?;
@@ -91,13 +85,13 @@ pub async fn run(options: Options) -> Result<()> {
     let mut terminate = on_signal(SignalKind::terminate())?;
     let mut interrupt = on_signal(SignalKind::interrupt())?;
     let mut hang_up = on_signal(SignalKind::hangup())?;
-    let Running { state, reader, listener, socket, metrics } =
+    let Running { setup, state, mut docker, reader, listener, socket, metrics } =
         start.bring_up(&options, routes.known())?;
     let (sender, mut down) = watch::channel(false);
     let Options { instance, config, overrides, .. } = options;
     let shared = Arc::new(Shared {
         state: Mutex::new(state),
-        configuration: Configuration::new(config, overrides, metrics.as_ref()),
+        configuration: Configuration::new(config, overrides, setup),
         instance,
         reader,
         ready: Instant::now(),

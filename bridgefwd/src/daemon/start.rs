@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::docker::Known;
+use super::docker::{self, Known};
 use super::state::State;
 use super::{Options, checks, ends, log, reconcile, socket, transition, web};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::datapath::offline::Reader;
 use crate::datapath::{Datapath, Plan, Wanted};
@@ -30,7 +31,7 @@ pub struct Metrics {
 pub struct Start {
     setup: Setup,
     names: Names,
-    docker: Known,
+    docker: watch::Receiver<Known>,
     metrics: Option<Metrics>,
     plan: Plan,
     wanted: Wanted,
@@ -42,7 +43,10 @@ pub struct Start {
 
 /// All that runs.
 pub struct Running {
+    pub setup: Setup,
     pub state: State,
+    /// What the Docker engine tells; what it has told so far is in `state`.
+    pub docker: watch::Receiver<Known>,
     pub reader: Reader,
     pub listener: tokio::net::UnixListener,
     pub socket: socket::SocketFile,
@@ -55,7 +59,7 @@ impl Start {
     /// # Errors
     ///
     /// Says what is wrong and what to do.
-    pub async fn check(options: &Options, docker: Known) -> Result<Self> {
+    pub async fn check(options: &Options) -> Result<Self> {
         let overrides = &options.overrides;
         let file = options.config.as_deref();
         let config = file.map(|path| Config::read(path, overrides)).transpose()?;
@@ -75,10 +79,12 @@ impl Start {
                 setup.flows_per_source = default_flows_per_source(setup.max_flows);
             }
         }
+        let docker = docker::follow(&setup.docker).await?;
+        let known = docker.borrow().clone();
         let snapshot = reconcile::snapshot()?;
-        let names = Names::new(&snapshot, docker.networks());
+        let names = Names::new(&snapshot, known.networks());
         if setup.bridges.is_empty() {
-            checks::any_end(&names, &docker)?;
+            checks::any_end(&names, &known)?;
         }
         checks::ends(&names, &snapshot, &setup.bridges, &setup.uplinks)?;
         let setup = ends::known_as(setup, &names);
@@ -114,15 +120,16 @@ impl Start {
     /// # Errors
     ///
     /// Where something cannot be done; it is taken back then, but for what an earlier daemon left.
-    pub fn bring_up(self, options: &Options, route_mtus: &RouteMtus) -> Result<Running> {
+    pub fn bring_up(mut self, options: &Options, route_mtus: &RouteMtus) -> Result<Running> {
         let datapath = Datapath::start(&self.plan, self.wanted, options.attach)?;
         let Setup { bridges, uplinks, ports, .. } = &self.setup;
-        let known = (self.names.clone(), self.docker.clone());
+        let known = (self.names.clone(), self.docker.borrow_and_update().clone());
         let mut state = State::new(datapath, bridges.clone(), uplinks.clone(), *ports, known);
         state.route_mtus = route_mtus.clone();
         match self.fill(&mut state, options) {
             Ok((reader, listener, socket)) => {
-                Ok(Running { state, reader, listener, socket, metrics: self.metrics })
+                let Self { setup, docker, metrics, .. } = self;
+                Ok(Running { setup, state, docker, reader, listener, socket, metrics })
             }
             Err(error) => Err(roll_back(state, error)),
         }

@@ -22,7 +22,7 @@ use crate::failure::{Failure, Result};
 use crate::host::netlink::Changes;
 use crate::policy::difference::same;
 use crate::policy::setup::Setup;
-use crate::policy::{Ends, PairSetup};
+use crate::policy::{DockerChoice, Ends, PairSetup};
 
 type Pairs = BTreeMap<Ends, PairSetup>;
 
@@ -38,6 +38,7 @@ pub fn running(state: &State) -> Setup {
         max_flows: settings.max_flows,
         flows_per_source: settings.max_flows_per_source,
         timeouts_s: settings.timeouts_s,
+        docker: DockerChoice::default(),
         socket: None,
         metrics: None,
         metrics_hosts: Vec::new(),
@@ -87,12 +88,6 @@ pub fn check_host(state: &State, to: &Setup) -> Result<()> {
     let new = |from: &[String], to: &[String]| -> Vec<String> {
         to.iter().filter(|name| !from.contains(name)).cloned().collect()
     };
-    if to.bridges.is_empty() && !state.bridges.is_empty() {
-        return Err(Failure::usage(
-            "there would be no bridge to manage: name some in `bridges`; or, for all that there are, \
-             start anew without any",
-        ));
-    }
     let (bridges, uplinks) = (new(&state.bridges, &to.bridges), new(&state.uplinks, &to.uplinks));
     let snapshot = reconcile::snapshot()?;
     checks::ends(&state.names, &snapshot, &bridges, &uplinks)?;
@@ -116,7 +111,12 @@ fn steps(state: &mut State, from: &Setup, to: &Setup) -> Result<()> {
         let more = other.iter().filter(|name| !one.contains(name));
         one.iter().chain(more).cloned().collect::<Vec<_>>()
     };
-    let both = (union(&from.bridges, &to.bridges), union(&from.uplinks, &to.uplinks));
+    let bridges = if from.bridges.is_empty() && to.bridges.is_empty() {
+        Vec::new()
+    } else {
+        union(&state.bridges_by_name(&from.bridges), &state.bridges_by_name(&to.bridges))
+    };
+    let both = (bridges, union(&from.uplinks, &to.uplinks));
     manage(state, both, from.ports || to.ports)?;
     let unlisted = if from.unlisted == Unlisted::Deny { Unlisted::Deny } else { to.unlisted };
     state.datapath.set(unlisted, to.flows_per_source, to.timeouts_s)?;

@@ -15,9 +15,8 @@ use super::layout::{self, Found};
 use super::memory::Memory;
 use super::wire::{self, Wire, WireArray, WireHashMap, WirePerCpuArray};
 use super::{counters, flows, interfaces, pairs, pools, sources};
-use crate::api::types::{
-    self, Bridge, FlowTable, Pair, PairCount, PairState as StateView, Stats, Status,
-};
+use crate::api::bridges::Bridge;
+use crate::api::types::{self, FlowTable, Pair, PairCount, PairState as StateView, Stats, Status};
 use crate::failure::Result;
 use crate::host::netlink::Snapshot;
 use crate::instance::Instance;

@@ -4,7 +4,7 @@
 //! there can be much of.
 
 use super::{Align, sheet, text};
-use crate::api::types::Bridge;
+use crate::api::bridges::Bridge;
 
 /// Every end, and what is none, with its ports and containers.
 #[must_use]
@@ -138,7 +138,7 @@ fn listed(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::types::Container;
+    use crate::api::bridges::Container;
 
     fn texts(texts: &[&str]) -> Vec<String> {
         texts.iter().map(|&text| text.into()).collect()

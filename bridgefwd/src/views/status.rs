@@ -87,7 +87,8 @@ fn stands(config: &ConfigState) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::types::{DockerStatus, FlowTable};
+    use crate::api::bridges::DockerStatus;
+    use crate::api::types::FlowTable;
 
     #[test]
     fn facts_and_warnings_are_told() {
