@@ -156,11 +156,14 @@ what is pinned; `bridgefwd down` takes that away too. BRIDGEFWD_LOG=debug logs
 more.
 
 Where neither a bridge nor an uplink is named, /etc/bridgefwd/bridgefwd.toml is
-read if it is there, or the file that BRIDGEFWD_CONFIG names. An option goes before the key of
-the file that says the same (--bridge before `bridges`, each --timer before its
-own), also when the file is read again, on SIGHUP or `bridgefwd reload`; a key
-goes before the default. With a file, pairs are those that it lists; without
-one, they are those of the daemon before.
+read if it is there, or the file that BRIDGEFWD_CONFIG names. Where the file
+names no bridge either, or there is none, all networks of Docker's are managed
+that can be ends, also those to come; without Docker, all bridges.
+
+An option goes before the key of the file that says the same (--bridge before
+`bridges`, each --timer before its own), also when the file is read again, on
+SIGHUP or `bridgefwd reload`; a key goes before the default. With a file, pairs
+are those that it lists; without one, they are those of the daemon before.
 
 Examples:
   bridgefwd run
@@ -171,8 +174,7 @@ Examples:
   bridgefwd --netns lab run --config ./lab.toml")]
 pub struct RunOptions {
     /// Bridge to manage, by its name or that of its Docker network; several after one --bridge, or one
-    /// after each [default: every network of Docker's that can be an end; without Docker, every
-    /// bridge]
+    /// after each [default: what the file says, else all that there are]
     #[arg(long = "bridge", value_name = "NAME", num_args = 1..)]
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub bridges: Vec<String>,
@@ -180,9 +182,9 @@ pub struct RunOptions {
     #[arg(long = "uplink", value_name = "NAME", num_args = 1..)]
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub uplinks: Vec<String>,
-    /// Docker engine that knows networks and containers by name, or none [default: the one of this
-    /// network namespace, by DOCKER_HOST or /var/run/docker.sock]
-    #[arg(long, value_name = "SOCKET|no", value_parser = docker)]
+    /// Docker engine that knows networks and containers by name: its socket, or none; auto is the one of
+    /// this network namespace, by DOCKER_HOST or /var/run/docker.sock [default: auto]
+    #[arg(long, value_name = "SOCKET|auto|no", value_parser = clap::value_parser!(DockerChoice))]
     pub docker: Option<DockerChoice>,
     /// Traffic that is in no pair: the kernel's, or dropped [default: kernel]
     #[arg(long, value_name = "kernel|deny", hide_possible_values = true)]
@@ -373,16 +375,6 @@ pub struct Output {
     /// Print JSON, as the daemon answers it
     #[arg(long)]
     pub json: bool,
-}
-
-/// `--docker`; a path of the current folder holds wherever the daemon is.
-fn docker(text: &str) -> Result<DockerChoice, String> {
-    match text.parse().map_err(|error: crate::failure::Failure| error.to_string())? {
-        DockerChoice::Socket(path) => {
-            std::path::absolute(path).map(DockerChoice::Socket).map_err(|error| error.to_string())
-        }
-        choice => Ok(choice),
-    }
 }
 
 /// An address to listen at.

@@ -1,6 +1,6 @@
 //! `bridgefwd run`: the daemon, in the foreground.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio::runtime::Builder;
 
@@ -9,7 +9,8 @@ use crate::cli::{PortsChoice, RunOptions};
 use crate::daemon::{self, Options};
 use crate::failure::{Failure, Result};
 use crate::instance::Instance;
-use crate::policy::config::{Config, default_path};
+use crate::policy::DockerChoice;
+use crate::policy::config::{Config, DEFAULT_PATH, default_path};
 use crate::policy::setup::Overrides;
 use crate::policy::timers::TimerChanges;
 
@@ -25,7 +26,7 @@ pub(super) fn run(
     let overrides = Overrides {
         bridges: options.bridges,
         uplinks: options.uplinks,
-        docker: options.docker,
+        docker: options.docker.map(DockerChoice::absolute),
         unlisted: options.unlisted.map(Into::into),
         ports: options.ports.map(|choice| choice == PortsChoice::Yes),
         max_flows: options.max_flows,
@@ -55,12 +56,13 @@ pub(super) fn run(
     runtime.block_on(daemon::run(options))
 }
 
-/// The file to use: the one that is named, else the default one, where it is there and no end is named
-/// either.
+/// The file to use: the one that is named, else, where no end is named either, the one that the
+/// environment names, or the default one if it is there.
 fn config_file(named: Option<PathBuf>, overrides: &Overrides) -> Option<PathBuf> {
     if named.is_some() || !(overrides.bridges.is_empty() && overrides.uplinks.is_empty()) {
         return named;
     }
     let default = default_path();
-    default.symlink_metadata().is_ok().then_some(default)
+    let named = default != Path::new(DEFAULT_PATH);
+    (named || default.symlink_metadata().is_ok()).then_some(default)
 }

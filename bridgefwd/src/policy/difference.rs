@@ -229,6 +229,26 @@ mod tests {
     }
 
     #[test]
+    fn all_bridges_are_told_as_all() {
+        let all = Setup::default();
+        let named = Setup { bridges: vec!["a".into(), "b".into()], ..Setup::default() };
+        assert_eq!(differences(&all, &all.clone()), []);
+        for (from, to, before, after, effect) in [
+            (&all, &named, "all", "a b", Some("flows of all others are cut")),
+            (&named, &all, "a b", "all", None),
+        ] {
+            let told = differences(from, to);
+            let [change] = &told[..] else { panic!("{told:?}") };
+            assert_eq!((&*change.what, &*change.name), ("setting", "bridges"));
+            assert_eq!(
+                (change.before.as_deref(), change.after.as_deref()),
+                (Some(before), Some(after))
+            );
+            assert_eq!((change.effect.as_deref(), change.needs_restart), (effect, false));
+        }
+    }
+
+    #[test]
     fn what_becomes_of_flows_is_told() {
         let none = PairNat { v4: Nat::parse("none", Family::V4).unwrap(), ..PairNat::default() };
         let other = PairSetup { nat: none, ..allowed() };

@@ -19,6 +19,18 @@ pub enum DockerChoice {
     Socket(PathBuf),
 }
 
+impl DockerChoice {
+    /// With a path that is the same wherever it is read.
+    #[must_use]
+    pub fn absolute(self) -> Self {
+        match self {
+            // Of an empty path there is none, and that is refused before.
+            Self::Socket(path) => Self::Socket(std::path::absolute(&path).unwrap_or(path)),
+            other => other,
+        }
+    }
+}
+
 impl FromStr for DockerChoice {
     type Err = Failure;
 

@@ -204,11 +204,13 @@ fn sighup_reads_the_file_again_and_a_wrong_one_changes_nothing() {
     let missing = [THREE, "uplinks = ['nowhere']\nunlisted = 'deny'\n", A_TO_C].concat();
     site.write(&missing);
     hang_up();
-    until("the missing end is logged", || site.bridgefwd.errors().contains("no interface nowhere"));
+    until("the missing end is logged", || {
+        site.bridgefwd.errors().contains("no bridge or network nowhere")
+    });
     assert_eq!((site.pairs(), site.attached()), (pairs, attached), "nothing has changed");
     let output = site.bridgefwd.cli(&["reload"]);
     assert_eq!(output.status, 2, "{output:?}");
-    assert!(output.stderr.contains("no interface nowhere"), "{output:?}");
+    assert!(output.stderr.contains("no bridge or network nowhere"), "{output:?}");
     let status = site.bridgefwd.json(&["status"]);
     assert_eq!((&status["unlisted"], &status["state"]), (&json!("kernel"), &json!("running")));
 

@@ -136,7 +136,6 @@ impl Reader<'_> {
 fn unknown_end(name: &str, ends: &[String]) -> String {
     let instead = match meant(name, ends.iter().map(String::as_str)) {
         Some(end) => format!("did you mean {end}?"),
-        None if ends.is_empty() => "list it there".into(),
         None => format!("there are: {}", ends.join(", ")),
     };
     format!("{name} is neither in bridges nor in uplinks; {instead}")
