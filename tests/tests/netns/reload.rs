@@ -167,8 +167,8 @@ fn ends_come_and_go_by_reload_while_flows_of_others_go_on() {
         say(&mut near, &mut far, "before");
         let attached = site.attached();
         let ends = || {
-            let bridges = site.bridgefwd.json(&["bridges"]);
-            let names = bridges.as_array().expect("a list").iter();
+            let managed = site.bridgefwd.managed();
+            let names = managed.iter();
             names.map(|end| end["name"].as_str().expect("a name").to_owned()).collect::<Vec<_>>()
         };
         let (server, client) = (udp(&c.ns, c.at(53)), udp(&a.ns, a.at(10_000)));
@@ -204,13 +204,11 @@ fn sighup_reads_the_file_again_and_a_wrong_one_changes_nothing() {
     let missing = [THREE, "uplinks = ['nowhere']\nunlisted = 'deny'\n", A_TO_C].concat();
     site.write(&missing);
     hang_up();
-    until("the missing end is logged", || {
-        site.bridgefwd.errors().contains("no bridge or network nowhere")
-    });
+    until("the missing end is logged", || site.bridgefwd.errors().contains("no interface nowhere"));
     assert_eq!((site.pairs(), site.attached()), (pairs, attached), "nothing has changed");
     let output = site.bridgefwd.cli(&["reload"]);
     assert_eq!(output.status, 2, "{output:?}");
-    assert!(output.stderr.contains("no bridge or network nowhere"), "{output:?}");
+    assert!(output.stderr.contains("no interface nowhere"), "{output:?}");
     let status = site.bridgefwd.json(&["status"]);
     assert_eq!((&status["unlisted"], &status["state"]), (&json!("kernel"), &json!("running")));
 
