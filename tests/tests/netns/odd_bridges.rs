@@ -89,7 +89,8 @@ fn a_bridge_that_is_called_otherwise_is_gone_until_it_is_called_so_again() {
     assert_eq!(rig.bridgefwd.json(&["pair", "list"])[0]["present"], false);
     rename("br-x", "br-b");
     until("its pair holds again", || ping(&rig.a().ns, rig.b().address, 8, 1, ATTEMPT) == 1);
-    assert!(!warnings(&rig).contains("br-b"));
+    let warnings = warnings(&rig);
+    assert!(!warnings.contains("br-b"), "{warnings}");
 }
 
 #[test]
