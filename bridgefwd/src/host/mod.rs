@@ -6,6 +6,7 @@ pub mod bpf;
 pub mod bpffs;
 pub mod btf;
 pub mod docker;
+pub mod firewall;
 pub mod names;
 pub mod netlink;
 pub mod netns;
