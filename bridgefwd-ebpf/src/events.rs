@@ -81,11 +81,11 @@ pub extern "C" fn tell_refused(skb: *mut __sk_buff, reason: u32) -> u32 {
     }
     let key = RefusalKey { reason, source: source(skb) };
     let fresh = RefusalCount { since_ns: now, ..RefusalCount::default() };
-    let count = match REFUSALS.get_ptr_mut(&key) {
+    let count = match REFUSALS.get_ptr_mut(key) {
         Some(count) => count,
         None => {
-            let _ = REFUSALS.insert(&key, &fresh, 0);
-            let Some(count) = REFUSALS.get_ptr_mut(&key) else { return 0 };
+            let _ = REFUSALS.insert(key, fresh, 0);
+            let Some(count) = REFUSALS.get_ptr_mut(key) else { return 0 };
             count
         }
     };
@@ -252,5 +252,5 @@ fn count_untold(which: impl FnOnce(&mut EventBudget) -> &mut u64) {
     }
 }
 
-const _: () = assert!(size_of::<Flow>() % size_of::<u64>() == 0);
-const _: () = assert!(EVENT_HEADERS % size_of::<u64>() == 0);
+const _: () = assert!(size_of::<Flow>().is_multiple_of(size_of::<u64>()));
+const _: () = assert!(EVENT_HEADERS.is_multiple_of(size_of::<u64>()));

@@ -1,8 +1,10 @@
 //! What can be asked on the command line. People script against it: names and exit statuses stay.
 
 mod config;
+mod events;
 mod explain;
 mod pair;
+mod whois;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,8 +14,10 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::config::{ApplyOptions, CheckOptions, PlanOptions, ReloadOptions, SaveOptions};
+pub use self::events::{EventKind, EventsOptions};
 pub use self::explain::ExplainOptions;
 pub use self::pair::{PairCommand, PairNames};
+pub use self::whois::WhoisOptions;
 use crate::commands::lab::LabCommand;
 use crate::daemon::AttachChoice;
 use crate::instance::Instance;
@@ -82,6 +86,10 @@ pub enum Command {
     Pair(PairCommand),
     /// Show the live flows
     Flows(FlowsOptions),
+    /// Tell what happens: flows opened and closed, refusals, changes
+    Events(EventsOptions),
+    /// Tell who was behind a translated address and port, now or then
+    Whois(WhoisOptions),
     /// Show the counters
     Stats(StatsOptions),
     /// Print the counters as metrics for Prometheus

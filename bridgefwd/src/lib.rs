@@ -3,6 +3,7 @@
 //! `bridgefwd-common`.
 
 pub mod api;
+pub mod audit;
 pub mod cli;
 pub mod commands;
 pub mod daemon;

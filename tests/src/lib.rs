@@ -37,3 +37,4 @@ pub mod view6;
 pub mod wait;
 
 mod link_layer;
+pub mod listener;

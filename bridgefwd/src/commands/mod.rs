@@ -5,6 +5,7 @@ mod bridges;
 mod completions;
 mod config;
 mod down;
+mod events;
 mod explain;
 mod flows;
 pub mod lab;
@@ -15,6 +16,7 @@ mod pair;
 mod run;
 mod stats;
 mod status;
+mod whois;
 
 use std::path::Path;
 
@@ -68,6 +70,7 @@ fn ask_something(command: Command, instance: &Instance) -> Result<u8> {
     let done = match command {
         Command::Pair(command) => pair::run(&command, instance),
         Command::Flows(options) => flows::run(options, instance),
+        Command::Events(options) => events::run(&options, instance),
         Command::Stats(options) => stats::run(&options, instance),
         Command::Metrics(options) => metrics::run(&options, instance),
         Command::Status(options) => status::run(&options, instance),
@@ -75,6 +78,7 @@ fn ask_something(command: Command, instance: &Instance) -> Result<u8> {
         Command::Apply(options) => config::apply(options.file.as_deref(), options.output, instance),
         Command::Reload(options) => config::apply(None, options.output, instance),
         Command::Save(options) => config::save(options.file, instance),
+        Command::Whois(options) => return whois::run(options, instance),
         Command::Plan(options) => {
             return config::plan(options.file.as_deref(), options.output, instance);
         }

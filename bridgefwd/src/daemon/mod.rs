@@ -9,7 +9,9 @@ mod configuration;
 pub mod docker;
 mod ends;
 mod health;
+mod journal;
 mod limited;
+mod listener;
 mod log;
 mod reconcile;
 mod route_mtus;
@@ -19,6 +21,7 @@ mod shared;
 mod socket;
 mod start;
 pub mod state;
+mod tell;
 mod transition;
 mod web;
 
@@ -85,7 +88,7 @@ pub async fn run(options: Options) -> Result<()> {
     let mut terminate = on_signal(SignalKind::terminate())?;
     let mut interrupt = on_signal(SignalKind::interrupt())?;
     let mut hang_up = on_signal(SignalKind::hangup())?;
-    let Running { setup, state, mut docker, reader, listener, socket, metrics } =
+    let Running { setup, state, mut docker, reader, listener, socket, metrics, told } =
         start.bring_up(&options, routes.known())?;
     let (sender, mut down) = watch::channel(false);
     let Options { instance, config, overrides, .. } = options;
@@ -105,6 +108,8 @@ pub async fn run(options: Options) -> Result<()> {
     if let Some(Metrics { listener, hosts, .. }) = metrics {
         servers.spawn(web::serve(listener, shared.clone(), hosts, down.clone()));
     }
+    let (ring, counts) = told;
+    servers.spawn(tell::follow(shared.clone(), ring, counts, down.clone()));
     print_ready(&shared, at);
     let mut service = Service::find();
     let serving = servers.len();

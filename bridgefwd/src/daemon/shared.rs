@@ -11,6 +11,8 @@ use super::reconcile;
 use super::state::State;
 use crate::api::bridges::Bridge;
 use crate::api::types::{Flow, FlowFilter, Pair, Stats, Status};
+use crate::api::whois::{Whois, WhoisQuery};
+use crate::audit::whois::whois;
 use crate::datapath::offline::Reader;
 use crate::failure::Result;
 use crate::instance::Instance;
@@ -92,6 +94,16 @@ impl Shared {
     pub fn flows(&self, filter: &FlowFilter) -> Result<Vec<Flow>> {
         let labels = self.state().labels();
         labels.select(filter, &self.reader.bridges()?, self.reader.flows()?)
+    }
+
+    /// Who was behind a translated address.
+    ///
+    /// # Errors
+    ///
+    /// Where the maps or the audit log cannot be read.
+    pub fn whois(&self, query: WhoisQuery) -> Result<Whois> {
+        let live = self.flows(&FlowFilter::default())?;
+        whois(query, Some(live), self.configuration.audit())
     }
 
     /// Everything on the host that is an end, could be one, or cannot.

@@ -42,6 +42,7 @@ pub fn running(state: &State) -> Setup {
         socket: None,
         metrics: None,
         metrics_hosts: Vec::new(),
+        audit: None,
         pairs: state.pairs.clone(),
     }
 }

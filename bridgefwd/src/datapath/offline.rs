@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use bridgefwd_common::contract::{
     Counter, Flow, Interface, MAP_FLOWS, MAP_INTERFACES, MAP_PAIR_COUNTERS, MAP_PAIR_INDEX,
-    MAP_PAIRS, MAP_POOLS, MAP_REASONS, MAP_SETTINGS, MAP_SOURCES, PairCounters, PairKey,
+    MAP_PAIRS, MAP_POOLS, MAP_REASONS, MAP_SETTINGS, MAP_SOURCES, NatMode, PairCounters, PairKey,
     PairPolicy, PairRule, PairState, Pool, Role, Settings, SourceKey, SourceUse, Unlisted,
 };
+use bridgefwd_common::decide::mapping::has_address;
 
 use super::layout::{self, Found};
 use super::memory::Memory;
@@ -75,6 +76,38 @@ impl Reader {
             found.extend(flows::view(flow, &interfaces, &settings, now_ns));
         });
         Ok(found)
+    }
+
+    /// Calls `each` with every flow that is alive, as it is in the map.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub fn each_flow(&self, mut each: impl FnMut(&Flow)) -> Result<()> {
+        let settings = self.settings()?;
+        flows::for_each_live(&self.flows, &self.rules, &settings, flows::now_ns(), |flow, _| {
+            each(flow);
+        });
+        Ok(())
+    }
+
+    /// Was the flow cut, by a change of its pair?
+    #[must_use]
+    pub fn is_cut(&self, flow: &Flow) -> bool {
+        let rule = self.rules.read(flow.pair);
+        flow.from != Flow::FROM_HOST
+            && rule.is_none_or(|rule| rule.generation != flow.pair_generation)
+    }
+
+    /// Is the flow masqueraded to an address that its way out has no more, or has that gone?
+    #[must_use]
+    pub fn lost_its_address(&self, flow: &Flow) -> bool {
+        if flow.nat != NatMode::Masquerade as u8 || !flow.translates() {
+            return false;
+        }
+        let towards = if flow.flags & Flow::MAPPED == 0 { flow.to } else { flow.mapped_to };
+        let end = self.interfaces.get(&Wire(towards), 0);
+        end.is_ok_and(|Wire(end)| !has_address(&end, &flow.translated().src))
     }
 
     /// All counters.

@@ -32,11 +32,16 @@ pub fn differences(from: &Setup, to: &Setup) -> Vec<PlannedChange> {
     let (before, after) = socket.unwrap_or_default();
     let docker = |setup: &Setup| setup.docker.to_string();
     let at = |setup: &Setup| setup.metrics.map_or_else(|| "none".into(), |at| at.to_string());
+    let audit = |setup: &Setup| match &setup.audit {
+        Some(place) => format!("{} of {} MiB", place.path.display(), place.size_mb()),
+        None => "none".into(),
+    };
     for (name, before, after) in [
         ("docker", docker(from), docker(to)),
         ("api.socket", before, after),
         ("api.metrics", at(from), at(to)),
         ("api.metrics_hosts", from.metrics_hosts.join(" "), to.metrics_hosts.join(" ")),
+        ("audit", audit(from), audit(to)),
     ] {
         if before != after {
             changes.push(PlannedChange {

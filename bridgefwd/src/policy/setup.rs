@@ -14,6 +14,7 @@ use bridgefwd_common::contract::{
 use super::config::Config;
 use super::timers::TimerChanges;
 use super::{DockerChoice, Ends, PairSetup};
+use crate::audit::Place;
 
 /// How many flows there can be: fewer make no sense, and each takes 176 bytes and two index entries.
 pub const MAX_FLOWS: RangeInclusive<u32> = 16..=1 << 24;
@@ -71,6 +72,8 @@ pub struct Setup {
     pub metrics: Option<SocketAddr>,
     /// Names by which they may be asked for there.
     pub metrics_hosts: Vec<String>,
+    /// The audit log; none where it is `None`.
+    pub audit: Option<Place>,
     /// The listed pairs.
     pub pairs: BTreeMap<Ends, PairSetup>,
 }
@@ -112,6 +115,7 @@ impl Setup {
             socket: overrides.socket.clone().or_else(|| config.socket.clone()),
             metrics: overrides.metrics.or(config.metrics),
             metrics_hosts: named(&overrides.metrics_hosts, &config.metrics_hosts),
+            audit: config.audit.clone(),
             pairs: config.pairs.clone(),
         }
     }

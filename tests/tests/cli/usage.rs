@@ -15,10 +15,12 @@ fn bridgefwd(args: &[&str]) -> Output {
     }
 }
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 18] = [
     "run",
     "pair",
     "flows",
+    "events",
+    "whois",
     "stats",
     "status",
     "metrics",
@@ -91,6 +93,12 @@ fn typing_errors() {
         &["run", "--bridge", "a", "--timer", "idle=60"],
         &["run", "--bridge", "a", "--metrics", "localhost:9477"],
         &["run", "--bridge", "a", "--metrics-host", "router.example"],
+        &["events", "--only", "sometimes"],
+        &["events", "--count", "0"],
+        &["whois"],
+        &["whois", "web:80"],
+        &["whois", "10.0.0.1:99999"],
+        &["whois", "10.0.0.1:80", "--at", "yesterday"],
         &["metrics", "--json"],
         &["explain", "a"],
         &["explain", "a", "b", "tcp/80", "c"],

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use super::*;
+use crate::audit::Place;
 use crate::policy::timers::TimerChanges;
 
 const ENDS: [&str; 5] = ["shop_front", "shop_db", "br-1", "eth0", "ü#\"'"];
@@ -54,7 +55,7 @@ fn setup() -> impl Strategy<Value = Setup> {
         pairs,
         flows,
         timers,
-        any::<[bool; 4]>(),
+        any::<[bool; 5]>(),
         select(vec!["auto", "no", "/run/docker #1.sock"]),
     )
         .prop_map(
@@ -63,7 +64,7 @@ fn setup() -> impl Strategy<Value = Setup> {
                 pairs,
                 (max_flows, share),
                 timers,
-                [deny, ports, metrics, host],
+                [deny, ports, metrics, host, audit],
                 docker,
             )| {
                 let names: Vec<String> = ends.into_iter().map(str::to_owned).collect();
@@ -91,6 +92,8 @@ fn setup() -> impl Strategy<Value = Setup> {
                     socket: None,
                     metrics: metrics.then(|| ([192, 0, 2, 1], 9477).into()),
                     metrics_hosts: host.then(|| "router.example".into()).into_iter().collect(),
+                    audit: audit
+                        .then(|| Place::new("/var/log/a.jsonl".into(), max_flows % 500 + 8)),
                     pairs: pairs.collect(),
                 }
             },

@@ -19,6 +19,7 @@ use bridgefwd_common::contract::Unlisted;
 use super::setup::Overrides;
 use super::timers::TimerChanges;
 use super::{DockerChoice, Ends, PairSetup};
+use crate::audit::Place;
 use crate::failure::Result;
 
 /// Where `run`, `check` and others look where no file is named.
@@ -52,6 +53,8 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// Names by which they may be asked for there.
     pub metrics_hosts: Vec<String>,
+    /// The audit log.
+    pub audit: Option<Place>,
     /// Pairs to list.
     pub pairs: BTreeMap<Ends, PairSetup>,
 }

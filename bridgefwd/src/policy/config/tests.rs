@@ -89,6 +89,7 @@ fn the_example_is_good_and_says_the_defaults() {
         .collect();
     let examples = Config::parse(&examples, &path, &none).unwrap();
     assert!(examples.socket.is_some() && examples.metrics.is_some() && examples.pairs.len() >= 3);
+    assert_eq!(examples.audit.map(|audit| audit.size_mb()), Some(128), "which is the default");
     assert!(examples.pairs.values().any(|pair| !pair.allow));
     for key in ["drain", "nat6", "mapping"] {
         assert!(text.contains(&format!("\n#~ {key} = ")), "{key}");
