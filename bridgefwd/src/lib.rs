@@ -13,5 +13,6 @@ pub mod instance;
 pub mod lab;
 pub mod metrics;
 pub mod policy;
+pub mod terminal;
 pub mod views;
 pub mod web;
