@@ -6,11 +6,12 @@ mod down;
 mod flows;
 pub mod lab;
 mod metrics;
-mod output;
+pub mod output;
 mod pair;
 mod run;
 mod stats;
 mod status;
+mod top;
 
 use std::path::Path;
 
@@ -37,6 +38,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Pair(command) => pair::run(&command, &instance),
         Command::Flows(options) => flows::run(options, &instance),
         Command::Stats(options) => stats::run(&options, &instance),
+        Command::Top(options) => top::run(&options, &instance),
         Command::Metrics(options) => metrics::run(&options, &instance),
         Command::Status(options) => status::run(&options, &instance),
         Command::Bridges(options) => bridges::run(&options, &instance),

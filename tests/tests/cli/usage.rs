@@ -20,7 +20,8 @@ fn help_names_every_command() {
     for flag in ["--help", "-h", "help"] {
         let help = bridgefwd(&[flag]);
         assert_eq!((help.status, &help.stderr[..]), (0, ""), "{flag}");
-        for word in ["run", "pair", "flows", "stats", "status", "metrics", "bridges", "down", "lab"]
+        for word in
+            ["run", "pair", "flows", "stats", "status", "top", "metrics", "bridges", "down", "lab"]
         {
             assert!(help.stdout.contains(word), "{flag}: {word}");
         }
@@ -32,7 +33,8 @@ fn help_names_every_command() {
 
 #[test]
 fn every_command_has_help() {
-    for command in ["run", "pair", "flows", "stats", "status", "metrics", "bridges", "down", "lab"]
+    for command in
+        ["run", "pair", "flows", "stats", "status", "top", "metrics", "bridges", "down", "lab"]
     {
         let help = bridgefwd(&[command, "--help"]);
         assert_eq!((help.status, &help.stderr[..]), (0, ""), "{command}");
@@ -75,6 +77,8 @@ fn typing_errors() {
         &["run", "--bridge", "a", "--metrics", "localhost:9477"],
         &["run", "--bridge", "a", "--metrics-host", "router.example"],
         &["metrics", "--json"],
+        &["top", "--every", "never"],
+        &["top", "--every", "0s"],
         &["down", "now"],
         &["--netns"],
     ] {

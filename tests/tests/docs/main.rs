@@ -5,6 +5,7 @@ mod map;
 mod metrics;
 mod reasons;
 mod scorecard;
+mod screens;
 
 use std::path::{Path, PathBuf};
 

@@ -5,3 +5,4 @@ mod metrics;
 mod page;
 mod prometheus;
 mod rig;
+mod top;
