@@ -49,6 +49,14 @@ Example:
   cargo xtask build && scp target/release/bridgefwd other-host:")]
     Build,
 
+    /// Build a Debian package and a tarball, for other hosts
+    #[command(after_help = "\
+Both come to lie in target/dist. Needs cargo-deb, which is built once and kept as bpf-linker is.
+
+Example:
+  cargo xtask dist && scp target/dist/*.deb other-host:")]
+    Dist,
+
     /// Build, then run bridgefwd with ARGS as root; the tour of the lab without any
     #[command(after_help = "\
 Examples:
@@ -222,14 +230,24 @@ pub enum Layer {
     Oracle,
     /// The commands as a person types them
     Cli,
+    /// The package and the tarball: installed, used, upgraded and removed in a root of their own
+    Dist,
     /// By Prometheus, in a browser, in a terminal
     Watch,
 }
 
 impl Layer {
     /// All of them, in the order in which they run.
-    pub const ALL: [Self; 7] =
-        [Self::Unit, Self::Docs, Self::Bytecode, Self::Netns, Self::Oracle, Self::Cli, Self::Watch];
+    pub const ALL: [Self; 8] = [
+        Self::Unit,
+        Self::Docs,
+        Self::Bytecode,
+        Self::Netns,
+        Self::Oracle,
+        Self::Cli,
+        Self::Watch,
+        Self::Dist,
+    ];
 
     /// As typed; also the name of the test program in the `tests` crate.
     pub const fn name(self) -> &'static str {
@@ -240,6 +258,7 @@ impl Layer {
             Self::Netns => "netns",
             Self::Oracle => "oracle",
             Self::Cli => "cli",
+            Self::Dist => "dist",
             Self::Watch => "watch",
         }
     }

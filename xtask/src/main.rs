@@ -6,6 +6,7 @@
 mod bench;
 mod build;
 mod cli;
+mod dist;
 mod exec;
 mod fuzz;
 mod kernels;
@@ -45,6 +46,10 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Build => {
             build::run(&workspace)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Dist => {
+            dist::run(&workspace)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Run { args } => run::run(&workspace, &args),

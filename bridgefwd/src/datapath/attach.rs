@@ -13,13 +13,14 @@ use std::time::{Duration, Instant};
 
 use aya::programs::links::{FdLink, LinkError, LinkOrder, PinnedLink};
 use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle};
-use aya::programs::{ProgramError, SchedClassifier, TcAttachType, loaded_links};
+use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
 use bridgefwd_common::contract::{AttachKind, EGRESS_PROGRAM, PROGRAM};
 use rustix::io::Errno;
 use rustix::thread::{MembarrierCommand, membarrier};
 
 use super::{pins, wire::chain};
 use crate::failure::{Failure, Result};
+use crate::host::bpf;
 use crate::host::qdisc::{self, Filter, Hook};
 
 /// Priority of our clsact filters: before those to which the kernel gives one by itself.
@@ -126,7 +127,7 @@ impl Attacher {
                 .and_then(|link| program.attach_to_link(link));
             // Closes our end of it; the pin holds the link.
             let replaced = replaced.and_then(|id| program.take_link(id)).map(drop);
-            if replaced.is_ok() && runs_on(program, hook, name)? {
+            if replaced.is_ok() && runs_on(program, hook, ifindex)? {
                 return Ok(());
             }
             // The interface of this link is gone, or in another network namespace, and this one
@@ -203,8 +204,23 @@ impl Attacher {
     }
 }
 
-/// Takes our program off a hook of an interface, by whatever means it is there. Returns the id of the link
-/// that is on its way out, for [`wait_for_removal`].
+/// A program whose link is on its way out.
+#[derive(Debug)]
+pub struct Leaving {
+    ifindex: u32,
+    hook: Hook,
+    program: u32,
+}
+
+impl Leaving {
+    /// Is it still at its hook? Not where the interface is gone or cannot be asked.
+    fn is_there(&self) -> bool {
+        bpf::tcx_programs(self.ifindex, self.hook).is_ok_and(|ids| ids.contains(&self.program))
+    }
+}
+
+/// Takes our program off a hook of an interface, by whatever means it is there. Returns what is on
+/// its way out, for [`wait_for_removal`].
 ///
 /// # Errors
 ///
@@ -215,34 +231,34 @@ pub fn detach(
     ifindex: u32,
     name: &str,
     recorded: Option<AttachKind>,
-) -> Result<Option<u32>> {
+) -> Result<Option<Leaving>> {
     let pin = pins::link(pin_dir, ifindex, hook);
     let link = PinnedLink::from_pin(&pin).ok();
-    let id = link.and_then(|link| FdLink::from(link).info().ok()).map(|info| info.id());
+    let info = link.and_then(|link| FdLink::from(link).info().ok());
     remove_pin(&pin)?;
     if recorded != Some(AttachKind::Tcx) {
         detach_filter(ifindex, hook, name, recorded)?;
     }
-    Ok(id)
+    Ok(info.map(|info| Leaving { ifindex, hook, program: info.program_id() }))
 }
 
-/// Waits until the kernel has removed these links: it does so a moment after the last reference.
+/// Waits until the kernel has removed these programs: it does so a moment after the last reference
+/// to their links.
 ///
 /// # Errors
 ///
 /// Where one is still there after some seconds: somebody else holds it.
-pub fn wait_for_removal(ids: &[u32]) -> Result<()> {
+pub fn wait_for_removal(leaving: &[Leaving]) -> Result<()> {
     let deadline = Instant::now() + REMOVAL_DEADLINE;
     loop {
-        let left = loaded_links().filter_map(|info| info.ok().map(|info| info.id()));
-        let left: Vec<_> = left.filter(|id| ids.contains(id)).collect();
-        if left.is_empty() {
+        let Some(left) = leaving.iter().find(|leaving| leaving.is_there()) else {
             return Ok(());
-        }
+        };
         if Instant::now() > deadline {
             return Err(Failure::failed(format!(
-                "the links with the ids {left:?} are not pinned any more, but something else holds \
-                 them: `bpftool link show` tells more"
+                "the program with the id {} is not pinned any more, but something else holds its \
+                 link: `bpftool link show` tells more",
+                left.program
             )));
         }
         std::thread::sleep(Duration::from_millis(1));
@@ -285,10 +301,10 @@ fn our_filter(ifindex: u32, hook: Hook) -> io::Result<Option<Filter>> {
 }
 
 /// Is `program` among the TCX programs at that hook of the interface?
-fn runs_on(program: &SchedClassifier, hook: Hook, name: &str) -> Result<bool, ProgramError> {
+fn runs_on(program: &SchedClassifier, hook: Hook, ifindex: u32) -> Result<bool, ProgramError> {
     let id = program.info()?.id();
-    let (_, attached) = SchedClassifier::query_tcx(name, attach_type(hook))?;
-    Ok(attached.iter().any(|info| info.id() == id))
+    let attached = bpf::tcx_programs(ifindex, hook).map_err(ProgramError::IOError)?;
+    Ok(attached.contains(&id))
 }
 
 fn detach_filter(ifindex: u32, hook: Hook, name: &str, recorded: Option<AttachKind>) -> Result<()> {

@@ -2,6 +2,7 @@
 //! sysctls, bpffs.
 
 pub mod addresses;
+pub mod bpf;
 pub mod bpffs;
 pub mod btf;
 pub mod netlink;

@@ -106,6 +106,7 @@ fn seen(second: u64) -> Seen {
             count(db, office, 0, 0, 40 * second),
         ],
         flows: FlowTable { live: 4, limit: 65_536 },
+        config: None,
         sources: Vec::new(),
     };
     let pairs = vec![
@@ -166,6 +167,7 @@ fn seen(second: u64) -> Seen {
         pairs_allowed: 2,
         pairs_denied: 1,
         flows: FlowTable { live: 4, limit: 65_536 },
+        config: None,
         warnings: Vec::new(),
     };
     Seen { status, stats, pairs, flows }

@@ -2,6 +2,7 @@
 //!
 //! Nothing is recorded: each run looks at what is there, so it cannot be wrong about it.
 
+pub mod deb;
 mod linker;
 mod packages;
 pub mod toolchain;

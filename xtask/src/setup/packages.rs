@@ -33,7 +33,7 @@ const KERNEL_TOOLS: [Tool; 6] = [
     Tool { command: "nft", package: "nftables", why: "shows the rules there" },
 ];
 
-const TOOLS: [Tool; 8] = [
+const TOOLS: [Tool; 9] = [
     Tool { command: "ip", package: "iproute2", why: "makes the tests' namespaces and bridges" },
     Tool { command: "tc", package: "iproute2", why: "shows that no filter is left behind" },
     Tool { command: "bpftool", package: "bpftool", why: "shows the programs, links and maps" },
@@ -45,6 +45,7 @@ const TOOLS: [Tool; 8] = [
         package: "procps",
         why: "turns forwarding on and off in the lessons",
     },
+    Tool { command: "systemd-analyze", package: "systemd", why: "judges the unit of the package" },
     Tool { command: "tcpdump", package: "tcpdump", why: "captures what came out" },
 ];
 
