@@ -1,6 +1,8 @@
 //! The terminal as a screen of our own: taken, drawn on, read from, and given back on every way out.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, IsTerminal as _};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -10,6 +12,9 @@ use ratatui::crossterm::event::{self, Event};
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen};
 use ratatui::{DefaultTerminal, Frame};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::failure::{Failure, Result};
@@ -68,20 +73,27 @@ impl Drop for FullScreen {
 }
 
 /// Keys, read by a thread of their own because reading blocks.
+///
+/// crossterm, which reads them, takes the end of a terminal for a key that is not complete yet, and
+/// reads again without end. So the terminal is watched beside it.
 pub struct Keys {
-    /// They come in here; it ends with the terminal.
-    pub events: UnboundedReceiver<Event>,
+    events: UnboundedReceiver<Event>,
+    input: AsyncFd<OwnedFd>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Keys {
-    /// Begins to read.
+    /// Begins to read. Call it inside a runtime that does I/O.
     ///
     /// # Errors
     ///
-    /// Where no thread can be had.
+    /// Where there is no terminal to read from, or no thread can be had.
     pub fn listen() -> Result<Self> {
+        let input = input().map_err(|error| cannot_use(&error))?;
+        // SAFETY: an `OwnedFd` is its descriptor, which closes only when it is dropped.
+        let input = unsafe { AsyncFd::register_with_interest(input, Interest::READABLE) }
+            .map_err(|error| cannot_use(&io::Error::other(error.to_string())))?;
         let (sender, events) = unbounded_channel();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -89,13 +101,25 @@ impl Keys {
             .name("keys".into())
             .spawn(move || read_keys(&sender, &stopped))
             .map_err(|error| Failure::failed(format!("cannot start a thread: {error}")))?;
-        Ok(Self { events, stop, thread: Some(thread) })
+        Ok(Self { events, input, stop, thread: Some(thread) })
+    }
+
+    /// The next one; `None` once the terminal has gone. Nothing is lost where the wait is given up.
+    pub async fn next(&mut self) -> Option<Event> {
+        tokio::select! {
+            event = self.events.recv() => event,
+            () = hung_up(&self.input) => None,
+        }
     }
 }
 
 impl Drop for Keys {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
+        if is_hung_up(self.input.get_ref()) {
+            // Then the thread may never look whether it shall end; it does so with the process.
+            return;
+        }
         if let Some(thread) = self.thread.take() {
             // A panic there was said there.
             let _ = thread.join();
@@ -103,7 +127,35 @@ impl Drop for Keys {
     }
 }
 
-/// Ends with the view, or with the terminal.
+/// The terminal that crossterm reads keys from.
+fn input() -> io::Result<OwnedFd> {
+    let stdin = io::stdin();
+    if stdin.is_terminal() {
+        return stdin.as_fd().try_clone_to_owned();
+    }
+    File::options().read(true).write(true).open("/dev/tty").map(OwnedFd::from)
+}
+
+/// Waits until the terminal has gone.
+async fn hung_up(input: &AsyncFd<OwnedFd>) {
+    while let Ok(mut ready) = input.ready(Interest::READABLE).await {
+        if ready.ready().is_read_closed() {
+            return;
+        }
+        // Keys: the other thread's to read.
+        ready.clear_ready();
+    }
+}
+
+/// Has the terminal gone?
+fn is_hung_up(input: &OwnedFd) -> bool {
+    let mut asked = [PollFd::new(input, PollFlags::empty())];
+    let gone = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
+    let answered = poll(&mut asked, Some(&Timespec::default()));
+    answered.is_err() || asked.iter().any(|fd| fd.revents().intersects(gone))
+}
+
+/// Ends with the view.
 fn read_keys(sender: &UnboundedSender<Event>, stop: &AtomicBool) {
     while !stop.load(Ordering::Acquire) {
         let event = match event::poll(LOOK_EVERY) {

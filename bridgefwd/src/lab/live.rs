@@ -42,7 +42,7 @@ pub async fn run(client: &Client, colour: bool) -> Result<()> {
     loop {
         let action = tokio::select! {
             _ = ticks.tick() => None,
-            event = keys.events.recv() => match event {
+            event = keys.next() => match event {
                 Some(event) => action_of(&event),
                 None => Some(Action::End),
             },

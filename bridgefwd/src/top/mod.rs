@@ -88,7 +88,7 @@ async fn watch(options: Options, source: &mut Source, state: &mut State) -> Resu
         terminal.draw(|frame| draw::draw(frame, state))?;
         let wish = tokio::select! {
             _ = ticks.tick() => Wish::Look,
-            event = keys.events.recv() => match event {
+            event = keys.next() => match event {
                 Some(Event::Key(key)) if key.kind == KeyEventKind::Press => keys::press(state, &key),
                 Some(_) => Wish::Nothing,
                 // The terminal has gone.
