@@ -5,6 +5,7 @@ mod bridges;
 mod completions;
 mod config;
 mod down;
+mod explain;
 mod flows;
 pub mod lab;
 mod man;
@@ -74,6 +75,7 @@ fn ask_something(command: Command, instance: &Instance) -> Result<u8> {
         Command::Plan(options) => {
             return config::plan(options.file.as_deref(), options.output, instance);
         }
+        Command::Explain(options) => explain::run(&options, instance),
         Command::Down(_) => down::run(instance),
         Command::Run(_)
         | Command::Check(_)

@@ -106,7 +106,6 @@ fn seen(second: u64) -> Seen {
             count(db, office, 0, 0, 40 * second),
         ],
         flows: FlowTable { live: 4, limit: 65_536 },
-        config: None,
         sources: Vec::new(),
     };
     let pairs = vec![

@@ -15,7 +15,7 @@ fn bridgefwd(args: &[&str]) -> Output {
     }
 }
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "run",
     "pair",
     "flows",
@@ -24,6 +24,7 @@ const COMMANDS: [&str; 16] = [
     "status",
     "metrics",
     "bridges",
+    "explain",
     "check",
     "plan",
     "apply",
@@ -94,6 +95,11 @@ fn typing_errors() {
         &["metrics", "--json"],
         &["top", "--every", "never"],
         &["top", "--every", "0s"],
+        &["explain", "a"],
+        &["explain", "a", "b", "tcp/80", "c"],
+        &["explain", "--bridge-nf", "2"],
+        &["explain", "--import", "a", "b"],
+        &["explain", "--rules", "/nonexistent"],
         &["down", "now"],
         &["check", "a", "b"],
         &["plan", "a", "b"],

@@ -27,14 +27,11 @@ struct Orphan(Child);
 impl Orphan {
     fn start(ns: &Namespace, bridgefwd: &Bridgefwd, every: &str, terminal: &OwnedFd) -> Self {
         let end = || terminal.try_clone().expect("a descriptor");
-        let child = ns.run(|| {
-            let mut command = Command::new(binary());
-            command.arg("--socket").arg(bridgefwd.socket());
-            command.arg("--pin-dir").arg(&bridgefwd.pin_dir).args(["top", "--every", every]);
-            command.env("TERM", "xterm-256color").stdin(end()).stdout(end()).stderr(end());
-            command.spawn().expect("top")
-        });
-        Self(child)
+        let mut command = Command::new(binary());
+        command.arg("--socket").arg(bridgefwd.socket());
+        command.arg("--pin-dir").arg(&bridgefwd.pin_dir).args(["top", "--every", every]);
+        command.env("TERM", "xterm-256color").stdin(end()).stdout(end()).stderr(end());
+        Self(ns.run(|| command.spawn().expect("top")))
     }
 }
 
