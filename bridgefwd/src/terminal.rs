@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +24,9 @@ use crate::failure::{Failure, Result};
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The terminal, while it is ours. It is given back on every way out, a panic included.
-pub struct FullScreen(DefaultTerminal);
+///
+/// ratatui's own drop is not run: where the terminal has gone it would complain to it, and panic.
+pub struct FullScreen(ManuallyDrop<DefaultTerminal>);
 
 impl FullScreen {
     /// Takes the terminal.
@@ -32,7 +35,7 @@ impl FullScreen {
     ///
     /// Where it is none, or cannot be used.
     pub fn enter() -> Result<Self> {
-        ratatui::try_init().map(Self).map_err(|error| cannot_use(&error))
+        ratatui::try_init().map(ManuallyDrop::new).map(Self).map_err(|error| cannot_use(&error))
     }
 
     /// Draws a frame; only what has changed is written.
@@ -68,6 +71,7 @@ impl FullScreen {
 impl Drop for FullScreen {
     fn drop(&mut self) {
         // A terminal that is gone needs no restoring.
+        let _ = self.0.show_cursor();
         let _ = ratatui::try_restore();
     }
 }
@@ -111,12 +115,18 @@ impl Keys {
             () = hung_up(&self.input) => None,
         }
     }
+
+    /// Has the terminal gone that they come from?
+    #[must_use]
+    pub fn are_gone(&self) -> bool {
+        is_hung_up(self.input.get_ref())
+    }
 }
 
 impl Drop for Keys {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
-        if is_hung_up(self.input.get_ref()) {
+        if self.are_gone() {
             // Then the thread may never look whether it shall end; it does so with the process.
             return;
         }

@@ -10,7 +10,7 @@ mod flows;
 pub mod lab;
 mod man;
 mod metrics;
-pub mod output;
+mod output;
 mod pair;
 mod run;
 mod stats;

@@ -17,7 +17,6 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use ratatui::Terminal;
@@ -33,47 +32,40 @@ use keys::Wish;
 use source::Source;
 use state::State;
 
-/// What `top` was asked for.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// Time between two looks.
-    pub every: Duration,
-    /// One frame as text, and no more.
-    pub once: bool,
-    /// Colours may be used.
-    pub colour: bool,
-}
-
-/// The frame that `--once` prints where nobody says how large it is: columns and lines.
-const PAGE: (u16, u16) = (120, 40);
-
-/// Shows the view until the user ends it. The calling thread is inside the instance's namespace
-/// already.
+/// Shows the view until the user ends it, or the terminal goes. The calling thread is inside the
+/// instance's namespace already.
 ///
 /// # Errors
 ///
 /// Where nothing runs and nothing is pinned, or the terminal cannot be used.
-pub async fn run(options: Options, instance: &Instance) -> Result<()> {
-    if !options.once && !std::io::stdout().is_terminal() {
-        return Err(Failure::usage(
-            "top needs a terminal to draw on, and standard output is none: for one frame as text \
-             use `bridgefwd top --once`",
-        ));
-    }
+pub async fn run(every: Duration, colour: bool, instance: &Instance) -> Result<()> {
     let mut source = Source::new(instance);
-    let mut state = State::new(instance, options.colour);
+    let mut state = State::new(instance, colour);
     // Before the terminal is taken: what is wrong is said where it can be read.
     state.take(source.look().await?, Instant::now());
-    if options.once {
-        // Rates take two looks.
-        tokio::time::sleep(options.every).await;
-        state.take(source.look().await?, Instant::now());
-        return print_once(&mut state);
-    }
-    watch(options, &mut source, &mut state).await
+    watch(every, &mut source, &mut state).await
 }
 
-async fn watch(options: Options, source: &mut Source, state: &mut State) -> Result<()> {
+/// One frame as text of that many columns and lines, without blanks at the ends of its lines.
+///
+/// # Errors
+///
+/// Where nothing runs and nothing is pinned.
+pub async fn once(every: Duration, size: (u16, u16), instance: &Instance) -> Result<String> {
+    let mut source = Source::new(instance);
+    let mut state = State::new(instance, false);
+    // Rates take two looks.
+    state.take(source.look().await?, Instant::now());
+    tokio::time::sleep(every).await;
+    state.take(source.look().await?, Instant::now());
+    let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("cannot draw: {error}"));
+    let mut terminal =
+        Terminal::new(TestBackend::new(size.0, size.1)).map_err(|error| failed(&error))?;
+    terminal.draw(|frame| draw::draw(frame, &mut state)).map_err(|error| failed(&error))?;
+    Ok(text::of_buffer(terminal.backend().buffer()))
+}
+
+async fn watch(every: Duration, source: &mut Source, state: &mut State) -> Result<()> {
     let mut ends = [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt()]
         .map(signal)
         .into_iter()
@@ -81,11 +73,15 @@ async fn watch(options: Options, source: &mut Source, state: &mut State) -> Resu
         .map_err(|error| Failure::failed(format!("cannot wait for signals: {error}")))?;
     let mut terminal = FullScreen::enter()?;
     let mut keys = Keys::listen()?;
-    let first = tokio::time::Instant::now() + options.every;
-    let mut ticks = tokio::time::interval_at(first, options.every);
+    let first = tokio::time::Instant::now() + every;
+    let mut ticks = tokio::time::interval_at(first, every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        terminal.draw(|frame| draw::draw(frame, state))?;
+        match terminal.draw(|frame| draw::draw(frame, state)) {
+            // Whichever notices first.
+            Err(_) if keys.are_gone() => return Ok(()),
+            drawn => drawn?,
+        }
         let wish = tokio::select! {
             _ = ticks.tick() => Wish::Look,
             event = keys.next() => match event {
@@ -121,17 +117,4 @@ async fn look(source: &mut Source, state: &mut State) {
 async fn any(signals: &mut [Signal]) {
     let received = signals.iter_mut().map(|signal| Box::pin(signal.recv()));
     futures_util::future::select_all(received).await;
-}
-
-/// The frame as text, without blanks at the ends of its lines.
-fn print_once(state: &mut State) -> Result<()> {
-    let size = |name: &str| std::env::var(name).ok()?.parse::<u16>().ok().filter(|size| *size > 0);
-    let columns = crate::commands::output::terminal_width();
-    let columns = columns.or_else(|| size("COLUMNS")).unwrap_or(PAGE.0);
-    let lines = size("LINES").unwrap_or(PAGE.1);
-    let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("cannot draw: {error}"));
-    let mut terminal =
-        Terminal::new(TestBackend::new(columns, lines)).map_err(|error| failed(&error))?;
-    terminal.draw(|frame| draw::draw(frame, state)).map_err(|error| failed(&error))?;
-    crate::commands::output::print(&text::of_buffer(terminal.backend().buffer()))
 }

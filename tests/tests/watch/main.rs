@@ -1,9 +1,9 @@
 //! How it is watched: by Prometheus, in a browser, and in a terminal, each of them a real one.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod hang_up;
 mod metrics;
 mod page;
 mod prometheus;
 mod rig;
 mod top;
+mod top_hang_up;
