@@ -61,7 +61,7 @@ pub async fn once(every: Duration, size: (u16, u16), instance: &Instance) -> Res
     let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("cannot draw: {error}"));
     let mut terminal =
         Terminal::new(TestBackend::new(size.0, size.1)).map_err(|error| failed(&error))?;
-    terminal.draw(|frame| draw::draw(frame, &mut state)).map_err(|error| failed(&error))?;
+    terminal.draw(|frame| draw::draw(frame, &state)).map_err(|error| failed(&error))?;
     Ok(text::of_buffer(terminal.backend().buffer()))
 }
 
