@@ -4,11 +4,11 @@ use std::io::{self, IsTerminal as _};
 
 use tokio::runtime::Builder;
 
-use super::{enter_netns, output};
+use super::{engine, enter_netns, output};
 use crate::cli::TopOptions;
 use crate::failure::{Failure, Result};
 use crate::instance::Instance;
-use crate::top;
+use crate::top::{self, Of};
 
 /// The frame that `--once` prints where nobody says how large it is: columns and lines.
 const PAGE: (u16, u16) = (120, 40);
@@ -22,15 +22,16 @@ pub(super) fn run(options: &TopOptions, instance: &Instance) -> Result<()> {
     }
     // Pins are read from inside; threads start in the namespace of the thread that makes them.
     enter_netns(instance)?;
-    let every = options.every.into();
+    let engine = engine(instance);
+    let of = Of { instance, every: options.every.into(), engine: &engine };
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
     if options.once {
-        return output::print(&runtime.block_on(top::once(every, page(), instance))?);
+        return output::print(&runtime.block_on(top::once(of, page()))?);
     }
-    runtime.block_on(top::run(every, output::colours(), instance))
+    runtime.block_on(top::run(of, output::colours()))
 }
 
 fn page() -> (u16, u16) {

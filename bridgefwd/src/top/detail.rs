@@ -48,6 +48,10 @@ fn lines(state: &State, flow: &Flow) -> Vec<Line<'static>> {
         ("packets", both(flow.packets, units::count)),
         ("bytes", both(flow.bytes, units::bytes)),
     ];
+    if flow.client.is_some() || flow.server.is_some() {
+        let name = |name: &Option<String>| name.clone().unwrap_or_else(|| "?".into());
+        rows.insert(1, ("containers", format!("{} -> {}", name(&flow.client), name(&flow.server))));
+    }
     if let Some(rate) = rate {
         let per_second = units::per_second(rate.packets);
         let bits = units::bits_per_second(rate.bytes);

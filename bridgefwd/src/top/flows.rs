@@ -1,6 +1,8 @@
 //! The flows, as many as there is room for: both ends as the client knows them, and the client as the
 //! server sees it.
 
+use std::net::IpAddr;
+
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Rect};
 use ratatui::style::{Modifier, Style};
@@ -115,8 +117,18 @@ impl Layout {
             }
             Column::Pair => short(&format!("{} -> {}", flow.from, flow.to), *width),
             Column::State => short(&flow.state, *width),
-            Column::Client => short(&flows::client(flow), *width),
-            Column::Server => short(&flows::server(flow), *width),
+            Column::Client => Cell::from(end(
+                flow.client.as_deref(),
+                flows::client(flow),
+                flow.original.src,
+                *width,
+            )),
+            Column::Server => Cell::from(end(
+                flow.server.as_deref(),
+                flows::server(flow),
+                flow.original.dst,
+                *width,
+            )),
             Column::SeenAs => short(&seen_as(flow), *width),
             Column::Rate => {
                 right(rate.map_or_else(String::new, |rate| units::bits_per_second(rate.bytes)))
@@ -153,6 +165,22 @@ impl Layout {
     }
 }
 
+/// An end of a flow in so many columns: where its container's name is known that, before its address
+/// where there is room for both, else in its place.
+fn end(container: Option<&str>, address_and_port: String, address: IpAddr, width: u16) -> String {
+    let width = usize::from(width);
+    let Some(name) = container else { return shortened(&address_and_port, width) };
+    let both = format!("{name} {address_and_port}");
+    if both.chars().count() <= width {
+        return both;
+    }
+    // IPv6 addresses stand in brackets where a port follows.
+    let bare = address.to_string();
+    let bracketed = format!("[{bare}]");
+    let said = if address_and_port.contains(&bracketed) { bracketed } else { bare };
+    shortened(&address_and_port.replacen(&said, name, 1), width)
+}
+
 /// The client as the server sees it; without its port where that is the client's own.
 fn seen_as(flow: &Flow) -> String {
     let FlowTuple { src, src_port, .. } = flow.translated;
@@ -160,5 +188,24 @@ fn seen_as(flow: &Flow) -> String {
         None => "itself".into(),
         Some(_) if src_port == flow.original.src_port => src.to_string(),
         Some(seen) => seen,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_has_its_name_and_its_address_where_there_is_room() {
+        let v4: IpAddr = [172, 18, 0, 2].into();
+        let of = |name, text: &str, address, width| end(name, text.into(), address, width);
+        assert_eq!(of(None, "172.18.0.2:80", v4, 13), "172.18.0.2:80");
+        assert_eq!(of(Some("web"), "172.18.0.2:80", v4, 17), "web 172.18.0.2:80");
+        assert_eq!(of(Some("web"), "172.18.0.2:80", v4, 16), "web:80");
+        assert_eq!(of(Some("web"), "172.18.0.2 id 7", v4, 16), "web id 7");
+        assert_eq!(of(Some("web"), "172.18.0.2", v4, 8), "web");
+        let v6: IpAddr = "fd00::2".parse().unwrap();
+        assert_eq!(of(Some("web"), "[fd00::2]:80", v6, 10), "web:80");
+        assert_eq!(of(Some("shop-front-web-1"), "172.18.0.2:80", v4, 11), "shop-…-1:80");
     }
 }

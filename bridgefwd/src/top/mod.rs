@@ -27,10 +27,22 @@ use tokio::time::MissedTickBehavior;
 
 use crate::failure::{Failure, Result};
 use crate::instance::Instance;
+use crate::policy::DockerChoice;
 use crate::terminal::{FullScreen, Keys};
 use keys::Wish;
 use source::Source;
 use state::State;
+
+/// Which bridgefwd is looked at, how often, and who knows its names where it has no daemon.
+#[derive(Clone, Copy, Debug)]
+pub struct Of<'a> {
+    /// It.
+    pub instance: &'a Instance,
+    /// Time between two looks.
+    pub every: Duration,
+    /// The engine that knows networks and containers.
+    pub engine: &'a DockerChoice,
+}
 
 /// Shows the view until the user ends it, or the terminal goes. The calling thread is inside the
 /// instance's namespace already.
@@ -38,12 +50,12 @@ use state::State;
 /// # Errors
 ///
 /// Where nothing runs and nothing is pinned, or the terminal cannot be used.
-pub async fn run(every: Duration, colour: bool, instance: &Instance) -> Result<()> {
-    let mut source = Source::new(instance);
-    let mut state = State::new(instance, colour);
+pub async fn run(of: Of<'_>, colour: bool) -> Result<()> {
+    let mut source = Source::new(of.instance, of.engine.clone());
+    let mut state = State::new(of.instance, colour);
     // Before the terminal is taken: what is wrong is said where it can be read.
     state.take(source.look().await?, Instant::now());
-    watch(every, &mut source, &mut state).await
+    watch(of.every, &mut source, &mut state).await
 }
 
 /// One frame as text of that many columns and lines, without blanks at the ends of its lines.
@@ -51,12 +63,12 @@ pub async fn run(every: Duration, colour: bool, instance: &Instance) -> Result<(
 /// # Errors
 ///
 /// Where nothing runs and nothing is pinned.
-pub async fn once(every: Duration, size: (u16, u16), instance: &Instance) -> Result<String> {
-    let mut source = Source::new(instance);
-    let mut state = State::new(instance, false);
+pub async fn once(of: Of<'_>, size: (u16, u16)) -> Result<String> {
+    let mut source = Source::new(of.instance, of.engine.clone());
+    let mut state = State::new(of.instance, false);
     // Rates take two looks.
     state.take(source.look().await?, Instant::now());
-    tokio::time::sleep(every).await;
+    tokio::time::sleep(of.every).await;
     state.take(source.look().await?, Instant::now());
     let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("cannot draw: {error}"));
     let mut terminal =

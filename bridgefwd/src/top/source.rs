@@ -1,10 +1,13 @@
 //! Where the numbers come from: the daemon, or what one has left pinned.
 
 use crate::api::client::Client;
+use crate::api::labels::Labels;
 use crate::api::types::{Flow, FlowFilter, Pair, PairChange, PairState, Stats, Status};
+use crate::daemon::docker::names;
 use crate::datapath::offline::Reader;
 use crate::failure::{Failure, Result};
 use crate::instance::Instance;
+use crate::policy::DockerChoice;
 
 /// All that is shown, as of one look.
 #[derive(Clone, Debug)]
@@ -34,14 +37,16 @@ pub struct Change {
 pub struct Source {
     client: Client,
     instance: Instance,
+    engine: DockerChoice,
     pins: Option<Reader>,
 }
 
 impl Source {
-    /// Of that instance. Asks nothing yet.
+    /// Of that instance; where it has no daemon, with the names that `engine` knows. Asks nothing yet.
     #[must_use]
-    pub fn new(instance: &Instance) -> Self {
-        Self { client: Client::new(&instance.socket), instance: instance.clone(), pins: None }
+    pub fn new(instance: &Instance, engine: DockerChoice) -> Self {
+        let client = Client::new(&instance.socket);
+        Self { client, instance: instance.clone(), engine, pins: None }
     }
 
     /// Looks once.
@@ -51,7 +56,7 @@ impl Source {
     /// Where neither a daemon answers nor anything is pinned.
     pub async fn look(&mut self) -> Result<Seen> {
         match self.ask().await {
-            Err(absent @ Failure::NoDaemon(_)) => self.read(absent),
+            Err(absent @ Failure::NoDaemon(_)) => self.read(absent).await,
             answer => {
                 // Another daemon may pin others.
                 self.pins = None;
@@ -82,15 +87,17 @@ impl Source {
         })
     }
 
-    fn read(&mut self, absent: Failure) -> Result<Seen> {
+    async fn read(&mut self, absent: Failure) -> Result<Seen> {
         // Pins that were taken down and made anew are others: they are looked up each time.
         self.pins = Reader::open(&self.instance.pin_dir)?;
         let Some(pins) = &self.pins else { return Err(absent) };
-        Ok(Seen {
-            status: pins.status(&self.instance)?,
-            stats: pins.stats()?,
-            pairs: pins.pairs()?,
-            flows: pins.flows(&FlowFilter::default())?,
-        })
+        let (mut status, mut stats) = (pins.status(&self.instance)?, pins.stats()?);
+        let (mut pairs, ends) = (pins.pairs()?, pins.bridges()?);
+        let labels = Labels::new(names(&self.engine).await?);
+        labels.status(&mut status);
+        labels.stats(&mut stats);
+        labels.pairs(&mut pairs);
+        let flows = labels.select(&FlowFilter::default(), &ends, pins.flows()?)?;
+        Ok(Seen { status, stats, pairs, flows })
     }
 }

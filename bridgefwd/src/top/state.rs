@@ -346,7 +346,9 @@ pub fn state_word(row: &PairRow) -> &'static str {
 fn words_of(flow: &Flow) -> String {
     let seen = seen_as(flow).unwrap_or_default();
     let Flow { from, to, proto, state, .. } = flow;
-    let text = format!("{from} {to} {proto} {state} {} {} {seen}", client(flow), server(flow));
+    let names = [&flow.client, &flow.server].map(|name| name.as_deref().unwrap_or_default());
+    let ends = [client(flow), server(flow)].join(" ");
+    let text = format!("{from} {to} {proto} {state} {ends} {seen} {}", names.join(" "));
     text.to_lowercase()
 }
 

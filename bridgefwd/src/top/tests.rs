@@ -60,6 +60,8 @@ fn flow(from: &str, to: &str, proto: &str, ends: [(&str, u16); 3], bytes: u64, a
         proto: proto.into(),
         state: if proto == "tcp" { "established" } else { "two_way" }.into(),
         nat: "masquerade".into(),
+        client: container(client.0),
+        server: container(server.0),
         original: tuple(client),
         translated: tuple(seen),
         packets: BothWays { original: bytes / 1_000, reply: bytes / 500 },
@@ -68,6 +70,16 @@ fn flow(from: &str, to: &str, proto: &str, ends: [(&str, u16); 3], bytes: u64, a
         idle_s: age_s / 10,
         expires_s: 300,
     }
+}
+
+/// Whose address that is, where an engine knows it.
+fn container(address: &str) -> Option<String> {
+    let name = match address {
+        "172.18.0.2" => "web",
+        "172.19.0.2" => "db",
+        _ => return None,
+    };
+    Some(name.into())
 }
 
 /// What is seen in the `second`th second.
@@ -167,6 +179,7 @@ fn seen(second: u64) -> Seen {
         pairs_denied: 1,
         flows: FlowTable { live: 4, limit: 65_536 },
         config: None,
+        docker: None,
         warnings: Vec::new(),
     };
     Seen { status, stats, pairs, flows }
