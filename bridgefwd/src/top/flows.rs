@@ -117,18 +117,14 @@ impl Layout {
             }
             Column::Pair => short(&format!("{} -> {}", flow.from, flow.to), *width),
             Column::State => short(&flow.state, *width),
-            Column::Client => Cell::from(end(
-                flow.client.as_deref(),
-                flows::client(flow),
-                flow.original.src,
-                *width,
-            )),
-            Column::Server => Cell::from(end(
-                flow.server.as_deref(),
-                flows::server(flow),
-                flow.original.dst,
-                *width,
-            )),
+            Column::Client => {
+                let client = flow.client.as_deref();
+                short(&end(client, &flows::client(flow), flow.original.src), *width)
+            }
+            Column::Server => {
+                let server = flow.server.as_deref();
+                short(&end(server, &flows::server(flow), flow.original.dst), *width)
+            }
             Column::SeenAs => short(&seen_as(flow), *width),
             Column::Rate => {
                 right(rate.map_or_else(String::new, |rate| units::bits_per_second(rate.bytes)))
@@ -165,20 +161,14 @@ impl Layout {
     }
 }
 
-/// An end of a flow in so many columns: where its container's name is known that, before its address
-/// where there is room for both, else in its place.
-fn end(container: Option<&str>, address_and_port: String, address: IpAddr, width: u16) -> String {
-    let width = usize::from(width);
-    let Some(name) = container else { return shortened(&address_and_port, width) };
-    let both = format!("{name} {address_and_port}");
-    if both.chars().count() <= width {
-        return both;
-    }
+/// An end of a flow, by its container's name where that is known; what is opened has the address.
+fn end(container: Option<&str>, address_and_port: &str, address: IpAddr) -> String {
+    let Some(name) = container else { return address_and_port.to_owned() };
     // IPv6 addresses stand in brackets where a port follows.
     let bare = address.to_string();
     let bracketed = format!("[{bare}]");
     let said = if address_and_port.contains(&bracketed) { bracketed } else { bare };
-    shortened(&address_and_port.replacen(&said, name, 1), width)
+    address_and_port.replacen(&said, name, 1)
 }
 
 /// The client as the server sees it; without its port where that is the client's own.
@@ -196,16 +186,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_container_has_its_name_and_its_address_where_there_is_room() {
+    fn a_container_goes_by_its_name() {
         let v4: IpAddr = [172, 18, 0, 2].into();
-        let of = |name, text: &str, address, width| end(name, text.into(), address, width);
-        assert_eq!(of(None, "172.18.0.2:80", v4, 13), "172.18.0.2:80");
-        assert_eq!(of(Some("web"), "172.18.0.2:80", v4, 17), "web 172.18.0.2:80");
-        assert_eq!(of(Some("web"), "172.18.0.2:80", v4, 16), "web:80");
-        assert_eq!(of(Some("web"), "172.18.0.2 id 7", v4, 16), "web id 7");
-        assert_eq!(of(Some("web"), "172.18.0.2", v4, 8), "web");
+        assert_eq!(end(None, "172.18.0.2:80", v4), "172.18.0.2:80");
+        assert_eq!(end(Some("web"), "172.18.0.2:80", v4), "web:80");
+        assert_eq!(end(Some("web"), "172.18.0.2 id 7", v4), "web id 7");
+        assert_eq!(end(Some("web"), "172.18.0.2", v4), "web");
         let v6: IpAddr = "fd00::2".parse().unwrap();
-        assert_eq!(of(Some("web"), "[fd00::2]:80", v6, 10), "web:80");
-        assert_eq!(of(Some("shop-front-web-1"), "172.18.0.2:80", v4, 11), "shop-…-1:80");
+        assert_eq!(end(Some("web"), "[fd00::2]:80", v6), "web:80");
     }
 }

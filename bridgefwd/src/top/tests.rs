@@ -322,6 +322,9 @@ fn a_filter_leaves_what_has_its_words() {
     assert!(drawn(&state, 80, 24).contains("0 of 4 flows"));
     press(&mut state, "\x1b");
     assert_eq!(state.flows.len(), 4);
+    press(&mut state, "/web\n");
+    assert_eq!(state.flows.len(), 2, "by a container's name");
+    press(&mut state, "\x1b");
     // A pair's own flows, and all again.
     press(&mut state, "↓\n");
     assert_eq!(state.flows.len(), 2);
