@@ -5,6 +5,7 @@
 //! told to take it down.
 
 mod configuration;
+mod direct;
 mod health;
 mod limited;
 mod log;
@@ -36,6 +37,7 @@ pub use crate::datapath::AttachChoice;
 use crate::datapath::is_end;
 use crate::datapath::offline::Reader;
 use crate::failure::{Failure, Result};
+use crate::host::neighbours::NeighbourEvents;
 use crate::host::netlink::{Changes, Events};
 use crate::instance::Instance;
 use crate::policy::setup::Overrides;
@@ -137,6 +139,7 @@ pub async fn run(options: Options) -> Result<()> {
     // Before the first look at the interfaces, so that no change falls between.
     let mut events = listen()?;
     let mut routes = watch_routes()?;
+    let mut neighbours = watch_neighbours()?;
     let mut terminate = on_signal(SignalKind::terminate())?;
     let mut interrupt = on_signal(SignalKind::interrupt())?;
     let mut hang_up = on_signal(SignalKind::hangup())?;
@@ -190,6 +193,14 @@ pub async fn run(options: Options) -> Result<()> {
                     tracing::warn!("{error}");
                 }
             }
+            changed = neighbours.changed() => {
+                if let Err(error) = changed {
+                    tracing::warn!("news about neighbours broke off: {error}; listening anew");
+                    shared.health.resynced();
+                    neighbours = watch_neighbours()?;
+                }
+                shared.state().datapath.routes_changed();
+            }
             _ = tick.tick() => {
                 // Whoever watches us hears that all is well only where all of it is: the lock was to
                 // be had, the data path does what it is asked, and nothing that is served broke off.
@@ -217,7 +228,7 @@ pub async fn run(options: Options) -> Result<()> {
 /// What is done every second. `true` where it went well; what fails for one interface is a warning.
 fn tick_all(shared: &Shared) -> bool {
     let mut state = shared.state();
-    let ticked = state.datapath.tick();
+    let ticked = state.datapath.tick().and_then(|()| direct::follow(&mut state));
     if let Err(error) = &ticked {
         tracing::warn!("{error}");
     }
@@ -297,6 +308,11 @@ fn listen() -> Result<Events> {
 
 fn watch_routes() -> Result<RouteWatch> {
     RouteWatch::start().map_err(|error| Failure::failed(format!("cannot list routes: {error}")))
+}
+
+fn watch_neighbours() -> Result<NeighbourEvents> {
+    NeighbourEvents::listen()
+        .map_err(|error| Failure::failed(format!("cannot listen for neighbours: {error}")))
 }
 
 fn on_signal(kind: SignalKind) -> Result<tokio::signal::unix::Signal> {

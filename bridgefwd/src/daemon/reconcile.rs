@@ -23,6 +23,7 @@ pub fn reconcile(state: &mut State, changes: &Changes, renew: bool) -> Result<()
     let before = ends(state.datapath.interfaces());
     let mut wanted = wanted_interfaces(&snapshot, &state.bridges, &state.uplinks, state.ports);
     route_mtus::enter(&state.route_mtus, &mut wanted);
+    state.direct.enter(&snapshot, state.datapath.interfaces(), &mut wanted);
     let renew = renew || changes.lost;
     let mut failures = state.datapath.manage(wanted, changes, renew);
     state.datapath.note_smallest_route_mtu()?;

@@ -11,6 +11,7 @@ use bridgefwd_common::contract::{
     Address, Family, Interface, PairKey, PairPolicy, PairState as MapState,
 };
 
+use super::direct::Direct;
 use crate::api::types::{Pair, PairChange, PairState};
 use crate::datapath::offline::{end_by_name, pair_view};
 use crate::datapath::{Datapath, is_end};
@@ -35,6 +36,8 @@ pub struct State {
     pub(super) crowded: BTreeSet<String>,
     /// The MTUs that routes have of their own.
     pub(super) route_mtus: RouteMtus,
+    /// Where packets are handed over at once.
+    pub(super) direct: Direct,
 }
 
 impl State {
@@ -46,6 +49,7 @@ impl State {
         uplinks: Vec<String>,
         ports: bool,
     ) -> Self {
+        let direct = Direct::new(datapath.can_hand_over());
         let mut state = Self {
             datapath,
             bridges,
@@ -55,6 +59,7 @@ impl State {
             failures: BTreeMap::new(),
             crowded: BTreeSet::new(),
             route_mtus: RouteMtus::default(),
+            direct,
         };
         for key in state.datapath.pairs().keys() {
             if let (Some(ends), Some(policy)) = (state.names(key), state.datapath.pairs().get(key))

@@ -195,6 +195,7 @@ pub fn interface_of(bridge: &Bridge) -> Interface {
         route_mtu_v6: 0,
         address_count: 1,
         address_count_v6: 1,
+        flags: 0,
         addresses,
         addresses_v6,
         name: Interface::name_bytes(bridge.name),
