@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use aya::programs::links::{FdLink, LinkError, LinkOrder, PinnedLink};
-use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle};
+use aya::programs::tc::{
+    NlOptions, SchedClassifierLink, SchedClassifierLinkId, TcAttachOptions, TcError, TcHandle,
+};
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
 use bridgefwd_common::contract::{AttachKind, EGRESS_PROGRAM, PROGRAM};
 use rustix::io::Errno;
@@ -134,8 +136,7 @@ impl Attacher {
             // has got its number.
             fs::remove_file(&pin)?;
         }
-        let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-        let id = program.attach_with_options(name, attach_type(hook), options)?;
+        let id = attach_first(program, hook, name)?;
         let link: FdLink = program
             .take_link(id)?
             .try_into()
@@ -240,6 +241,28 @@ pub fn detach(
         detach_filter(ifindex, hook, name, recorded)?;
     }
     Ok(info.map(|info| Leaving { ifindex, hook, program: info.program_id() }))
+}
+
+/// Attaches by a TCX link, before all others. Where ours was taken off just now, the kernel may not have
+/// let go of it yet.
+fn attach_first(
+    program: &mut SchedClassifier,
+    hook: Hook,
+    name: &str,
+) -> Result<SchedClassifierLinkId, ProgramError> {
+    let deadline = Instant::now() + REMOVAL_DEADLINE;
+    loop {
+        let options = TcAttachOptions::TcxOrder(LinkOrder::first());
+        match program.attach_with_options(name, attach_type(hook), options) {
+            Err(ProgramError::SyscallError(error))
+                if error.io_error.kind() == io::ErrorKind::AlreadyExists
+                    && Instant::now() < deadline =>
+            {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            attached => return attached,
+        }
+    }
 }
 
 /// Waits until the kernel has removed these programs: it does so a moment after the last reference
