@@ -21,6 +21,7 @@ mod moment;
 mod pair;
 mod settings;
 mod source;
+mod sweep;
 mod tuple;
 
 pub use address::{Address, Family};
@@ -37,6 +38,7 @@ pub use moment::{MOMENT_SHIFT, moment, ns_between};
 pub use pair::{MAX_POOL, NatMode, PairKey, PairPolicy, PairRule, PairState, Pool};
 pub use settings::{Settings, TIMEOUTS, Unlisted};
 pub use source::{SourceKey, SourceUse};
+pub use sweep::SweepRequest;
 pub use tuple::{Tuple, TupleV4};
 
 /// Version of the pinned maps' layout. Pinned state of another version is refused, never misread.

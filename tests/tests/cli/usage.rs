@@ -15,7 +15,7 @@ fn bridgefwd(args: &[&str]) -> Output {
     }
 }
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 16] = [
     "run",
     "pair",
     "flows",
@@ -23,6 +23,7 @@ const COMMANDS: [&str; 15] = [
     "status",
     "metrics",
     "bridges",
+    "explain",
     "check",
     "plan",
     "apply",
@@ -91,6 +92,11 @@ fn typing_errors() {
         &["run", "--bridge", "a", "--metrics", "localhost:9477"],
         &["run", "--bridge", "a", "--metrics-host", "router.example"],
         &["metrics", "--json"],
+        &["explain", "a"],
+        &["explain", "a", "b", "tcp/80", "c"],
+        &["explain", "--bridge-nf", "2"],
+        &["explain", "--import", "a", "b"],
+        &["explain", "--rules", "/nonexistent"],
         &["down", "now"],
         &["check", "a", "b"],
         &["plan", "a", "b"],

@@ -33,12 +33,13 @@ const KERNEL_TOOLS: [Tool; 6] = [
     Tool { command: "nft", package: "nftables", why: "shows the rules there" },
 ];
 
-const TOOLS: [Tool; 9] = [
+const TOOLS: [Tool; 10] = [
     Tool { command: "ip", package: "iproute2", why: "makes the tests' namespaces and bridges" },
     Tool { command: "tc", package: "iproute2", why: "shows that no filter is left behind" },
     Tool { command: "bpftool", package: "bpftool", why: "shows the programs, links and maps" },
     Tool { command: "ethtool", package: "ethtool", why: "turns offloads on and off" },
     Tool { command: "iptables", package: "iptables", why: "makes rules like Docker's" },
+    Tool { command: "nft", package: "nftables", why: "makes rules that `explain` is held against" },
     Tool { command: "ping", package: "iputils-ping", why: "asks in the lab's lessons" },
     Tool {
         command: "sysctl",
@@ -47,6 +48,15 @@ const TOOLS: [Tool; 9] = [
     },
     Tool { command: "systemd-analyze", package: "systemd", why: "judges the unit of the package" },
     Tool { command: "tcpdump", package: "tcpdump", why: "captures what came out" },
+];
+
+/// The engine that the `docker` layer starts for itself, and what it puts into containers.
+const ENGINE: [Tool; 5] = [
+    Tool { command: "dockerd", package: "docker.io", why: "is the engine that tests start" },
+    Tool { command: "docker", package: "docker.io", why: "makes networks and containers" },
+    Tool { command: "containerd", package: "containerd", why: "is a part of it" },
+    Tool { command: "runc", package: "runc", why: "is a part of it" },
+    Tool { command: "busybox", package: "busybox-static", why: "is all that is in containers" },
 ];
 
 /// What watches bridgefwd in the `watch` layer.
@@ -62,6 +72,13 @@ const WATCHERS: [Tool; 5] = [
 pub fn tools(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
     obtain("the lab and the tests", &TOOLS, progress, |names, why| {
         apt.install(progress, names, why)
+    })
+}
+
+/// Finds or installs a Docker engine for the tests. The package's own service is not started.
+pub fn engine(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
+    obtain("the docker layer", &ENGINE, progress, |names, why| {
+        apt.install_without_starting(progress, names, why)
     })
 }
 
