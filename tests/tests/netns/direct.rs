@@ -159,7 +159,7 @@ fn nobody_is_bypassed() {
         other.egress_filter(router, interface, 9);
         exchange.until_by_port("with somebody's filter");
         let runs = other.runs();
-        assert!(exchange.by_port() >= 1 && other.runs() >= runs + 1, "{interface}");
+        assert!(exchange.by_port() >= 1 && other.runs() > runs, "{interface}");
         router.command("tc", &["qdisc", "del", "dev", interface, "clsact"]);
         exchange.until_direct("without that filter");
     }
