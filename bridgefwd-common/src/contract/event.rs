@@ -137,6 +137,6 @@ impl EventBudget {
 }
 
 const _: () = assert!(size_of::<EventControl>() == 48);
-const _: () = assert!(size_of::<FlowRecord>() == 192);
+const _: () = assert!(size_of::<FlowRecord>() == 16 + size_of::<Flow>());
 const _: () = assert!(size_of::<PacketRecord>() == 176);
 const _: () = assert!(size_of::<RefusalKey>() == 24);

@@ -11,6 +11,7 @@ use bridgefwd_common::contract::{
     Address, Family, Interface, PairKey, PairPolicy, PairState as MapState,
 };
 
+use super::direct::Direct;
 use super::docker::Known;
 use super::journal::Journal;
 use crate::api::events::{PairEvent, What};
@@ -45,6 +46,8 @@ pub struct State {
     pub(super) route_mtus: RouteMtus,
     /// Where changes are told.
     pub(super) journal: Journal,
+    /// Where packets are handed over at once.
+    pub(super) direct: Direct,
 }
 
 impl State {
@@ -58,6 +61,7 @@ impl State {
         ports: bool,
         (names, docker): (Names, Known),
     ) -> Self {
+        let direct = Direct::new(datapath.can_hand_over());
         let mut state = Self {
             datapath,
             bridges,
@@ -70,6 +74,7 @@ impl State {
             crowded: BTreeSet::new(),
             route_mtus: RouteMtus::default(),
             journal: Journal::default(),
+            direct,
         };
         for name in &mut state.bridges {
             if let Ok(place) = state.names.resolve(name) {

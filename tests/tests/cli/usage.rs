@@ -15,13 +15,14 @@ fn bridgefwd(args: &[&str]) -> Output {
     }
 }
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "run",
     "pair",
     "flows",
     "events",
     "whois",
     "stats",
+    "top",
     "status",
     "metrics",
     "bridges",
@@ -100,6 +101,8 @@ fn typing_errors() {
         &["whois", "10.0.0.1:99999"],
         &["whois", "10.0.0.1:80", "--at", "yesterday"],
         &["metrics", "--json"],
+        &["top", "--every", "never"],
+        &["top", "--every", "0s"],
         &["explain", "a"],
         &["explain", "a", "b", "tcp/80", "c"],
         &["explain", "--bridge-nf", "2"],
