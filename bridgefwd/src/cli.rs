@@ -207,7 +207,11 @@ pub struct RunOptions {
     /// Attach to the bridges' ports too, so that packets are taken before the bridge's own filters
     /// see them; or to the bridges alone [default: yes]
     #[arg(long, value_name = "yes|no", hide_possible_values = true)]
-    pub ports: Option<PortsChoice>,
+    pub ports: Option<YesNo>,
+    /// Hand packets to containers at once, past bridge and port, where nobody would miss them there;
+    /// or send all of them by the bridge [default: yes]
+    #[arg(long, value_name = "yes|no", hide_possible_values = true)]
+    pub direct: Option<YesNo>,
     /// How many flows there can be at one time [default: 65536]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_flows: Option<u32>,
@@ -227,13 +231,13 @@ pub struct RunOptions {
     pub metrics_hosts: Vec<String>,
 }
 
-/// `--ports`
+/// Of options that are switched on or off.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum PortsChoice {
-    /// Attached to
+pub enum YesNo {
+    /// On
     #[value(help = None)]
     Yes,
-    /// Left alone
+    /// Off
     #[value(help = None)]
     No,
 }

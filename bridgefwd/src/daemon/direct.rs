@@ -21,7 +21,9 @@ use crate::host::qdisc::{self, Hook, Queueing};
 /// What is known of the ports.
 #[derive(Debug)]
 pub struct Direct {
-    /// Is it wanted, and does the kernel do it rightly?
+    /// Is it wanted?
+    pub(super) wanted: bool,
+    /// Does the kernel do it rightly?
     possible: bool,
     rules: BridgeRules,
     /// Ports that could be such by what they are, with their bridges.
@@ -41,6 +43,7 @@ impl Direct {
             .as_ref()
             .is_some_and(|btf| btf.offset_of("net_device", "pcpu_stat_type").is_some());
         Self {
+            wanted: true,
             possible: possible && counts,
             rules: BridgeRules::new(kernel.as_ref()),
             candidates: BTreeMap::new(),
@@ -62,7 +65,7 @@ impl Direct {
 
     /// Those of the candidates that nobody minds. Where that cannot be found out, somebody may.
     fn judge(&self, managed: &BTreeMap<u32, Interface>) -> BTreeSet<u32> {
-        if !self.possible || self.candidates.is_empty() {
+        if !self.wanted || !self.possible || self.candidates.is_empty() {
             return BTreeSet::new();
         }
         self.look(managed).unwrap_or_else(|error| {
@@ -88,6 +91,16 @@ impl Direct {
         let ports = self.candidates.iter().filter(|(_, bridge)| free.contains(bridge));
         Ok(ports.map(|(&port, _)| port).filter(|&port| is_free(port)).collect())
     }
+}
+
+/// Says whether it is wanted, and has the data path follow.
+///
+/// # Errors
+///
+/// The kernel's error.
+pub fn want(state: &mut State, wanted: bool) -> Result<()> {
+    state.direct.wanted = wanted;
+    follow(state)
 }
 
 /// Looks again, and has the data path follow.

@@ -122,10 +122,11 @@ impl Start {
     /// Where something cannot be done; it is taken back then, but for what an earlier daemon left.
     pub fn bring_up(mut self, options: &Options, route_mtus: &RouteMtus) -> Result<Running> {
         let datapath = Datapath::start(&self.plan, self.wanted, options.attach)?;
-        let Setup { bridges, uplinks, ports, .. } = &self.setup;
+        let Setup { bridges, uplinks, ports, direct, .. } = &self.setup;
         let known = (self.names.clone(), self.docker.borrow_and_update().clone());
         let mut state = State::new(datapath, bridges.clone(), uplinks.clone(), *ports, known);
         state.route_mtus = route_mtus.clone();
+        state.direct.wanted = *direct;
         match self.fill(&mut state, options) {
             Ok((reader, listener, socket)) => {
                 let Self { setup, docker, metrics, .. } = self;

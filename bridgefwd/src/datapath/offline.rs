@@ -157,6 +157,7 @@ impl Reader {
         let entries = interfaces::read(&self.interfaces)?;
         let pairs = self.pairs()?;
         let in_state = |state| pairs.iter().filter(|pair| pair.state == state).count() as u64;
+        let direct = |interface: &&Interface| interface.flags & Interface::TO_PEER != 0;
         let attached = |interface: &&Interface| {
             !interfaces::is_end(interface) && interfaces::attached(interface).is_some()
         };
@@ -184,6 +185,7 @@ impl Reader {
             timers: timers::in_force(&settings.timeouts_s),
             ports: entries.values().filter(attached).count() as u64,
             ports_not_attached: not_attached.count() as u64,
+            ports_direct: entries.values().filter(direct).count() as u64,
             flows_per_source: settings.max_flows_per_source.into(),
             pairs_allowed: in_state(StateView::Allowed),
             pairs_denied: in_state(StateView::Denied),

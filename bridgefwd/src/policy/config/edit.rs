@@ -75,6 +75,7 @@ fn settings(table: &mut Table, setup: &Setup) {
         unlisted(own).into()
     });
     put_value(table, "ports", &setup.ports, &default.ports, Item::as_bool, |&ports| ports.into());
+    put_value(table, "direct", &setup.direct, &default.direct, Item::as_bool, |&on| on.into());
     let number = |item: &Item| item.as_integer().and_then(|number| u32::try_from(number).ok());
     let of_number = |&number: &u32| i64::from(number).into();
     put_value(table, "max_flows", &setup.max_flows, &default.max_flows, number, of_number);
