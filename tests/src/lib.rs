@@ -18,6 +18,7 @@ pub mod inject;
 pub mod installed;
 pub mod namespaces;
 pub mod notify;
+pub mod other_build;
 pub mod packets;
 pub mod packets6;
 pub mod pins;

@@ -16,6 +16,7 @@ mod hooks;
 mod hops;
 mod hostile;
 mod lifecycle;
+mod load;
 mod mapping;
 mod neighbours;
 mod odd_bridges;

@@ -40,7 +40,11 @@ pub fn put(setup: &Setup, text: &str, path: &Path) -> Result<String> {
         let trailing = document.trailing().as_str().unwrap_or_default().to_owned();
         document.set_trailing(format!("{orphaned}{trailing}"));
     }
-    let text = document.to_string();
+    let mut text = document.to_string();
+    if bare {
+        // A table comes after a blank line, also where nothing is before it.
+        text = text.trim_start_matches('\n').to_owned();
+    }
     // Whatever else is in the file: what is written must be what runs.
     let none = Overrides::default();
     let written = Setup::of(&Config::parse(&text, path, &none)?, &none, DEFAULT_MAX_FLOWS);
