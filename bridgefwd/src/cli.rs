@@ -1,6 +1,6 @@
 //! What can be asked on the command line. People script against it: names and exit statuses stay.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use bridgefwd_common::contract::{Family, Unlisted};
@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::lab::LabCommand;
 use crate::daemon::AttachChoice;
+use crate::datapath;
 use crate::instance::Instance;
 use crate::policy::timers::TimerChanges;
 use crate::policy::{Mapping, Nat};
@@ -296,6 +297,7 @@ pub struct PairNames {
 Examples:
   bridgefwd flows
   bridgefwd flows --from shop_front --proto tcp
+  bridgefwd flows --address 172.19.0.2 --port 80 --state established
   bridgefwd flows --json")]
 pub struct FlowsOptions {
     /// Only flows opened from this bridge or uplink
@@ -307,6 +309,19 @@ pub struct FlowsOptions {
     /// Only flows of this protocol
     #[arg(long, value_name = "PROTO", value_parser = ["tcp", "udp", "icmp", "icmpv6", "sctp"])]
     pub proto: Option<String>,
+    /// Only flows in this state, as the list shows it
+    #[arg(long, value_name = "STATE", value_parser = datapath::states())]
+    #[arg(hide_possible_values = true)]
+    pub state: Option<String>,
+    /// Only flows with this address on either side, translated or not
+    #[arg(long, value_name = "IP")]
+    pub address: Option<IpAddr>,
+    /// Only flows with this port on either side, likewise
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
+    /// At most so many [default: 1000; with --json all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
     /// How to show them.
     #[command(flatten)]
     pub output: Output,

@@ -15,6 +15,7 @@ mod server;
 mod socket;
 mod web;
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::num::NonZero;
@@ -119,10 +120,12 @@ impl Shared {
     ///
     /// The kernel's error.
     pub fn pairs(&self) -> Result<Vec<Pair>> {
-        let state = self.state();
+        // Not under the lock: reading thousands takes its time.
         let mut pairs = self.reader.pairs()?;
-        pairs.extend(state.absent_pairs());
-        pairs.sort_by(|a, b| (&a.from, &a.to).cmp(&(&b.from, &b.to)));
+        pairs.extend(self.state().absent_pairs());
+        // One whose end came or went meanwhile may be there twice.
+        pairs.sort_by(|a, b| (&a.from, &a.to, a.present).cmp(&(&b.from, &b.to, b.present)));
+        pairs.dedup_by(|later, earlier| (&later.from, &later.to) == (&earlier.from, &earlier.to));
         Ok(pairs)
     }
 
@@ -255,12 +258,14 @@ fn with_config(mut options: Options) -> Result<(Options, Config)> {
 
 /// Are the configuration's pairs between bridges that will be managed?
 fn check_pairs(config: &Config, ends: &[String]) -> Result<()> {
+    let snapshot = reconcile::snapshot()?;
+    let managed: BTreeSet<&String> = ends.iter().collect();
     for pair in &config.pairs {
         let wrong = |what: &str| {
             Failure::usage(format!("configuration, pair {} -> {}: {what}", pair.from, pair.to))
         };
         for name in [&pair.from, &pair.to] {
-            if !ends.contains(name) {
+            if !managed.contains(name) {
                 return Err(wrong(&format!(
                     "{name} is not managed; managed are: {}",
                     ends.join(", ")
@@ -270,7 +275,7 @@ fn check_pairs(config: &Config, ends: &[String]) -> Result<()> {
         if pair.from == pair.to {
             return Err(wrong("a pair leads from one end to another"));
         }
-        reconcile::check_nat_addresses(&pair.nat(), &pair.to)
+        reconcile::check_nat_addresses(&pair.nat(), &pair.to, &snapshot)
             .map_err(|error| wrong(&error.to_string()))?;
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Keeping up with the host: bridges, ports and addresses as they are now, into the data path.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bridgefwd_common::contract::{Interface, MAX_ADDRESSES};
 
@@ -29,7 +29,7 @@ pub fn reconcile(state: &mut State, changes: &Changes, renew: bool) -> Result<()
     if !failures.is_empty() {
         // What went away in the meantime is nobody's problem; its removal is the next event.
         let now = self::snapshot()?;
-        failures.retain(|ifindex, _| now.links.contains_key(ifindex));
+        failures.retain(|ifindex, _| now.get(*ifindex).is_some());
     }
     for (ifindex, failure) in &failures {
         if state.failures.get(ifindex).map(ToString::to_string) != Some(failure.to_string()) {
@@ -48,10 +48,13 @@ pub fn reconcile(state: &mut State, changes: &Changes, renew: bool) -> Result<()
         .collect();
     let after = ends(state.datapath.interfaces());
     if before != after || renew {
-        for name in before.values().filter(|name| !after.values().any(|other| other == *name)) {
+        let names =
+            |ends: &BTreeMap<u32, String>| -> BTreeSet<String> { ends.values().cloned().collect() };
+        let (before, after) = (names(&before), names(&after));
+        for name in before.difference(&after) {
             tracing::warn!("the {} {name} is gone", state.kind(name));
         }
-        for name in after.values().filter(|name| !before.values().any(|other| other == *name)) {
+        for name in after.difference(&before) {
             tracing::info!("managing the {} {name}", state.kind(name));
         }
         state.rekey_pairs()?;
@@ -71,8 +74,9 @@ pub fn check_ends(bridges: &[String], uplinks: &[String]) -> Result<()> {
         ));
     }
     let snapshot = snapshot()?;
-    for (index, name) in bridges.iter().enumerate() {
-        if bridges.iter().take(index).any(|earlier| earlier == name) {
+    let mut named = BTreeSet::new();
+    for name in bridges {
+        if !named.insert(name) {
             return Err(Failure::usage(format!("the bridge {name} is named twice")));
         }
         check_bridge(&snapshot, name)?;
@@ -86,14 +90,13 @@ pub fn check_ends(bridges: &[String], uplinks: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Fails where `bridge`, as it is now, cannot be what packets are translated to by `nat`.
+/// Fails where `bridge`, as it is in the snapshot, cannot be what packets are translated to by `nat`.
 ///
 /// # Errors
 ///
 /// Names the address, and those that the bridge has.
-pub fn check_nat_addresses(nat: &PairNat, bridge: &str) -> Result<()> {
-    let entries =
-        wanted_interfaces(&snapshot()?, &[bridge.to_owned()], &[bridge.to_owned()], false);
+pub fn check_nat_addresses(nat: &PairNat, bridge: &str, snapshot: &Snapshot) -> Result<()> {
+    let entries = wanted_interfaces(snapshot, &[bridge.to_owned()], &[bridge.to_owned()], false);
     match entries.values().find(|interface| is_end(interface)) {
         Some(target) => check_nat(nat, bridge, target),
         None => Ok(()),
@@ -134,7 +137,7 @@ fn check_uplink(snapshot: &Snapshot, name: &str) -> Result<()> {
             "{name} is a bridge, not an uplink: manage it with --bridge {name}"
         )));
     }
-    let master = link.master.and_then(|master| snapshot.links.get(&master));
+    let master = link.master.and_then(|master| snapshot.get(master));
     if let Some(bridge) = master.filter(|master| master.is_bridge) {
         return Err(Failure::usage(format!(
             "{name} is a port of the bridge {0}, so it cannot be an uplink: manage {0} instead, or \
@@ -162,7 +165,12 @@ fn has_address(link: &Link) -> bool {
     !link.addresses.is_empty() || !link.addresses_v6.is_empty()
 }
 
-fn snapshot() -> Result<Snapshot> {
+/// All interfaces as they are now.
+///
+/// # Errors
+///
+/// Where they cannot be listed.
+pub fn snapshot() -> Result<Snapshot> {
     Snapshot::take()
         .map_err(|error| Failure::failed(format!("cannot list network interfaces: {error}")))
 }
@@ -205,8 +213,7 @@ mod tests {
                 ..Link::default()
             },
         ];
-        let links = links.into_iter().map(|link| (link.ifindex, link)).collect();
-        let why = match check_bridge(&Snapshot { links }, name) {
+        let why = match check_bridge(&Snapshot::of(links), name) {
             Ok(()) => String::new(),
             Err(error) => error.to_string(),
         };
@@ -241,8 +248,7 @@ mod tests {
             Link { addresses: Vec::new(), ..link(4, "bare") },
             link(5, "good"),
         ];
-        let links = links.into_iter().map(|link| (link.ifindex, link)).collect();
-        let snapshot = Snapshot { links };
+        let snapshot = Snapshot::of(links);
         for (name, part) in [
             ("lo", "no Ethernet address"),
             ("br", "--bridge br"),

@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::Shared;
-use crate::api::types::{Cleared, FlowFilter, Leaving, PairChange, Problem, ProblemKind};
+use crate::api::types::{
+    Cleared, FlowFilter, Leaving, NEXT_FLOWS, PairChange, Problem, ProblemKind,
+};
 use crate::failure::{Failure, Result};
 use crate::metrics::{self, Format};
 
@@ -83,7 +85,13 @@ async fn stats(State(shared): Daemon) -> Answer {
 
 async fn flows(State(shared): Daemon, filter: Result<Query<FlowFilter>, QueryRejection>) -> Answer {
     let Query(filter) = filter.map_err(|error| Failure::usage(error.body_text()))?;
-    read(shared, move |shared| shared.reader.flows(&filter)).await
+    let what = move |shared: &Shared| shared.reader.flows(&filter);
+    let (flows, next) = blocking(shared, what).await?;
+    let mut answer = json(&flows)?;
+    if let Some(next) = next {
+        answer.headers_mut().insert(NEXT_FLOWS, next.into());
+    }
+    Ok(answer)
 }
 
 async fn put_pair(State(shared): Daemon, ends: Ends, body: axum::body::Bytes) -> Answer {

@@ -3,7 +3,7 @@
 //!
 //! Pairs are kept by name, because a bridge that goes away comes back with another number.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use std::net::IpAddr;
 
@@ -59,10 +59,11 @@ impl State {
             crowded: BTreeSet::new(),
             route_mtus: RouteMtus::default(),
         };
+        let asked: BTreeSet<String> = state.names_of_ends().cloned().collect();
         for key in state.datapath.pairs().keys() {
             if let (Some(ends), Some(policy)) = (state.names(key), state.datapath.pairs().get(key))
-                && state.is_asked_for(&ends.0)
-                && state.is_asked_for(&ends.1)
+                && asked.contains(&ends.0)
+                && asked.contains(&ends.1)
             {
                 let nat = state.datapath.pairs().nat(policy);
                 state.pairs.insert(ends, change_of(policy, nat));
@@ -127,20 +128,25 @@ impl State {
                 self.datapath.pairs_mut().cut(key)?;
             }
         }
-        for ((from, to), change) in &self.pairs {
-            if let Ok((key, _)) = self.key(from, to)
-                && self.datapath.pairs().get(key).is_none()
-            {
-                self.datapath.pairs_mut().set(key, change.clone())?;
-            }
+        let ends = self.ends();
+        let missing: Vec<_> = self
+            .pairs
+            .iter()
+            .filter_map(|((from, to), change)| {
+                let key = PairKey { from: *ends.get(&**from)?, to: *ends.get(&**to)? };
+                self.datapath.pairs().get(key).is_none().then(|| (key, change.clone()))
+            })
+            .collect();
+        for (key, change) in missing {
+            self.datapath.pairs_mut().set(key, change)?;
         }
         Ok(())
     }
 
     /// The pairs of which an end is away: listed, and in no map.
     pub(super) fn absent_pairs(&self) -> impl Iterator<Item = Pair> {
-        let interfaces = self.datapath.interfaces();
-        let away = |name: &str| end_by_name(interfaces, name).is_err();
+        let ends = self.ends();
+        let away = move |name: &str| !ends.contains_key(name);
         self.pairs.iter().filter(move |((from, to), _)| away(from) || away(to)).map(
             |((from, to), change)| Pair {
                 from: from.clone(),
@@ -173,17 +179,18 @@ impl State {
                 ));
             }
         }
+        let ends = self.ends();
+        let end = |name: &str| self.datapath.interfaces().get(ends.get(name)?);
         for name in self.names_of_ends() {
-            let kind = self.kind(name);
-            match end_by_name(self.datapath.interfaces(), name) {
-                Err(_) => warnings.push(format!(
-                    "the {kind} {name} is gone; it is managed again, with its pairs, when it \
-                     comes back"
+            match end(name) {
+                None => warnings.push(format!(
+                    "the {} {name} is gone; it is managed again, with its pairs, when it comes back",
+                    self.kind(name)
                 )),
-                Ok((_, end)) if end.address_count == 0 && end.address_count_v6 == 0 => {
-                    warnings.push(format!("the {kind} {name} has no address any more"));
+                Some(end) if end.address_count == 0 && end.address_count_v6 == 0 => {
+                    warnings.push(format!("the {} {name} has no address any more", self.kind(name)));
                 }
-                Ok(_) => {}
+                Some(_) => {}
             }
         }
         for name in &self.crowded {
@@ -195,8 +202,8 @@ impl State {
             ));
         }
         for ((from, to), change) in &self.pairs {
-            if let Ok((_, target)) = self.key(from, to)
-                && let Some(address) = missing(&change.nat, &target)
+            if let (Some(_), Some(target)) = (end(from), end(to))
+                && let Some(address) = missing(&change.nat, target)
             {
                 warnings.push(format!(
                     "the pair {from} -> {to} translates to {address}, which is not an address of \
@@ -227,6 +234,12 @@ impl State {
             )));
         }
         Ok((PairKey { from: from_index, to: to_index }, *target))
+    }
+
+    /// The numbers of all managed ends that exist, by name: for whoever looks up many.
+    fn ends(&self) -> HashMap<&str, u32> {
+        let ends = self.datapath.interfaces().iter().filter(|(_, interface)| is_end(interface));
+        ends.map(|(&ifindex, interface)| (interface.name(), ifindex)).collect()
     }
 
     /// Names of all ends to manage, whether they exist or not: bridges, then uplinks.

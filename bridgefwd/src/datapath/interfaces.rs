@@ -200,7 +200,12 @@ mod tests {
             Link { ifindex: 7, name: "other".into(), is_bridge: true, ..Link::default() },
             Link { ifindex: 8, name: "p8".into(), master: Some(7), ..Link::default() },
         ];
-        Snapshot { links: links.into_iter().map(|link| (link.ifindex, link)).collect() }
+        Snapshot::of(links)
+    }
+
+    fn with(link: Link) -> Snapshot {
+        let there = [5, 6, 7, 8].map(|ifindex| snapshot().get(ifindex).cloned().unwrap());
+        Snapshot::of(there.into_iter().chain([link]))
     }
 
     #[test]
@@ -221,7 +226,6 @@ mod tests {
 
     #[test]
     fn uplinks_are_ends_of_their_own() {
-        let mut snapshot = snapshot();
         let address =
             Address { address: IpAddr::from([192, 0, 2, 9]), prefix_len: 24, deprecated: false };
         let up = Link {
@@ -232,7 +236,7 @@ mod tests {
             addresses: vec![address],
             ..Link::default()
         };
-        snapshot.links.insert(9, up);
+        let snapshot = with(up);
         let bridges = ["front".into()];
         let uplinks = ["up", "p6", "other", "gone"].map(String::from);
         let entries = wanted(&snapshot, &bridges, &uplinks, true);

@@ -4,6 +4,7 @@
 pub mod attach;
 mod change;
 mod counters;
+mod filter;
 mod flows;
 mod interfaces;
 mod layout;
@@ -31,6 +32,7 @@ use bridgefwd_common::contract::{Flow, Interface, MAP_FLOWS, MAP_PAIRS, PairRule
 
 pub use attach::AttachChoice;
 pub use change::Change;
+pub use filter::states;
 pub use interfaces::{is_end, wanted as wanted_interfaces};
 pub use load::{Wanted, check_permission, load_programs, map_sizes};
 pub use object::OBJECT;

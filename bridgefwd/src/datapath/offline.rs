@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use bridgefwd_common::contract::{
@@ -11,6 +12,7 @@ use bridgefwd_common::contract::{
     PairPolicy, PairRule, PairState, Pool, Role, Settings, SourceKey, SourceUse, Unlisted,
 };
 
+use super::filter::Wanted;
 use super::layout::{self, Found};
 use super::memory::Memory;
 use super::wire::{self, Wire, WireArray, WireHashMap, WirePerCpuArray};
@@ -61,36 +63,31 @@ impl Reader {
         }))
     }
 
-    /// The live flows that `filter` lets through.
+    /// The live flows that `filter` lets through, as many as it asks for; and the place of the last one,
+    /// where there may be more.
     ///
     /// # Errors
     ///
-    /// Where the filter names a bridge that is not managed, or an unknown protocol.
-    pub fn flows(&self, filter: &FlowFilter) -> Result<Vec<types::Flow>> {
+    /// Where the filter names an end that is not managed, or a protocol or state that does not exist.
+    pub fn flows(&self, filter: &FlowFilter) -> Result<(Vec<types::Flow>, Option<u32>)> {
         let (settings, interfaces) = (self.settings()?, interfaces::read(&self.interfaces)?);
-        for name in [&filter.from, &filter.to].into_iter().flatten() {
-            end_by_name(&interfaces, name)?;
-        }
-        if let Some(proto) = &filter.proto
-            && !["tcp", "udp", "icmp", "icmpv6"].contains(&&**proto)
-        {
-            return Err(Failure::usage(format!(
-                "unknown protocol {proto:?}: use tcp, udp, icmp or icmpv6"
-            )));
-        }
-        let wanted = |wanted: &Option<String>, is: &String| wanted.as_ref().is_none_or(|w| w == is);
+        let wanted = Wanted::by(filter, &interfaces)?;
         let now_ns = flows::now_ns();
         let mut found = Vec::new();
-        flows::for_each_live(&self.flows, &self.rules, &settings, now_ns, |flow, _| {
-            if let Some(flow) = flows::view(flow, &interfaces, &settings, now_ns)
-                && wanted(&filter.from, &flow.from)
-                && wanted(&filter.to, &flow.to)
-                && wanted(&filter.proto, &flow.proto)
+        let each = |flow: &Flow| {
+            if wanted.matches(flow)
+                && let Some(flow) = flows::view(flow, &interfaces, &settings, now_ns)
             {
                 found.push(flow);
+                if found.len() == wanted.limit {
+                    return ControlFlow::Break(());
+                }
             }
-        });
-        Ok(found)
+            ControlFlow::Continue(())
+        };
+        let (flows, rules) = (&self.flows, &self.rules);
+        let last = flows::find_live(flows, rules, &settings, now_ns, wanted.first, each);
+        Ok((found, last))
     }
 
     /// All counters.
