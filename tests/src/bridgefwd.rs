@@ -205,7 +205,9 @@ impl Bridgefwd {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{args:?}: {error}: {text}"))
     }
 
-    fn command_line(&self, command: &str) -> Command {
+    /// The command line of one of its commands, for whoever starts it by hand.
+    #[must_use]
+    pub fn command_line(&self, command: &str) -> Command {
         let mut line = Command::new(binary());
         if let Some(netns) = &self.netns {
             line.args(["--netns", netns]);

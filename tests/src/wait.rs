@@ -4,8 +4,9 @@ use std::io;
 use std::time::{Duration, Instant};
 
 /// How long tests wait for what should happen at once. Generous: it is only ever used up by a
-/// failure.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+/// failure. With the feature `patient` it is for machines that are emulated.
+pub const PATIENCE: Duration =
+    Duration::from_secs(if cfg!(feature = "patient") { 150 } else { 10 });
 
 const POLL: Duration = Duration::from_millis(2);
 

@@ -15,6 +15,7 @@ Examples:
   cargo xtask build                   target/release/bridgefwd, one file with the eBPF program inside
   cargo xtask test                    every layer of tests
   cargo xtask test netns -- toggle    the tests of one layer whose name contains \"toggle\"
+  cargo xtask test kernels            two layers under Debian's 5.10, 6.1, 6.12 and 7.x, in qemu
   cargo xtask fuzz                    libFuzzer on the packet logic, a minute for each target
   cargo xtask bench --quick           what bridgefwd costs, and what others do, on this machine
 
@@ -48,6 +49,14 @@ Example:
   cargo xtask build && scp target/release/bridgefwd other-host:")]
     Build,
 
+    /// Build a Debian package and a tarball, for other hosts
+    #[command(after_help = "\
+Both come to lie in target/dist. Needs cargo-deb, which is built once and kept as bpf-linker is.
+
+Example:
+  cargo xtask dist && scp target/dist/*.deb other-host:")]
+    Dist,
+
     /// Build, then run bridgefwd with ARGS as root; the tour of the lab without any
     #[command(after_help = "\
 Examples:
@@ -61,7 +70,9 @@ Examples:
     },
 
     /// Run the tests, all layers or the given ones
-    #[command(after_help = "\
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "\
 Every layer but `unit` and `docs` runs as root: it loads programs and makes network namespaces of
 its own.
 The last line is `N passed, N failed, N skipped`. The exit status is 1 if a test failed, a layer did
@@ -70,8 +81,13 @@ not compile, or a layer had no test to run.
 Examples:
   cargo xtask test
   cargo xtask test unit bytecode
-  cargo xtask test netns -- toggle")]
+  cargo xtask test netns -- toggle
+  cargo xtask test kernels 5.10"
+    )]
     Test {
+        /// Not on this machine's kernel
+        #[command(subcommand)]
+        elsewhere: Option<Elsewhere>,
         /// Layers, in this order if none is given
         #[arg(value_name = "LAYER")]
         layers: Vec<Layer>,
@@ -127,6 +143,29 @@ Licences are checked with cargo-deny where it is installed: cargo install --lock
 Example:
   cargo xtask lint")]
     Lint,
+}
+
+/// Where else tests can run.
+#[derive(Debug, Subcommand)]
+pub enum Elsewhere {
+    /// Load every program and run the bytecode and netns layers under other kernels
+    #[command(after_help = "\
+Fetches Debian's kernels by this machine's apt (which stays as it is) into $XDG_CACHE_HOME/bridgefwd
+(~/.cache/bridgefwd), and boots them under qemu in software: half an hour each, or more. It takes no KVM,
+and of the machine nothing but its processors. Tests that are too heavy for that are listed as
+skipped. The last lines are the tables of docs/kernels.md.
+
+Examples:
+  cargo xtask test kernels                        5.10, 6.1, 6.12 and 7.x
+  cargo xtask test kernels 6.1 -- forwarding      one, and the tests whose name contains \"forwarding\"")]
+    Kernels {
+        /// The beginning of a kernel's version, such as 6.12; the newest such one is taken
+        #[arg(value_name = "VERSION")]
+        versions: Vec<String>,
+        /// Only tests whose name contains FILTER; more arguments go to the test programs as they are
+        #[arg(last = true, value_name = "FILTER")]
+        filter: Vec<String>,
+    },
 }
 
 /// What can be fuzzed.
@@ -194,14 +233,24 @@ pub enum Layer {
     Oracle,
     /// The commands as a person types them
     Cli,
+    /// The package and the tarball: installed, used, upgraded and removed in a root of their own
+    Dist,
     /// By Prometheus, in a browser, in a terminal
     Watch,
 }
 
 impl Layer {
     /// All of them, in the order in which they run.
-    pub const ALL: [Self; 7] =
-        [Self::Unit, Self::Docs, Self::Bytecode, Self::Netns, Self::Oracle, Self::Cli, Self::Watch];
+    pub const ALL: [Self; 8] = [
+        Self::Unit,
+        Self::Docs,
+        Self::Bytecode,
+        Self::Netns,
+        Self::Oracle,
+        Self::Cli,
+        Self::Watch,
+        Self::Dist,
+    ];
 
     /// As typed; also the name of the test program in the `tests` crate.
     pub const fn name(self) -> &'static str {
@@ -212,6 +261,7 @@ impl Layer {
             Self::Netns => "netns",
             Self::Oracle => "oracle",
             Self::Cli => "cli",
+            Self::Dist => "dist",
             Self::Watch => "watch",
         }
     }
@@ -241,9 +291,22 @@ mod tests {
     #[test]
     fn what_follows_two_dashes_is_the_filter() {
         let cli = Cli::try_parse_from(["xtask", "test", "netns", "--", "toggle"]).unwrap();
-        let Command::Test { layers, filter } = cli.command else { panic!("{cli:?}") };
+        let Command::Test { layers, filter, elsewhere: None } = cli.command else {
+            panic!("{cli:?}")
+        };
         assert_eq!(layers, [Layer::Netns]);
         assert_eq!(filter, ["toggle"]);
+    }
+
+    #[test]
+    fn kernels_are_named_by_version() {
+        let cli = Cli::try_parse_from(["xtask", "test", "kernels", "5.10", "--", "nat"]).unwrap();
+        let Command::Test { elsewhere: Some(Elsewhere::Kernels { versions, filter }), .. } =
+            cli.command
+        else {
+            panic!("{cli:?}")
+        };
+        assert_eq!((versions, filter), (vec!["5.10".to_owned()], vec!["nat".to_owned()]));
     }
 
     #[test]

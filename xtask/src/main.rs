@@ -6,8 +6,10 @@
 mod bench;
 mod build;
 mod cli;
+mod dist;
 mod exec;
 mod fuzz;
+mod kernels;
 mod lint;
 mod progress;
 mod run;
@@ -19,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Elsewhere};
 use crate::progress::Progress;
 use crate::workspace::Workspace;
 
@@ -46,8 +48,17 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             build::run(&workspace)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Dist => {
+            dist::run(&workspace)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Run { args } => run::run(&workspace, &args),
-        Command::Test { layers, filter } => test::run(&workspace, &layers, &filter),
+        Command::Test { elsewhere: Some(Elsewhere::Kernels { versions, filter }), .. } => {
+            kernels::run(&workspace, &versions, &filter)
+        }
+        Command::Test { layers, filter, elsewhere: None } => {
+            test::run(&workspace, &layers, &filter)
+        }
         Command::Fuzz { target, seconds } => fuzz::run(&workspace, target, seconds),
         Command::Bench { benches, quick, publish, seed } => {
             bench::run(&workspace, &benches, bench::Options { quick, publish, seed })

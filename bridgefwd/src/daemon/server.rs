@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
-use axum::http::header::{ACCEPT, CONTENT_TYPE};
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::header::{ACCEPT, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::serve::Listener;
@@ -15,11 +16,16 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::Shared;
+use crate::api::config::ConfigText;
 use crate::api::types::{
     Cleared, FlowFilter, Leaving, NEXT_FLOWS, PairChange, Problem, ProblemKind,
 };
 use crate::failure::{Failure, Result};
 use crate::metrics::{self, Format};
+use crate::web;
+
+/// The longest configuration file, as JSON, in bytes.
+const LONGEST_BODY: usize = 16 << 20;
 
 type Daemon = State<Arc<Shared>>;
 type Ends = Result<Path<(String, String)>, PathRejection>;
@@ -43,6 +49,9 @@ pub async fn serve<L: Listener<Addr: std::fmt::Debug>>(
 pub fn all(shared: Arc<Shared>) -> Router {
     reading()
         .route("/v1/pairs/{from}/{to}", put(put_pair).delete(delete_pair))
+        .route("/v1/config", get(config))
+        .route("/v1/config/plan", post(plan).layer(DefaultBodyLimit::max(LONGEST_BODY)))
+        .route("/v1/config/apply", post(apply).layer(DefaultBodyLimit::max(LONGEST_BODY)))
         .route("/v1/down", post(down))
         .with_state(shared)
 }
@@ -50,6 +59,7 @@ pub fn all(shared: Arc<Shared>) -> Router {
 /// What is there to read.
 pub fn reading() -> Router<Arc<Shared>> {
     Router::new()
+        .route("/", get(async || web::page()))
         .route("/metrics", get(metrics))
         .route("/v1/status", get(status))
         .route("/v1/bridges", get(bridges))
@@ -58,6 +68,16 @@ pub fn reading() -> Router<Arc<Shared>> {
         .route("/v1/flows", get(flows))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
+        .layer(map_response(for_browsers))
+}
+
+/// A browser shall take each answer for what it is, and give it to no page but ours.
+async fn for_browsers(mut answer: Response) -> Response {
+    let headers = answer.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let policy = HeaderName::from_static("cross-origin-resource-policy");
+    headers.insert(policy, HeaderValue::from_static("same-origin"));
+    answer
 }
 
 async fn metrics(State(shared): Daemon, headers: HeaderMap) -> Answer {
@@ -125,6 +145,30 @@ async fn delete_pair(
     json(&Cleared { cleared })
 }
 
+async fn config(State(shared): Daemon) -> Answer {
+    read(shared, Shared::running_config).await
+}
+
+async fn plan(State(shared): Daemon, body: axum::body::Bytes) -> Answer {
+    let given = config_text(&body)?;
+    read(shared, move |shared| shared.plan(given.as_ref())).await
+}
+
+async fn apply(State(shared): Daemon, body: axum::body::Bytes) -> Answer {
+    let given = config_text(&body)?;
+    read(shared, move |shared| shared.apply(given.as_ref())).await
+}
+
+/// A configuration file, or `None` for the daemon's own.
+fn config_text(body: &[u8]) -> Result<Option<ConfigText>> {
+    if body.is_empty() {
+        return Ok(None);
+    }
+    serde_json::from_slice(body).map(Some).map_err(|error| {
+        Failure::usage(format!("the body is not a configuration as JSON: {error}"))
+    })
+}
+
 async fn down(State(shared): Daemon) -> Answer {
     shared.take_down();
     json(&Leaving { pid: std::process::id() })
@@ -146,7 +190,7 @@ async fn read<T: Serialize + Send + 'static>(
     json(&blocking(shared, what).await?)
 }
 
-/// Reads on a thread where walking all flows keeps nobody waiting.
+/// Works on a thread where walking all flows keeps nobody waiting.
 async fn blocking<T: Send + 'static>(
     shared: Arc<Shared>,
     what: impl FnOnce(&Shared) -> Result<T> + Send + 'static,

@@ -7,6 +7,7 @@ use std::os::unix::fs::{
 };
 use std::path::{Path, PathBuf};
 
+use nix::unistd::Gid;
 use rustix::fs::Mode;
 use rustix::process::umask;
 use tokio::net::{UnixListener, UnixStream};
@@ -16,6 +17,29 @@ use crate::failure::{Failure, Result};
 /// Read and write for owner and group.
 const SOCKET_MODE: u32 = 0o660;
 const DIR_MODE: u32 = 0o755;
+
+/// A group that may use the socket.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Group(u32);
+
+/// The group of that name or number.
+///
+/// # Errors
+///
+/// Names the group that does not exist, and says how to make it.
+pub fn group(name: &str) -> Result<Group> {
+    if let Ok(number) = name.parse() {
+        return Ok(Group(number));
+    }
+    match nix::unistd::Group::from_name(name) {
+        Ok(Some(group)) => Ok(Group(group.gid.as_raw())),
+        Ok(None) => Err(Failure::usage(format!(
+            "there is no group {name} for the control socket: make it first (groupadd --system \
+             {name})"
+        ))),
+        Err(errno) => Err(Failure::failed(format!("cannot look up the group {name}: {errno}"))),
+    }
+}
 
 /// The file of a bound socket. Removes it when dropped, and the folder where it was made for it.
 #[derive(Debug)]
@@ -76,12 +100,13 @@ pub async fn check(path: &Path) -> Result<()> {
     }
 }
 
-/// Listens at `path`, after [`check`].
+/// Listens at `path`, after [`check`]: for the owner, and for `group` where one is given, else for the
+/// owner's.
 ///
 /// # Errors
 ///
 /// Names the socket.
-pub fn bind(path: &Path) -> Result<(UnixListener, SocketFile)> {
+pub fn bind(path: &Path, group: Option<Group>) -> Result<(UnixListener, SocketFile)> {
     let made_dir = make_parent(path)?;
     // From the start with the right mode: whoever connects before a later chmod would be in.
     let before = umask(Mode::from_raw_mode(0o777 & !SOCKET_MODE));
@@ -90,7 +115,17 @@ pub fn bind(path: &Path) -> Result<(UnixListener, SocketFile)> {
     let listener = listener.map_err(|error| failed(path, "listen at", &error))?;
     let metadata = fs::symlink_metadata(path).map_err(|error| failed(path, "look at", &error))?;
     let identity = (metadata.dev(), metadata.ino());
-    Ok((listener, SocketFile { path: path.into(), identity, made_dir }))
+    let file = SocketFile { path: path.into(), identity, made_dir };
+    if let Some(Group(number)) = group {
+        nix::unistd::chown(path, None, Some(Gid::from_raw(number))).map_err(|errno| {
+            Failure::failed(format!(
+                "cannot give the control socket {} to the group {number}: {errno}; that takes a \
+                 member of the group, or CAP_CHOWN",
+                path.display()
+            ))
+        })?;
+    }
+    Ok((listener, file))
 }
 
 /// The folder of the socket, where it had to be made.
@@ -122,12 +157,29 @@ mod tests {
         std::env::temp_dir().join(format!("bridgefwd-socket-{}-{name}", std::process::id()))
     }
 
+    #[test]
+    fn groups_are_found_by_name_and_number() {
+        assert_eq!(group("root").unwrap(), Group(0));
+        assert_eq!(group("4242").unwrap(), Group(4242));
+        let why = group("bridgefwd-no-such-group").unwrap_err();
+        assert!(matches!(&why, Failure::Usage(text) if text.contains("groupadd")), "{why}");
+    }
+
+    #[tokio::test]
+    async fn a_socket_is_given_to_its_group() {
+        let path = scratch("group.sock");
+        let own = nix::unistd::getegid().as_raw();
+        let (_listener, _file) = bind(&path, Some(Group(own))).unwrap();
+        let metadata = fs::metadata(&path).unwrap();
+        assert_eq!((metadata.gid(), metadata.permissions().mode() & 0o777), (own, SOCKET_MODE));
+    }
+
     #[tokio::test]
     async fn used_stale_and_foreign() {
         let dir = scratch("dir");
         let path = dir.join("s.sock");
         check(&path).await.unwrap();
-        let (listener, file) = bind(&path).unwrap();
+        let (listener, file) = bind(&path, None).unwrap();
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, SOCKET_MODE);
         assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, DIR_MODE);

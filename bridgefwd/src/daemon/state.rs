@@ -13,14 +13,11 @@ use bridgefwd_common::contract::{
 
 use crate::api::types::{Pair, PairChange, PairState};
 use crate::datapath::offline::{end_by_name, pair_view};
-use crate::datapath::{Change, Datapath, is_end};
+use crate::datapath::{Datapath, is_end};
 use crate::failure::{Failure, Result};
 use crate::host::routes::RouteMtus;
 use crate::host::sysctl;
-use crate::policy::{Nat, PairNat};
-
-/// Names of a pair's ends.
-type Ends = (String, String);
+use crate::policy::{Ends, Nat, PairNat, PairSetup};
 
 /// The daemon's state.
 pub struct State {
@@ -31,7 +28,7 @@ pub struct State {
     pub(super) uplinks: Vec<String>,
     /// Are the bridges' ports managed too?
     pub(super) ports: bool,
-    pairs: BTreeMap<Ends, Change>,
+    pub(super) pairs: BTreeMap<Ends, PairSetup>,
     /// What could not be done for an interface, by ifindex; tried again each second.
     pub(super) failures: BTreeMap<u32, Failure>,
     /// Bridges with more addresses than are kept.
@@ -92,11 +89,43 @@ impl State {
         };
         check_nat(&nat, to, &target)?;
         let allow = change.state == PairState::Allowed;
-        let change = Change { allow, nat: nat.clone(), drain: change.drain };
+        let change = PairSetup { allow, nat: nat.clone(), drain: change.drain };
         let policy = self.datapath.pairs_mut().set(key, change)?;
         let shown = pair_view(from, to, policy, &nat);
         self.pairs.insert((from.into(), to.into()), change_of(policy, nat));
         Ok(shown)
+    }
+
+    /// Where pairs are in the maps, for whoever sets many: of those whose ends are both there. Holds until
+    /// ends come or go.
+    pub(super) fn keys(&self) -> Keys {
+        Keys(self.ends().into_iter().map(|(name, ifindex)| (name.to_owned(), ifindex)).collect())
+    }
+
+    /// Has a pair be set so; where one of its ends is away, when that comes back. Its NAT was checked.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub(super) fn set_pair(&mut self, keys: &Keys, ends: &Ends, pair: PairSetup) -> Result<()> {
+        if let Some(key) = keys.of(ends) {
+            self.datapath.pairs_mut().set(key, pair.clone())?;
+        }
+        self.pairs.insert(ends.clone(), pair);
+        Ok(())
+    }
+
+    /// Takes a pair off the list if it is on it; its flows drain where it was set to.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub(super) fn clear_known(&mut self, keys: &Keys, ends: &Ends) -> Result<()> {
+        if let Some(key) = keys.of(ends) {
+            self.datapath.pairs_mut().clear(key, false)?;
+        }
+        self.pairs.remove(ends);
+        Ok(())
     }
 
     /// Takes a pair off the list. `false` where it was not on it.
@@ -128,12 +157,12 @@ impl State {
                 self.datapath.pairs_mut().cut(key)?;
             }
         }
-        let ends = self.ends();
+        let keys = self.keys();
         let missing: Vec<_> = self
             .pairs
             .iter()
-            .filter_map(|((from, to), change)| {
-                let key = PairKey { from: *ends.get(&**from)?, to: *ends.get(&**to)? };
+            .filter_map(|(ends, change)| {
+                let key = keys.of(ends)?;
                 self.datapath.pairs().get(key).is_none().then(|| (key, change.clone()))
             })
             .collect();
@@ -215,6 +244,25 @@ impl State {
         warnings
     }
 
+    /// How it goes, in a line.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let interfaces = self.datapath.interfaces();
+        let there = interfaces.values().filter(|interface| is_end(interface)).count();
+        let ends = self.names_of_ends().count();
+        let warnings = match self.warnings().len() {
+            0 => String::new(),
+            1 => "; 1 warning, see `bridgefwd status`".into(),
+            several => format!("; {several} warnings, see `bridgefwd status`"),
+        };
+        format!(
+            "{there} of {ends} ends and {} ports attached, {} of {} pairs allowed{warnings}",
+            interfaces.len() - there,
+            self.pairs.values().filter(|pair| pair.allow).count(),
+            self.pairs.len()
+        )
+    }
+
     /// The key of a pair, and its target.
     fn key(&self, from: &str, to: &str) -> Result<(PairKey, Interface)> {
         let interfaces = self.datapath.interfaces();
@@ -265,6 +313,15 @@ impl State {
     }
 }
 
+/// Where pairs are in the maps, by the names of their ends.
+pub(super) struct Keys(HashMap<String, u32>);
+
+impl Keys {
+    fn of(&self, (from, to): &Ends) -> Option<PairKey> {
+        Some(PairKey { from: *self.0.get(from)?, to: *self.0.get(to)? })
+    }
+}
+
 /// Can packets leaving by `target` be translated like that?
 pub(super) fn check_nat(nat: &PairNat, name: &str, target: &Interface) -> Result<()> {
     let Some(address) = missing(nat, target) else { return Ok(()) };
@@ -298,8 +355,8 @@ fn addresses(end: &Interface, family: Family) -> impl Iterator<Item = IpAddr> {
 }
 
 /// What leads to `policy`, whose translation is `nat`.
-fn change_of(policy: PairPolicy, nat: PairNat) -> Change {
-    Change {
+fn change_of(policy: PairPolicy, nat: PairNat) -> PairSetup {
+    PairSetup {
         allow: MapState::from_byte(policy.state) == MapState::Allowed,
         nat,
         drain: policy.flags & PairPolicy::DRAIN_LATER != 0,

@@ -13,12 +13,14 @@ use std::time::{Duration, Instant};
 
 use aya::programs::links::{FdLink, LinkError, LinkOrder, PinnedLink};
 use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle};
-use aya::programs::{ProgramError, SchedClassifier, TcAttachType, loaded_links};
+use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
 use bridgefwd_common::contract::{AttachKind, EGRESS_PROGRAM, PROGRAM};
 use rustix::io::Errno;
+use rustix::thread::{MembarrierCommand, membarrier};
 
 use super::{pins, wire::chain};
 use crate::failure::{Failure, Result};
+use crate::host::bpf;
 use crate::host::qdisc::{self, Filter, Hook};
 
 /// Priority of our clsact filters: before those to which the kernel gives one by itself.
@@ -57,7 +59,8 @@ impl Attacher {
     }
 
     /// Sees to it that `program` runs at a hook of an interface: takes the place of the program of an earlier
-    /// daemon where that is attached (`recorded` tells how), else attaches.
+    /// daemon where that is attached (`recorded` tells how), else attaches. `owning` is called before a
+    /// qdisc is added: it has to be on record then that it is ours to remove, whatever happens.
     ///
     /// # Errors
     ///
@@ -69,6 +72,7 @@ impl Attacher {
         ifindex: u32,
         name: &str,
         recorded: Option<AttachKind>,
+        owning: impl FnOnce() -> Result<()>,
     ) -> Result<AttachKind> {
         let by_filter = matches!(recorded, Some(AttachKind::Clsact | AttachKind::OwnClsact));
         let try_tcx = match self.choice {
@@ -100,7 +104,7 @@ impl Attacher {
                 }
             }
         }
-        let own = self.ensure_filter(program, hook, ifindex, name)?;
+        let own = self.ensure_filter(program, hook, ifindex, name, owning)?;
         remove_pin(&pins::link(&self.pin_dir, ifindex, hook))?;
         Ok(if own || recorded == Some(AttachKind::OwnClsact) {
             AttachKind::OwnClsact
@@ -123,7 +127,7 @@ impl Attacher {
                 .and_then(|link| program.attach_to_link(link));
             // Closes our end of it; the pin holds the link.
             let replaced = replaced.and_then(|id| program.take_link(id)).map(drop);
-            if replaced.is_ok() && runs_on(program, hook, name)? {
+            if replaced.is_ok() && runs_on(program, hook, ifindex)? {
                 return Ok(());
             }
             // The interface of this link is gone, or in another network namespace, and this one
@@ -153,10 +157,16 @@ impl Attacher {
         hook: Hook,
         ifindex: u32,
         name: &str,
+        owning: impl FnOnce() -> Result<()>,
     ) -> Result<bool> {
         let failed = |what: &str, error: String| {
             Failure::failed(format!("cannot attach to {name}: {what}: {error}"))
         };
+        let missing = !qdisc::has_clsact(ifindex)
+            .map_err(|error| failed("looking for a clsact qdisc", error.to_string()))?;
+        if missing {
+            owning()?;
+        }
         let own = qdisc::add_clsact(ifindex)
             .map_err(|error| failed("adding a clsact qdisc", error.to_string()))?;
         let there = our_filter(ifindex, hook)
@@ -194,8 +204,23 @@ impl Attacher {
     }
 }
 
-/// Takes our program off a hook of an interface, by whatever means it is there. Returns the id of the link
-/// that is on its way out, for [`wait_for_removal`].
+/// A program whose link is on its way out.
+#[derive(Debug)]
+pub struct Leaving {
+    ifindex: u32,
+    hook: Hook,
+    program: u32,
+}
+
+impl Leaving {
+    /// Is it still at its hook? Not where the interface is gone or cannot be asked.
+    fn is_there(&self) -> bool {
+        bpf::tcx_programs(self.ifindex, self.hook).is_ok_and(|ids| ids.contains(&self.program))
+    }
+}
+
+/// Takes our program off a hook of an interface, by whatever means it is there. Returns what is on
+/// its way out, for [`wait_for_removal`].
 ///
 /// # Errors
 ///
@@ -206,38 +231,49 @@ pub fn detach(
     ifindex: u32,
     name: &str,
     recorded: Option<AttachKind>,
-) -> Result<Option<u32>> {
+) -> Result<Option<Leaving>> {
     let pin = pins::link(pin_dir, ifindex, hook);
     let link = PinnedLink::from_pin(&pin).ok();
-    let id = link.and_then(|link| FdLink::from(link).info().ok()).map(|info| info.id());
+    let info = link.and_then(|link| FdLink::from(link).info().ok());
     remove_pin(&pin)?;
     if recorded != Some(AttachKind::Tcx) {
         detach_filter(ifindex, hook, name, recorded)?;
     }
-    Ok(id)
+    Ok(info.map(|info| Leaving { ifindex, hook, program: info.program_id() }))
 }
 
-/// Waits until the kernel has removed these links: it does so a moment after the last reference.
+/// Waits until the kernel has removed these programs: it does so a moment after the last reference
+/// to their links.
 ///
 /// # Errors
 ///
 /// Where one is still there after some seconds: somebody else holds it.
-pub fn wait_for_removal(ids: &[u32]) -> Result<()> {
+pub fn wait_for_removal(leaving: &[Leaving]) -> Result<()> {
     let deadline = Instant::now() + REMOVAL_DEADLINE;
     loop {
-        let left = loaded_links().filter_map(|info| info.ok().map(|info| info.id()));
-        let left: Vec<_> = left.filter(|id| ids.contains(id)).collect();
-        if left.is_empty() {
+        let Some(left) = leaving.iter().find(|leaving| leaving.is_there()) else {
             return Ok(());
-        }
+        };
         if Instant::now() > deadline {
             return Err(Failure::failed(format!(
-                "the links with the ids {left:?} are not pinned any more, but something else holds \
-                 them: `bpftool link show` tells more"
+                "the program with the id {} is not pinned any more, but something else holds its \
+                 link: `bpftool link show` tells more",
+                left.program
             )));
         }
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Waits until no packet is in a program any more that was replaced before this was called: what such a
+/// program would go on to may be removed then.
+///
+/// # Errors
+///
+/// A kernel that cannot tell (`CONFIG_MEMBARRIER`).
+pub fn wait_for_programs() -> io::Result<()> {
+    // It waits for a grace period of RCU, and a program runs within one.
+    Ok(membarrier(MembarrierCommand::Global)?)
 }
 
 /// The program that is ours at a hook.
@@ -265,10 +301,10 @@ fn our_filter(ifindex: u32, hook: Hook) -> io::Result<Option<Filter>> {
 }
 
 /// Is `program` among the TCX programs at that hook of the interface?
-fn runs_on(program: &SchedClassifier, hook: Hook, name: &str) -> Result<bool, ProgramError> {
+fn runs_on(program: &SchedClassifier, hook: Hook, ifindex: u32) -> Result<bool, ProgramError> {
     let id = program.info()?.id();
-    let (_, attached) = SchedClassifier::query_tcx(name, attach_type(hook))?;
-    Ok(attached.iter().any(|info| info.id() == id))
+    let attached = bpf::tcx_programs(ifindex, hook).map_err(ProgramError::IOError)?;
+    Ok(attached.contains(&id))
 }
 
 fn detach_filter(ifindex: u32, hook: Hook, name: &str, recorded: Option<AttachKind>) -> Result<()> {

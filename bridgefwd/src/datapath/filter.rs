@@ -61,14 +61,14 @@ impl Wanted {
     /// Is this one of them?
     #[must_use]
     pub fn matches(&self, flow: &Flow) -> bool {
-        let tuples = [&flow.original, &flow.translated];
+        let tuples = [flow.original(), flow.translated()];
         let has_address =
             |address| tuples.iter().any(|tuple| tuple.src == address || tuple.dst == address);
         let has_port =
             |port| tuples.iter().any(|tuple| tuple.src_port == port || tuple.dst_port == port);
         self.from.is_none_or(|from| from == flow.from)
             && self.to.is_none_or(|to| to == flow.to)
-            && self.protocol.is_none_or(|protocol| protocol == flow.original.protocol)
+            && self.protocol.is_none_or(|protocol| protocol == flow.protocol)
             && self.address.is_none_or(has_address)
             && self.port.is_none_or(has_port)
             && self
@@ -136,7 +136,7 @@ mod tests {
             ..original
         };
         let state = FlowState::TcpFinReply as u8;
-        Flow { from: 5, to: 7, state, original, translated, ..Flow::zeroed() }
+        Flow { from: 5, to: 7, state, ..Flow::zeroed() }.between(&original, &translated)
     }
 
     #[track_caller]

@@ -7,22 +7,26 @@ use std::path::Path;
 use aya::maps::{MapInfo, MapType};
 use bridgefwd_common::Reason;
 use bridgefwd_common::contract::{
-    ABI_VERSION, Counter, Endpoint, Flow, FragmentKey, FragmentOwner, IndexEntry, Interface,
-    MAP_FLOW_INDEX_V4, MAP_FLOW_INDEX_V6, MAP_FLOWS, MAP_FRAGMENTS, MAP_FREE_SLOTS, MAP_INTERFACES,
-    MAP_MAPPED, MAP_MAPPINGS, MAP_PAIR_COUNTERS, MAP_PAIR_INDEX, MAP_PAIRS, MAP_POOLS, MAP_REASONS,
-    MAP_RELEASING, MAP_SETTINGS, MAP_SOURCES, MAP_SWEEP_CURSOR, Mapping, PINNED_MAPS, PairCounters,
-    PairKey, PairRule, Pool, Settings, SlotOwner, SourceKey, SourceUse, Tuple, TupleV4,
+    ABI_VERSION, Counter, DEFAULT_MAX_FLOWS, Endpoint, Flow, FragmentKey, FragmentOwner,
+    IndexEntry, Interface, Kept, MAP_FLOW_INDEX_V4, MAP_FLOW_INDEX_V6, MAP_FLOWS, MAP_FRAGMENTS,
+    MAP_FREE_SLOTS, MAP_INTERFACES, MAP_KEPT, MAP_MAPPED, MAP_MAPPINGS, MAP_PAIR_COUNTERS,
+    MAP_PAIR_INDEX, MAP_PAIRS, MAP_POOLS, MAP_REASONS, MAP_RELEASING, MAP_SETTINGS, MAP_SOURCES,
+    MAP_SWEEP_CURSOR, Mapping, PINNED_MAPS, PairCounters, PairKey, PairRule, Pool, Settings,
+    SlotOwner, SourceKey, SourceUse, Tuple, TupleV4,
 };
 
 use super::pins;
 use super::wire::{self, Wire, WireArray};
 use crate::failure::{Failure, Result};
+use crate::policy::setup::MAX_FLOWS;
 
 /// What a pin folder holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Found {
     /// Nothing.
     Nothing,
+    /// What is left of a start, or of a `down`, that was interrupted: of no use to anybody.
+    Interrupted,
     /// All our maps, in this layout.
     Ours(Settings),
 }
@@ -82,11 +86,12 @@ fn check_layout(pin_dir: &Path) -> Result<Found> {
                 ),
             ));
         }
-        Err(_) => return Err(stale(pin_dir, "state that is not complete (no settings)")),
+        // Written last and removed first.
+        Err(_) => return interrupted(pin_dir),
     };
     match abi.abi {
         ABI_VERSION => {}
-        0 => return Err(stale(pin_dir, "state whose making was interrupted")),
+        0 => return interrupted(pin_dir),
         other => {
             return Err(stale(
                 pin_dir,
@@ -118,12 +123,39 @@ fn check_layout(pin_dir: &Path) -> Result<Found> {
     Ok(Found::Ours(abi))
 }
 
+/// [`Found::Interrupted`], if all that is there is known by its name: it is going to be removed.
+fn interrupted(pin_dir: &Path) -> Result<Found> {
+    let ours = |folder: &Path, name: &str| {
+        if folder == pins::maps(pin_dir) {
+            PINNED_MAPS.contains(&name)
+        } else if folder == pins::links(pin_dir) {
+            pins::is_link(name)
+        } else {
+            pins::is_program(name)
+        }
+    };
+    for folder in [pins::maps(pin_dir), pins::links(pin_dir), pins::programs(pin_dir)] {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries.filter_map(io::Result::ok) {
+            if !entry.file_name().to_str().is_some_and(|name| ours(&folder, name)) {
+                return Err(Failure::failed(format!(
+                    "the pin folder {} holds {}, which is not bridgefwd's: choose another --pin-dir",
+                    pin_dir.display(),
+                    entry.path().display()
+                )));
+            }
+        }
+    }
+    Ok(Found::Interrupted)
+}
+
 /// Type of a pinned map, and the sizes of its key and value in bytes.
 fn expected(name: &str) -> (MapType, usize, usize) {
     const INDEX: usize = size_of::<u32>();
     match name {
         MAP_INTERFACES => (MapType::Hash, INDEX, size_of::<Interface>()),
         MAP_PAIR_INDEX => (MapType::Hash, size_of::<PairKey>(), INDEX),
+        MAP_KEPT => (MapType::Array, INDEX, size_of::<Kept>()),
         MAP_PAIRS => (MapType::Array, INDEX, size_of::<PairRule>()),
         MAP_PAIR_COUNTERS => (MapType::PerCpuArray, INDEX, size_of::<PairCounters>()),
         MAP_FLOW_INDEX_V4 => (MapType::Hash, size_of::<TupleV4>(), size_of::<IndexEntry>()),
@@ -157,6 +189,48 @@ pub fn check_reasons(pin_dir: &Path) -> Result<()> {
             ),
         )),
         _ => Ok(()),
+    }
+}
+
+/// What to tell who wants to read what an interruption has left.
+pub fn incomplete(pin_dir: &Path) -> Failure {
+    Failure::failed(format!(
+        "the pin folder {} holds what a start, or a `down`, that was interrupted has left: \
+         `bridgefwd run` begins anew, `bridgefwd down` (with the same --pin-dir, --netns) removes it",
+        pin_dir.display()
+    ))
+}
+
+/// How many flows there can be: what it was, else what is asked for, else the default.
+///
+/// # Errors
+///
+/// Where that many make no sense, or `must` is not what it was: says what to do.
+pub fn check_max_flows(
+    pin_dir: &Path,
+    found: Found,
+    must: Option<u32>,
+    otherwise: Option<u32>,
+) -> Result<u32> {
+    let asked = must.or(otherwise).unwrap_or(DEFAULT_MAX_FLOWS);
+    if !MAX_FLOWS.contains(&asked) {
+        return Err(Failure::usage(format!(
+            "{asked} flows at most: it must be between {} and {}",
+            MAX_FLOWS.start(),
+            MAX_FLOWS.end()
+        )));
+    }
+    match (found, must) {
+        (Found::Nothing | Found::Interrupted, _) => Ok(asked),
+        (Found::Ours(settings), Some(must)) if settings.max_flows != must => {
+            Err(Failure::failed(format!(
+                "the state in {} is for {} flows, and {must} are asked for: leave that option \
+                 out, or remove the state first with `bridgefwd down`",
+                pin_dir.display(),
+                settings.max_flows
+            )))
+        }
+        (Found::Ours(settings), _) => Ok(settings.max_flows),
     }
 }
 

@@ -9,34 +9,27 @@ use aya::maps::{Map, MapError, MapInfo, ProgramArray, Queue};
 use aya::programs::{ProgramError, SchedClassifier};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use bridgefwd_common::contract::{
-    ABI_VERSION, COLD_PROGRAMS, DEFAULT_MAX_FLOWS, DEFAULT_SOURCE_SHARE, EGRESS_PROGRAM,
-    MAP_COLD_PATHS, MAP_FLOW_INDEX_V4, MAP_FLOW_INDEX_V6, MAP_FLOWS, MAP_FREE_SLOTS, MAP_MAPPED,
-    MAP_MAPPINGS, MAP_POOLS, MAP_SETTINGS, MAP_SOURCES, MAX_POOLS, PINNED_MAPS, PROGRAM,
-    SWEEP_PROGRAM, Settings, Unlisted,
+    ABI_VERSION, COLD_PROGRAMS, EGRESS_PROGRAM, FIND_PROGRAM, MAP_COLD_PATHS, MAP_FLOW_INDEX_V4,
+    MAP_FLOW_INDEX_V6, MAP_FLOWS, MAP_FREE_SLOTS, MAP_MAPPED, MAP_MAPPINGS, MAP_POOLS,
+    MAP_SETTINGS, MAP_SOURCES, MAX_POOLS, PINNED_MAPS, PROGRAM, SWEEP_PROGRAM, Settings, Unlisted,
 };
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::layout::Found;
-use super::pins;
 use super::wire::{self, Wire, WireArray, chain};
+use super::{kept, pins};
 use crate::failure::{Failure, Result};
 use crate::host::{bpffs, sysctl};
+use crate::policy::setup::default_flows_per_source;
 use crate::policy::timers::TimerChanges;
-
-/// Fewest flows that make sense.
-const MIN_MAX_FLOWS: u32 = 16;
-/// Most flows there can be: 184 bytes each, and two index entries.
-const MAX_MAX_FLOWS: u32 = 1 << 24;
 
 /// What the maps shall be like.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wanted {
     /// What happens to pairs that are not listed; where `None`, what it was, else the kernel's.
     pub unlisted: Option<Unlisted>,
-    /// How many flows there can be; where `None`, what it was, else the default.
-    pub max_flows: Option<u32>,
     /// How many of them one source can have; where `None`, what it was, else a part of all.
     pub flows_per_source: Option<u32>,
     /// Timers to set.
@@ -65,43 +58,25 @@ pub fn check_permission() -> Result<()> {
             Failure::failed(format!("cannot read this process's capabilities: {error}"))
         })?
         .effective;
-    let bpf = effective.intersects(CapabilitySet::BPF | CapabilitySet::SYS_ADMIN);
-    let net = effective.contains(CapabilitySet::NET_ADMIN);
-    let missing: Vec<_> = [(bpf, "CAP_BPF"), (net, "CAP_NET_ADMIN")]
-        .into_iter()
-        .filter_map(|(there, name)| (!there).then_some(name))
-        .collect();
+    // CAP_SYS_ADMIN stands for either of the younger two.
+    let has = |right| effective.intersects(right | CapabilitySet::SYS_ADMIN);
+    let missing: Vec<_> = [
+        (has(CapabilitySet::BPF), "CAP_BPF"),
+        // The programs compare packet pointers, which the verifier takes from nobody else.
+        (has(CapabilitySet::PERFMON), "CAP_PERFMON"),
+        (effective.contains(CapabilitySet::NET_ADMIN), "CAP_NET_ADMIN"),
+    ]
+    .into_iter()
+    .filter_map(|(there, name)| (!there).then_some(name))
+    .collect();
     if missing.is_empty() {
         return Ok(());
     }
     Err(Failure::failed(format!(
-        "no permission: missing {}. Run it as root (sudo), or give it CAP_BPF, CAP_NET_ADMIN and \
-         the right to write to the pin folder",
-        missing.join(" and ")
+        "no permission: missing {}. Run it as root (sudo), or give it CAP_BPF, CAP_PERFMON, \
+         CAP_NET_ADMIN and the right to write to the pin folder",
+        missing.join(", ")
     )))
-}
-
-/// Fails where `wanted` cannot be had together with what is `found`.
-///
-/// # Errors
-///
-/// Says what is wrong and what to do.
-pub fn check_wanted(pin_dir: &Path, found: Found, wanted: Wanted) -> Result<()> {
-    let Some(max_flows) = wanted.max_flows else { return Ok(()) };
-    if !(MIN_MAX_FLOWS..=MAX_MAX_FLOWS).contains(&max_flows) {
-        return Err(Failure::usage(format!(
-            "{max_flows} flows at most: it must be between {MIN_MAX_FLOWS} and {MAX_MAX_FLOWS}"
-        )));
-    }
-    match found {
-        Found::Ours(settings) if settings.max_flows != max_flows => Err(Failure::failed(format!(
-            "the state in {} is for {} flows, and {max_flows} are asked for: leave that option \
-             out, or remove the state first with `bridgefwd down`",
-            pin_dir.display(),
-            settings.max_flows
-        ))),
-        _ => Ok(()),
-    }
 }
 
 /// Loads into `pin_dir`, which exists on a BPF filesystem and was inspected.
@@ -109,9 +84,15 @@ pub fn check_wanted(pin_dir: &Path, found: Found, wanted: Wanted) -> Result<()> 
 /// # Errors
 ///
 /// Where something fails; what was `found` is as it was, then, and what was made is removed again.
-pub fn load(object: &[u8], pin_dir: &Path, found: Found, wanted: Wanted) -> Result<Loaded> {
+pub fn load(
+    object: &[u8],
+    pin_dir: &Path,
+    found: Found,
+    max_flows: u32,
+    wanted: Wanted,
+) -> Result<Loaded> {
     raise_memlock();
-    let loaded = load_pinned(object, pin_dir, found, wanted);
+    let loaded = load_pinned(object, pin_dir, found, max_flows, wanted);
     if loaded.is_err()
         && found == Found::Nothing
         && let Err(error) = remove_contents(pin_dir)
@@ -121,8 +102,13 @@ pub fn load(object: &[u8], pin_dir: &Path, found: Found, wanted: Wanted) -> Resu
     loaded
 }
 
-/// Removes all pins; the folder itself stays.
+/// Removes all pins; the folder itself stays. The settings go first: without them, the rest is what an
+/// interruption has left.
 pub fn remove_contents(pin_dir: &Path) -> io::Result<()> {
+    match fs::remove_file(pins::map(pin_dir, MAP_SETTINGS)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     for dir in [pins::links(pin_dir), pins::programs(pin_dir), pins::maps(pin_dir)] {
         bpffs::remove_tree(&dir)?;
     }
@@ -146,7 +132,8 @@ pub fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassi
 ///
 /// Where the kernel refuses a program: with the end of the verifier's log.
 pub fn load_programs(ebpf: &mut Ebpf) -> Result<()> {
-    for name in [PROGRAM, EGRESS_PROGRAM, SWEEP_PROGRAM].iter().chain(&COLD_PROGRAMS) {
+    for name in [PROGRAM, EGRESS_PROGRAM, SWEEP_PROGRAM, FIND_PROGRAM].iter().chain(&COLD_PROGRAMS)
+    {
         load_program(program(ebpf, name)?).map_err(|error| explain_program(name, &error))?;
     }
     for (place, name) in (0..).zip(COLD_PROGRAMS) {
@@ -199,14 +186,16 @@ fn pin_cold_paths(ebpf: &mut Ebpf, pin_dir: &Path) -> Result<u32> {
     Ok(info.id())
 }
 
-fn load_pinned(object: &[u8], pin_dir: &Path, found: Found, wanted: Wanted) -> Result<Loaded> {
+fn load_pinned(
+    object: &[u8],
+    pin_dir: &Path,
+    found: Found,
+    max_flows: u32,
+    wanted: Wanted,
+) -> Result<Loaded> {
     for dir in [pins::maps(pin_dir), pins::links(pin_dir), pins::programs(pin_dir)] {
         make_dir(&dir)?;
     }
-    let max_flows = match found {
-        Found::Ours(settings) => settings.max_flows,
-        Found::Nothing => wanted.max_flows.unwrap_or(DEFAULT_MAX_FLOWS),
-    };
     let mut loader = EbpfLoader::new();
     for name in PINNED_MAPS {
         let pin = pins::map(pin_dir, name);
@@ -222,12 +211,13 @@ fn load_pinned(object: &[u8], pin_dir: &Path, found: Found, wanted: Wanted) -> R
             loader.map_max_entries(name, entries);
         }
     }
+    kept::say_what_the_kernel_has(&mut loader);
     let mut ebpf = loader.load(object).map_err(explain_load)?;
     load_programs(&mut ebpf)?;
     let cold_paths = pin_cold_paths(&mut ebpf, pin_dir)?;
     let settings = match found {
         Found::Ours(settings) => settings,
-        Found::Nothing => {
+        Found::Nothing | Found::Interrupted => {
             fill_free_slots(pin_dir, max_flows)?;
             fresh_settings(max_flows)
         }
@@ -262,12 +252,6 @@ fn fresh_settings(max_flows: u32) -> Settings {
         max_flows_per_source: default_flows_per_source(max_flows),
         smallest_route_mtu: 0,
     }
-}
-
-/// How many flows one source can have where nothing else is said.
-const fn default_flows_per_source(max_flows: u32) -> u32 {
-    let share = max_flows / DEFAULT_SOURCE_SHARE;
-    if share == 0 { 1 } else { share }
 }
 
 /// How many elements the maps have that depend on how many flows there can be.

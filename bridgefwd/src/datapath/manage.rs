@@ -53,10 +53,12 @@ impl Datapath {
                 && !failures.contains_key(ifindex)
         });
         self.attach_all(wanted, &changed_role, &mut failures);
+        self.epoch.next();
         // Where one still runs an earlier daemon's program, that program's cold paths stay.
         if renew
             && failures.is_empty()
-            && let Err(error) = pins::retire_cold_paths(&self.pin_dir, self.cold_paths)
+            && let Err(error) = attach::wait_for_programs()
+                .and_then(|()| pins::retire_cold_paths(&self.pin_dir, self.cold_paths))
         {
             tracing::warn!("cannot remove the pins of an earlier daemon's programs: {error}");
         }
@@ -131,7 +133,10 @@ impl Datapath {
             if interfaces::is_end(interface) {
                 match self.ensure(Hook::Egress, ifindex, interface) {
                     Ok(kind) => drop(at_egress.insert(ifindex, kind)),
-                    Err(error) => drop(failures.insert(ifindex, error)),
+                    Err(error) => {
+                        self.put_back(ifindex, interface);
+                        failures.insert(ifindex, error);
+                    }
                 }
             }
         }
@@ -150,10 +155,11 @@ impl Datapath {
             });
             if let Err(error) = attached {
                 // Back to where it was: attached at neither hook.
-                if recorded.is_none()
-                    && let Err(more) = self.detach_egress(ifindex, &interface, egress)
-                {
-                    tracing::warn!("{more}");
+                if recorded.is_none() {
+                    if let Err(more) = self.detach_egress(ifindex, &interface, egress) {
+                        tracing::warn!("{more}");
+                    }
+                    self.put_back(ifindex, &interface);
                 }
                 failures.insert(ifindex, error);
             }
@@ -184,7 +190,21 @@ impl Datapath {
     fn ensure(&mut self, hook: Hook, ifindex: u32, interface: &Interface) -> Result<AttachKind> {
         let recorded = interfaces::attached(interface);
         let program = load::program(&mut self.ebpf, attach::program_at(hook))?;
-        self.attacher.ensure(program, hook, ifindex, interface.name(), recorded)
+        let entries = &mut self.interfaces;
+        let owning = || {
+            let attached = AttachKind::OwnClsact as u8;
+            entries.set(ifindex, Interface { attached, ..*interface })
+        };
+        self.attacher.ensure(program, hook, ifindex, interface.name(), recorded, owning)
+    }
+
+    /// An attachment that came to nothing: its entry says again what it said before.
+    fn put_back(&mut self, ifindex: u32, interface: &Interface) {
+        if self.interfaces().get(&ifindex) != Some(interface)
+            && let Err(error) = self.interfaces.set(ifindex, *interface)
+        {
+            tracing::warn!("{error}");
+        }
     }
 
     fn detach_egress(

@@ -7,6 +7,7 @@ mod counters;
 mod filter;
 mod flows;
 mod interfaces;
+pub mod kept;
 mod layout;
 mod load;
 mod manage;
@@ -28,10 +29,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
-use bridgefwd_common::contract::{Flow, Interface, MAP_FLOWS, MAP_PAIRS, PairRule, Settings};
+use bridgefwd_common::contract::{
+    Flow, Interface, MAP_FLOWS, MAP_PAIRS, PairRule, Settings, TIMEOUTS, Unlisted,
+};
 
 pub use attach::AttachChoice;
-pub use change::Change;
 pub use filter::states;
 pub use interfaces::{is_end, wanted as wanted_interfaces};
 pub use load::{Wanted, check_permission, load_programs, map_sizes};
@@ -40,8 +42,10 @@ pub use pairs::Pairs;
 
 use self::attach::Attacher;
 use self::interfaces::Interfaces;
+use self::kept::Epoch;
 use self::layout::Found;
 use self::memory::Memory;
+use self::removal::Folder;
 use crate::failure::{Failure, Result};
 use crate::host::bpffs::{self, WriterLock};
 
@@ -50,23 +54,47 @@ use crate::host::bpffs::{self, WriterLock};
 pub struct Plan {
     pin_dir: PathBuf,
     found: Found,
-    wanted: Wanted,
+    max_flows: u32,
 }
 
 impl Plan {
-    /// Looks whether the data path can be started in `pin_dir`.
+    /// Looks whether the data path can be started in `pin_dir`: with `must` flows where that is said,
+    /// else with as many as it was made for, else with `otherwise`.
     ///
     /// # Errors
     ///
     /// Says what is in the way and what to do.
-    pub fn make(pin_dir: &Path, wanted: Wanted) -> Result<Self> {
+    pub fn make(pin_dir: &Path, must: Option<u32>, otherwise: Option<u32>) -> Result<Self> {
         check_permission()?;
         let found = layout::inspect(pin_dir)?;
-        if found != Found::Nothing {
+        if matches!(found, Found::Ours(_)) {
             layout::check_reasons(pin_dir)?;
         }
-        load::check_wanted(pin_dir, found, wanted)?;
-        Ok(Self { pin_dir: pin_dir.into(), found, wanted })
+        let max_flows = layout::check_max_flows(pin_dir, found, must, otherwise)?;
+        Ok(Self { pin_dir: pin_dir.into(), found, max_flows })
+    }
+
+    /// How many flows there will be room for.
+    #[must_use]
+    pub const fn max_flows(&self) -> u32 {
+        self.max_flows
+    }
+
+    /// The plan without what an interruption has left, which is removed: there may be programs attached
+    /// that nothing leads to any more. Called by whoever holds the lock.
+    fn cleared(&self) -> Result<Self> {
+        if self.found == Found::Interrupted {
+            tracing::warn!(
+                "removing what a start or a `down` that was interrupted has left in {}",
+                self.pin_dir.display()
+            );
+            removal::remove_held(&self.pin_dir, Folder::Stays)?;
+        }
+        let found = match self.found {
+            Found::Interrupted => Found::Nothing,
+            found => found,
+        };
+        Ok(Self { pin_dir: self.pin_dir.clone(), found, max_flows: self.max_flows })
     }
 }
 
@@ -80,6 +108,7 @@ pub struct Datapath {
     pairs: Pairs,
     flows: Memory<Flow>,
     rules: Memory<PairRule>,
+    epoch: Epoch,
     adopted: bool,
     cold_paths: u32,
     _lock: WriterLock,
@@ -92,7 +121,7 @@ impl Datapath {
     /// # Errors
     ///
     /// Where something fails; what was made is removed again.
-    pub fn start(plan: &Plan, attach: AttachChoice) -> Result<Self> {
+    pub fn start(plan: &Plan, wanted: Wanted, attach: AttachChoice) -> Result<Self> {
         let pin_dir = &plan.pin_dir;
         bpffs::ensure(pin_dir)?;
         fs::create_dir_all(pin_dir).map_err(|error| {
@@ -107,37 +136,41 @@ impl Datapath {
         };
         // Now that nobody else changes it: is it still what it was?
         let started = match layout::inspect(pin_dir) {
-            Ok(found) if found == plan.found => Self::load(plan, attach, lock),
+            Ok(found) if found == plan.found => {
+                plan.cleared().and_then(|plan| Self::load(&plan, wanted, attach, lock))
+            }
             Ok(_) => Err(Failure::failed(format!(
                 "the pin folder {} changed just now: try again",
                 pin_dir.display()
             ))),
             Err(error) => Err(error),
         };
-        if started.is_err() && plan.found == Found::Nothing {
+        if started.is_err() && !matches!(plan.found, Found::Ours(_)) {
             // Best effort: it is an error already, and the folder is empty.
             let _ = fs::remove_dir(pin_dir);
         }
         started
     }
 
-    fn load(plan: &Plan, attach: AttachChoice, lock: WriterLock) -> Result<Self> {
+    fn load(plan: &Plan, wanted: Wanted, attach: AttachChoice, lock: WriterLock) -> Result<Self> {
         let pin_dir = &plan.pin_dir;
-        let loaded = load::load(OBJECT, pin_dir, plan.found, plan.wanted)?;
+        let mut loaded = load::load(OBJECT, pin_dir, plan.found, plan.max_flows, wanted)?;
         let open = || -> Result<_> {
             Ok((
                 Interfaces::open(pin_dir)?,
                 Pairs::open(pin_dir)?,
                 Memory::map(&wire::open_data(pin_dir, MAP_FLOWS)?, MAP_FLOWS, false)?,
                 Memory::map(&wire::open_data(pin_dir, MAP_PAIRS)?, MAP_PAIRS, false)?,
+                Epoch::open(pin_dir)?,
             ))
         };
         let adopted = plan.found != Found::Nothing;
-        let (interfaces, pairs, flows, rules) = open().inspect_err(|_| {
+        let (interfaces, pairs, flows, rules, epoch) = open().inspect_err(|_| {
             if !adopted && let Err(error) = load::remove_contents(pin_dir) {
                 tracing::warn!("cannot remove what was begun: {error}");
             }
         })?;
+        kept::start(&mut loaded.ebpf, pin_dir);
         Ok(Self {
             pin_dir: pin_dir.clone(),
             ebpf: loaded.ebpf,
@@ -147,6 +180,7 @@ impl Datapath {
             pairs,
             flows,
             rules,
+            epoch,
             adopted,
             cold_paths: loaded.cold_paths,
             _lock: lock,
@@ -198,6 +232,7 @@ impl Datapath {
                 self.interfaces.set(ifindex, entry)?;
             }
         }
+        self.epoch.next();
         Ok(())
     }
 
@@ -213,7 +248,29 @@ impl Datapath {
             return Ok(());
         }
         let change = |settings: &mut Settings| settings.smallest_route_mtu = smallest;
-        load::change_settings(&self.pin_dir, &mut self.settings, change)
+        load::change_settings(&self.pin_dir, &mut self.settings, change)?;
+        self.epoch.next();
+        Ok(())
+    }
+
+    /// Sets what can be set while it runs.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub fn set(
+        &mut self,
+        unlisted: Unlisted,
+        flows_per_source: u32,
+        timeouts_s: [u32; TIMEOUTS],
+    ) -> Result<()> {
+        load::change_settings(&self.pin_dir, &mut self.settings, |settings| {
+            settings.unlisted = unlisted as u32;
+            settings.max_flows_per_source = flows_per_source;
+            settings.timeouts_s = timeouts_s;
+        })?;
+        self.epoch.next();
+        Ok(())
     }
 
     /// What has to be done every second: follows the host's own port range, frees flows that are over, and forgets cleared pairs
@@ -248,7 +305,7 @@ impl Datapath {
         let Self { pin_dir, ebpf, _lock, .. } = self;
         // Our own references first: what is removed shall be gone then.
         drop(ebpf);
-        removal::remove_held(&pin_dir).map(drop)
+        removal::remove_held(&pin_dir, Folder::Goes).map(drop)
     }
 
     /// [`Datapath::remove`], while others still hold it.
@@ -257,6 +314,6 @@ impl Datapath {
     ///
     /// As there.
     pub fn remove_pins(&self) -> Result<()> {
-        removal::remove_held(&self.pin_dir).map(drop)
+        removal::remove_held(&self.pin_dir, Folder::Goes).map(drop)
     }
 }

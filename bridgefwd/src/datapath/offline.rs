@@ -46,8 +46,10 @@ impl Reader {
     ///
     /// Where the pins are another version's or not complete, or may not be read.
     pub fn open(pin_dir: &Path) -> Result<Option<Self>> {
-        if layout::inspect(pin_dir)? == Found::Nothing {
-            return Ok(None);
+        match layout::inspect(pin_dir)? {
+            Found::Nothing => return Ok(None),
+            Found::Interrupted => return Err(layout::incomplete(pin_dir)),
+            Found::Ours(_) => {}
         }
         Ok(Some(Self {
             pin_dir: pin_dir.into(),
@@ -200,6 +202,7 @@ impl Reader {
             pairs_allowed: in_state(StateView::Allowed),
             pairs_denied: in_state(StateView::Denied),
             flows: self.live()?.0,
+            config: None,
             warnings: timers::warnings(&settings.timeouts_s),
         })
     }

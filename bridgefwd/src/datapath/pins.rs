@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bridgefwd_common::contract::MAP_COLD_PATHS;
+use bridgefwd_common::contract::{EGRESS_PROGRAM, MAP_COLD_PATHS, PROGRAM, SWEEP_PROGRAM};
 
 use crate::host::qdisc::Hook;
 
@@ -52,6 +52,18 @@ pub fn retire_cold_paths(pin_dir: &Path, keep: u32) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Is that the name of a pin in the folder of links?
+#[must_use]
+pub fn is_link(name: &str) -> bool {
+    name.strip_suffix(EGRESS).unwrap_or(name).parse::<u32>().is_ok()
+}
+
+/// Is that the name of a pin in the folder of programs?
+#[must_use]
+pub fn is_program(name: &str) -> bool {
+    name.starts_with(MAP_COLD_PATHS) || [PROGRAM, EGRESS_PROGRAM, SWEEP_PROGRAM].contains(&name)
 }
 
 /// The pin of one map.

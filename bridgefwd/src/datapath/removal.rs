@@ -11,6 +11,15 @@ use crate::host::bpffs::WriterLock;
 use crate::host::netlink::Snapshot;
 use crate::host::qdisc::Hook;
 
+/// What becomes of the pin folder itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Folder {
+    /// It is removed as well.
+    Goes,
+    /// It stays, empty, and with it the lock on it.
+    Stays,
+}
+
 /// Takes every link, filter and pin of ours off. `false` where there was nothing. Works also where
 /// half of it is missing, and on state of other versions; called inside the network namespace.
 ///
@@ -36,7 +45,7 @@ pub fn remove(pin_dir: &Path) -> Result<bool> {
             pin_dir.display()
         )));
     }
-    remove_held(pin_dir)
+    remove_held(pin_dir, Folder::Goes)
 }
 
 /// [`remove`], by whoever holds the lock.
@@ -44,7 +53,7 @@ pub fn remove(pin_dir: &Path) -> Result<bool> {
 /// # Errors
 ///
 /// The first thing that could not be removed.
-pub(super) fn remove_held(pin_dir: &Path) -> Result<bool> {
+pub(super) fn remove_held(pin_dir: &Path, folder: Folder) -> Result<bool> {
     let ours = ["maps", "links", "programs"];
     let mut unknown = std::fs::read_dir(pin_dir)
         .map_err(|error| Failure::failed(format!("cannot read {}: {error}", pin_dir.display())))?
@@ -78,7 +87,9 @@ pub(super) fn remove_held(pin_dir: &Path) -> Result<bool> {
         Failure::failed(format!("cannot remove the pins in {}: {error}", pin_dir.display()))
     };
     note(load::remove_contents(pin_dir).map_err(failed));
-    note(std::fs::remove_dir(pin_dir).map_err(failed));
+    if matches!(folder, Folder::Goes) {
+        note(std::fs::remove_dir(pin_dir).map_err(failed));
+    }
     note(attach::wait_for_removal(&leaving));
     if problems.is_empty() { Ok(true) } else { Err(Failure::failed(problems.join("; "))) }
 }

@@ -2,7 +2,10 @@
 //! sysctls, bpffs.
 
 pub mod addresses;
+pub mod bpf;
 pub mod bpffs;
+pub mod btf;
+pub mod firewall;
 pub mod netlink;
 pub mod netns;
 pub mod qdisc;

@@ -60,6 +60,23 @@ pub fn add_clsact(ifindex: u32) -> io::Result<bool> {
     }
 }
 
+/// Is there a clsact or an ingress qdisc?
+///
+/// # Errors
+///
+/// The kernel's error.
+pub fn has_clsact(ifindex: u32) -> io::Result<bool> {
+    let index = i32::try_from(ifindex).map_err(io::Error::other)?;
+    let all = dump(RouteNetlinkMessage::GetQueueDiscipline(message(ifindex)?))?;
+    Ok(all.iter().any(|found| match found {
+        // Older kernels answer for every interface.
+        RouteNetlinkMessage::NewQueueDiscipline(found) => {
+            found.header.index == index && found.header.handle == INGRESS_HANDLE
+        }
+        _ => false,
+    }))
+}
+
 /// Removes the clsact qdisc with all that is on it. Fine where it is not there (any more).
 ///
 /// # Errors

@@ -5,12 +5,12 @@ use std::net::SocketAddrV4;
 
 use bridgefwd_common::Reason;
 use bridgefwd_common::contract::NatMode;
-use bridgefwd_tests::needs_root;
 use bridgefwd_tests::packets::{Packet, arp_request, flags};
 use bridgefwd_tests::packets6::{Extension, Packet6};
 use bridgefwd_tests::program::{Buffer, Change};
 use bridgefwd_tests::view::{assert_same_packet, at, translated};
 use bridgefwd_tests::view6::{assert_checksums6, at6, translated6};
+use bridgefwd_tests::{needs_root, needs_what_came_in};
 
 use crate::bench::{A, B, Bench, bench};
 
@@ -45,6 +45,7 @@ fn leaves_untouched(bench: &mut Bench<'_>, buffer: &Buffer, frame: &[u8]) {
 #[test]
 fn packets_of_a_flow_are_translated() {
     needs_root!();
+    needs_what_came_in!();
     bench(|bench| {
         let (client, server) = (bench.a().at(10_000), bench.b().at(80));
         let (a, b, gateway) = (*client.ip(), *server.ip(), bench.gateway());
@@ -72,6 +73,7 @@ fn packets_of_a_flow_are_translated() {
 #[test]
 fn ipv6_with_extension_headers() {
     needs_root!();
+    needs_what_came_in!();
     bench(|bench| {
         let (client, server) = (bench.a().at6(10_000), bench.b().at6(80));
         let out = at6(bench.gateway6(), 10_000);
@@ -98,10 +100,11 @@ fn ipv6_with_extension_headers() {
 #[test]
 fn pieces_that_the_kernel_has_cut() {
     needs_root!();
+    needs_what_came_in!();
     bench(|bench| {
         let (client, server) = (bench.a().at(40_000), bench.b().at(53));
         bench.expect(A, &Packet::udp(client, server), Reason::FlowCreated);
-        let source = bench.program.flow().translated;
+        let source = bench.program.flow().translated();
         let payload: Vec<u8> = (0..1000).map(|byte| byte as u8).collect();
         let whole = |id, client| {
             Packet::udp(client, server)
@@ -134,6 +137,7 @@ fn pieces_that_the_kernel_has_cut() {
 #[test]
 fn whatever_else_leaves_is_left_alone() {
     needs_root!();
+    needs_what_came_in!();
     bench(|bench| {
         let (client, server) = (bench.a().at(10_000), bench.b().at(80));
         bench.expect(A, &Packet::tcp(client, server, flags::SYN), Reason::FlowCreated);
@@ -168,6 +172,7 @@ fn whatever_else_leaves_is_left_alone() {
 #[test]
 fn flows_without_translation_are_left_alone() {
     needs_root!();
+    needs_what_came_in!();
     bench(|bench| {
         bench.allow(NatMode::None, None);
         let (client, server) = (bench.a().at(10_000), bench.b().at(80));
@@ -183,6 +188,7 @@ fn flows_without_translation_are_left_alone() {
 #[test]
 fn a_flow_does_not_leave_by_another_end() {
     needs_root!();
+    needs_what_came_in!();
     bench(|bench| {
         let packet = Packet::udp(bench.a().at(10_000), bench.b().at(53));
         bench.expect(A, &packet, Reason::FlowCreated);
@@ -197,6 +203,7 @@ fn a_flow_does_not_leave_by_another_end() {
 #[test]
 fn what_we_have_marked() {
     needs_root!();
+    needs_what_came_in!();
     bench(|bench| {
         let packet = Packet::udp(bench.a().at(10_000), bench.b().at(53));
         bench.expect(A, &packet, Reason::FlowCreated);

@@ -4,9 +4,9 @@
 use std::net::Ipv4Addr;
 
 use bridgefwd_common::Reason;
-use bridgefwd_tests::needs_root;
 use bridgefwd_tests::packets::{Packet, flags};
 use bridgefwd_tests::view::{View, assert_checksums, at, internet_checksum};
+use bridgefwd_tests::{needs_root, needs_what_came_in};
 
 use crate::bench::{A, B, Bench, bench};
 
@@ -135,6 +135,7 @@ fn that_quote_options_and_first_fragments() {
 #[test]
 fn that_the_kernel_has_to_see() {
     needs_root!();
+    needs_what_came_in!();
     bench(|bench| {
         let (client, server) = (bench.a().at(10_000), bench.b().at(53));
         let (gateway, b) = (bench.gateway(), *server.ip());

@@ -4,11 +4,11 @@ use std::net::Ipv6Addr;
 
 use bridgefwd_common::Reason;
 use bridgefwd_common::contract::{NatMode, PairPolicy, PairState};
-use bridgefwd_tests::needs_root;
 use bridgefwd_tests::packets::{Transport, flags};
 use bridgefwd_tests::packets6::{Extension, Packet6};
 use bridgefwd_tests::program::Outcome;
 use bridgefwd_tests::view6::{assert_checksums6, at6};
+use bridgefwd_tests::{needs_root, needs_what_came_in};
 
 use crate::bench::{A, B, Bench, GENERATION, bench, policy};
 
@@ -261,6 +261,7 @@ fn about_packets_that_nobody_sent() {
 #[test]
 fn with_extension_headers_of_their_own() {
     needs_root!();
+    needs_what_came_in!();
     bench(|bench| {
         let (a, b, gateway) = (bench.a().address6, bench.b().address6, gateway(bench));
         let (client, server) = (bench.a().at6(10_000), bench.b().at6(53));

@@ -15,13 +15,31 @@ fn bridgefwd(args: &[&str]) -> Output {
     }
 }
 
+const COMMANDS: [&str; 16] = [
+    "run",
+    "pair",
+    "flows",
+    "stats",
+    "status",
+    "metrics",
+    "bridges",
+    "explain",
+    "check",
+    "plan",
+    "apply",
+    "reload",
+    "save",
+    "down",
+    "lab",
+    "completions",
+];
+
 #[test]
 fn help_names_every_command() {
     for flag in ["--help", "-h", "help"] {
         let help = bridgefwd(&[flag]);
         assert_eq!((help.status, &help.stderr[..]), (0, ""), "{flag}");
-        for word in ["run", "pair", "flows", "stats", "status", "metrics", "bridges", "down", "lab"]
-        {
+        for word in COMMANDS {
             assert!(help.stdout.contains(word), "{flag}: {word}");
         }
         for word in ["--netns", "--socket", "--pin-dir"] {
@@ -32,8 +50,7 @@ fn help_names_every_command() {
 
 #[test]
 fn every_command_has_help() {
-    for command in ["run", "pair", "flows", "stats", "status", "metrics", "bridges", "down", "lab"]
-    {
+    for command in COMMANDS {
         let help = bridgefwd(&[command, "--help"]);
         assert_eq!((help.status, &help.stderr[..]), (0, ""), "{command}");
         assert!(help.stdout.contains("Usage:"), "{command}");
@@ -75,10 +92,55 @@ fn typing_errors() {
         &["run", "--bridge", "a", "--metrics", "localhost:9477"],
         &["run", "--bridge", "a", "--metrics-host", "router.example"],
         &["metrics", "--json"],
+        &["explain", "a"],
+        &["explain", "a", "b", "tcp/80", "c"],
+        &["explain", "--bridge-nf", "2"],
+        &["explain", "--import", "a", "b"],
+        &["explain", "--rules", "/nonexistent"],
         &["down", "now"],
+        &["check", "a", "b"],
+        &["plan", "a", "b"],
+        &["reload", "a"],
+        &["save", "--json"],
         &["--netns"],
     ] {
         let output = bridgefwd(args);
         refused(&output, USAGE, &[]);
     }
+}
+
+#[test]
+fn a_command_that_is_nearly_right_is_suggested() {
+    for (wrong, right) in [("statsu", "status"), ("flow", "flows"), ("brigdes", "bridges")] {
+        let output = bridgefwd(&[wrong]);
+        refused(&output, USAGE, &[right]);
+    }
+}
+
+#[test]
+fn bash_completes_commands_and_options() {
+    let complete = |words: &str, last: usize| {
+        let script = format!(
+            "source <(\"$0\" completions bash) && COMP_WORDS=({words}) && COMP_CWORD={last} && \
+             _bridgefwd bridgefwd \"${{COMP_WORDS[{last}]}}\" && echo \"${{COMPREPLY[@]}}\""
+        );
+        let output = Command::new("bash").arg("-c").arg(script).arg(binary()).output().unwrap();
+        assert!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    assert_eq!(complete("bridgefwd st", 1), "stats status");
+    assert_eq!(complete("bridgefwd pair al", 2), "allow");
+    assert!(complete("bridgefwd run --so", 2).contains("--socket-group"));
+}
+
+#[test]
+fn each_shell_has_its_completions() {
+    for (shell, word) in
+        [("bash", "complete -F"), ("zsh", "#compdef bridgefwd"), ("fish", "complete -c")]
+    {
+        let script = bridgefwd(&["completions", shell]);
+        assert_eq!((script.status, &script.stderr[..]), (0, ""), "{shell}");
+        assert!(script.stdout.contains(word), "{shell}: {}", script.stdout);
+    }
+    refused(&bridgefwd(&["completions", "ksh"]), USAGE, &["bash", "zsh", "fish"]);
 }

@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod metrics;
+mod page;
 mod prometheus;
 mod rig;

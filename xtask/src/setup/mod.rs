@@ -2,6 +2,7 @@
 //!
 //! Nothing is recorded: each run looks at what is there, so it cannot be wrong about it.
 
+pub mod deb;
 mod linker;
 mod packages;
 pub mod toolchain;
@@ -25,6 +26,11 @@ pub fn run(workspace: &Workspace, progress: &Progress) -> anyhow::Result<Toolcha
     packages::tools(progress, &mut apt)?;
     progress.found(&format!("all there, {}", elapsed(started.elapsed())));
     Ok(toolchain)
+}
+
+/// What boots other kernels, besides.
+pub fn for_kernels(progress: &Progress) -> anyhow::Result<()> {
+    packages::kernel_tools(progress, &mut Apt::default())
 }
 
 /// As [`run`], and what only `cargo xtask bench` uses.

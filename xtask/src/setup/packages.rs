@@ -23,18 +23,30 @@ struct Tool {
     why: &'static str,
 }
 
-const TOOLS: [Tool; 8] = [
+/// What boots other kernels.
+const KERNEL_TOOLS: [Tool; 6] = [
+    Tool { command: "qemu-system-x86_64", package: "qemu-system-x86", why: "runs the kernels" },
+    Tool { command: "busybox", package: "busybox-static", why: "is what they start with" },
+    Tool { command: "cpio", package: "cpio", why: "packs that" },
+    Tool { command: "depmod", package: "kmod", why: "finds their modules" },
+    Tool { command: "xz", package: "xz-utils", why: "unpacks those" },
+    Tool { command: "nft", package: "nftables", why: "shows the rules there" },
+];
+
+const TOOLS: [Tool; 10] = [
     Tool { command: "ip", package: "iproute2", why: "makes the tests' namespaces and bridges" },
     Tool { command: "tc", package: "iproute2", why: "shows that no filter is left behind" },
     Tool { command: "bpftool", package: "bpftool", why: "shows the programs, links and maps" },
     Tool { command: "ethtool", package: "ethtool", why: "turns offloads on and off" },
     Tool { command: "iptables", package: "iptables", why: "makes rules like Docker's" },
+    Tool { command: "nft", package: "nftables", why: "makes rules that `explain` is held against" },
     Tool { command: "ping", package: "iputils-ping", why: "asks in the lab's lessons" },
     Tool {
         command: "sysctl",
         package: "procps",
         why: "turns forwarding on and off in the lessons",
     },
+    Tool { command: "systemd-analyze", package: "systemd", why: "judges the unit of the package" },
     Tool { command: "tcpdump", package: "tcpdump", why: "captures what came out" },
 ];
 
@@ -52,6 +64,11 @@ pub fn tools(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
     obtain("the lab and the tests", &TOOLS, progress, |names, why| {
         apt.install(progress, names, why)
     })
+}
+
+/// Finds or installs what boots other kernels.
+pub fn kernel_tools(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
+    obtain("other kernels", &KERNEL_TOOLS, progress, |names, why| apt.install(progress, names, why))
 }
 
 /// Finds or installs what the `watch` layer calls. The packages' own services are not started.

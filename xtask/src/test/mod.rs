@@ -12,8 +12,8 @@ use anyhow::Context as _;
 use crate::cli::Layer;
 use crate::progress::{Progress, elapsed};
 use crate::workspace::Workspace;
-use crate::{build, exec, setup};
-use report::Report;
+use crate::{build, dist, exec, setup};
+pub use report::Report;
 
 /// The crates with tests that run on the host as they are.
 const UNIT_CRATES: [&str; 5] =
@@ -61,6 +61,9 @@ fn run_layer(
     filter: &[String],
     report: &mut Report,
 ) -> anyhow::Result<()> {
+    if layer == Layer::Dist {
+        dist::packages(workspace, &Progress::new(true))?;
+    }
     // Compiled apart from the run: compiler errors are then not taken for a failed test, and
     // nothing is compiled as root.
     let mut compile = cargo_test(workspace, layer);
@@ -69,9 +72,12 @@ fn run_layer(
 
     let mut command = match layer {
         Layer::Unit | Layer::Docs => cargo_test(workspace, layer),
-        Layer::Bytecode | Layer::Netns | Layer::Oracle | Layer::Cli | Layer::Watch => {
-            as_root(workspace, layer)?
-        }
+        Layer::Bytecode
+        | Layer::Netns
+        | Layer::Oracle
+        | Layer::Cli
+        | Layer::Watch
+        | Layer::Dist => as_root(workspace, layer)?,
     };
     // The output of tests that pass too, for the reasons of what they skip.
     command.args(["--no-fail-fast", "--", "--show-output"]).args(filter);
@@ -92,13 +98,16 @@ fn run_layer(
 }
 
 /// `cargo test` for one layer, in the environment that the tests expect.
-fn cargo_test(workspace: &Workspace, layer: Layer) -> Command {
-    let mut command = exec::cargo();
+pub fn cargo_test(workspace: &Workspace, layer: Layer) -> Command {
+    let mut command = cargo(workspace);
+    command.args(["test", "--release"]).args(selection(layer));
     command
-        .current_dir(&workspace.root)
-        .envs(environment(workspace))
-        .args(["test", "--release"])
-        .args(selection(layer));
+}
+
+/// cargo in the environment that the tests expect.
+pub fn cargo(workspace: &Workspace) -> Command {
+    let mut command = exec::cargo();
+    command.current_dir(&workspace.root).envs(environment(workspace));
     command
 }
 
@@ -135,7 +144,7 @@ fn selection(layer: Layer) -> Vec<&'static str> {
         Layer::Netns => {
             vec!["--package", "bridgefwd-tests", "--package", "bridgefwd-bench", "--test", "netns"]
         }
-        Layer::Docs | Layer::Bytecode | Layer::Oracle | Layer::Cli | Layer::Watch => {
+        Layer::Docs | Layer::Bytecode | Layer::Oracle | Layer::Cli | Layer::Watch | Layer::Dist => {
             vec!["--package", "bridgefwd-tests", "--test", layer.name()]
         }
     }
@@ -147,6 +156,7 @@ fn environment(workspace: &Workspace) -> Vec<(&'static str, OsString)> {
         ("CARGO_TARGET_DIR", workspace.target.clone().into()),
         ("BRIDGEFWD_BIN", workspace.binary().into()),
         ("BRIDGEFWD_OBJECT", workspace.object().into()),
+        ("BRIDGEFWD_DIST", dist::folder(workspace).into()),
     ]
 }
 

@@ -33,6 +33,8 @@ struct Layer {
     /// Tests that ran or were skipped.
     ran: usize,
     failed: usize,
+    /// Tests that ran, and skipped.
+    skipped: usize,
     /// Tests of the test program at hand that passed by skipping.
     skipped_by_passing: usize,
     /// The test whose output is being shown, and whether it failed.
@@ -59,6 +61,7 @@ impl Report {
         if let Some(totals) = parse_totals(line) {
             self.passed += totals.passed.saturating_sub(self.layer.skipped_by_passing);
             self.layer.ran += totals.passed + totals.failed + totals.ignored;
+            self.layer.skipped += self.layer.skipped_by_passing + totals.ignored;
             self.layer.failed += totals.failed;
             self.layer.skipped_by_passing = 0;
             self.layer.shown.clear();
@@ -89,6 +92,20 @@ impl Report {
         } else if self.layer.ran == 0 && !filtered {
             self.trouble(&name, "no test ran");
         }
+    }
+
+    /// Tests of the layer that were left out, by what their names have in common.
+    pub fn left_out(&mut self, names: &str, reason: &str) {
+        self.skip(format!("{names}*"), reason);
+    }
+
+    /// The counts of the layer whose output was read last.
+    pub fn layer_counts(&self) -> String {
+        let skipped = self.skips.iter().filter(|skip| skip.layer == self.layer.name).count();
+        let Layer { ran, failed, .. } = self.layer;
+        // Those that skipped while they ran are among both.
+        let passed = (ran - failed).saturating_sub(self.layer.skipped);
+        format!("{passed} passed, {failed} failed, {skipped} skipped")
     }
 
     /// A layer could not be run to its end. Counts as one failure.
