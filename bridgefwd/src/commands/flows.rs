@@ -1,6 +1,6 @@
 //! `bridgefwd flows`: asked for in parts, so that neither side ever has to hold a large table at once.
 
-use super::{ask_or_read_quietly, note_pins, output};
+use super::{ask_or_read_quietly, labels, output, read_from_pins};
 use crate::api::types::{Flow, FlowFilter};
 use crate::cli::FlowsOptions;
 use crate::failure::Result;
@@ -50,10 +50,16 @@ fn pages(
         let ((flows, next), from_pins) = ask_or_read_quietly(
             instance,
             async |client| client.page(&filter).await,
-            |pins| pins.flows(&filter),
+            |pins| {
+                let labels = labels(instance)?;
+                let filter = labels.by_interface(&filter, &pins.bridges()?)?;
+                let (mut flows, next) = pins.flows(&filter)?;
+                labels.flows(&mut flows);
+                Ok((flows, next))
+            },
         )?;
         if from_pins && !std::mem::replace(&mut noted, true) {
-            note_pins(instance);
+            output::note(&read_from_pins(instance));
         }
         left = left.saturating_sub(u32::try_from(flows.len()).unwrap_or(u32::MAX));
         let wants_more = each(flows)?;

@@ -92,7 +92,7 @@ async fn status(State(shared): Daemon) -> Answer {
 }
 
 async fn bridges(State(shared): Daemon) -> Answer {
-    read(shared, |shared| shared.reader.bridges()).await
+    read(shared, Shared::bridges).await
 }
 
 async fn pairs(State(shared): Daemon) -> Answer {
@@ -100,12 +100,12 @@ async fn pairs(State(shared): Daemon) -> Answer {
 }
 
 async fn stats(State(shared): Daemon) -> Answer {
-    read(shared, |shared| shared.reader.stats()).await
+    read(shared, Shared::stats).await
 }
 
 async fn flows(State(shared): Daemon, filter: Result<Query<FlowFilter>, QueryRejection>) -> Answer {
     let Query(filter) = filter.map_err(|error| Failure::usage(error.body_text()))?;
-    let what = move |shared: &Shared| shared.reader.flows(&filter);
+    let what = move |shared: &Shared| shared.flows(&filter);
     let (flows, next) = blocking(shared, what).await?;
     let mut answer = json(&flows)?;
     if let Some(next) = next {

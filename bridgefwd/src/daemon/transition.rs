@@ -11,18 +11,18 @@
 //! A step that fails leads back to what ran. Between the first change and the last a packet meets its
 //! pair as it was or as it will be; each pair changes at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use bridgefwd_common::contract::{MAX_PAIRS, Unlisted};
+use bridgefwd_common::contract::Unlisted;
 
-use super::reconcile;
 use super::state::State;
+use super::{checks, reconcile};
 use crate::api::config::PlannedChange;
 use crate::failure::{Failure, Result};
 use crate::host::netlink::Changes;
 use crate::policy::difference::same;
 use crate::policy::setup::Setup;
-use crate::policy::{Ends, PairSetup};
+use crate::policy::{DockerChoice, Ends, PairSetup};
 
 type Pairs = BTreeMap<Ends, PairSetup>;
 
@@ -38,6 +38,7 @@ pub fn running(state: &State) -> Setup {
         max_flows: settings.max_flows,
         flows_per_source: settings.max_flows_per_source,
         timeouts_s: settings.timeouts_s,
+        docker: DockerChoice::default(),
         socket: None,
         metrics: None,
         metrics_hosts: Vec::new(),
@@ -78,52 +79,19 @@ pub fn check_restart(changes: &[PlannedChange]) -> Result<()> {
     )))
 }
 
-/// Fails where the host has not what `to` takes beyond `from`.
+/// Fails where the host has not what `to` takes beyond what runs.
 ///
 /// # Errors
 ///
 /// Names the end or the pair, what is wrong with it, and what to do.
-pub fn check_host(from: &Setup, to: &Setup) -> Result<()> {
+pub fn check_host(state: &State, to: &Setup) -> Result<()> {
     let new = |from: &[String], to: &[String]| -> Vec<String> {
         to.iter().filter(|name| !from.contains(name)).cloned().collect()
     };
-    if to.bridges.is_empty() {
-        return Err(Failure::usage("there would be no bridge to manage: name some in `bridges`"));
-    }
-    reconcile::check_these(&new(&from.bridges, &to.bridges), &new(&from.uplinks, &to.uplinks))?;
-    check_pairs(to, &from.pairs)
-}
-
-/// Fails where pairs of `setup` that are not `known` cannot be.
-///
-/// # Errors
-///
-/// Names the pair.
-pub fn check_pairs(setup: &Setup, known: &Pairs) -> Result<()> {
-    if setup.pairs.len() > MAX_PAIRS as usize {
-        return Err(Failure::usage(format!(
-            "there are {} pairs, and at most {MAX_PAIRS} can be listed",
-            setup.pairs.len()
-        )));
-    }
+    let (bridges, uplinks) = (new(&state.bridges, &to.bridges), new(&state.uplinks, &to.uplinks));
     let snapshot = reconcile::snapshot()?;
-    let managed: BTreeSet<&String> = setup.bridges.iter().chain(&setup.uplinks).collect();
-    for (ends, pair) in &setup.pairs {
-        let (from, to) = ends;
-        let wrong =
-            |what: &str| Failure::usage(format!("configuration, pair {from} -> {to}: {what}"));
-        for name in [from, to] {
-            if !managed.contains(name) {
-                let managed = [&setup.bridges[..], &setup.uplinks].concat().join(", ");
-                return Err(wrong(&format!("{name} is not managed; managed are: {managed}")));
-            }
-        }
-        if known.get(ends).is_none_or(|known| known.nat != pair.nat) {
-            reconcile::check_nat_addresses(&pair.nat, to, &snapshot)
-                .map_err(|error| wrong(&error.to_string()))?;
-        }
-    }
-    Ok(())
+    checks::ends(&state.names, &snapshot, &bridges, &uplinks)?;
+    checks::pairs(to, &state.pairs, &state.names, &snapshot)
 }
 
 /// Makes `to` the listed pairs.
@@ -143,7 +111,12 @@ fn steps(state: &mut State, from: &Setup, to: &Setup) -> Result<()> {
         let more = other.iter().filter(|name| !one.contains(name));
         one.iter().chain(more).cloned().collect::<Vec<_>>()
     };
-    let both = (union(&from.bridges, &to.bridges), union(&from.uplinks, &to.uplinks));
+    let bridges = if from.bridges.is_empty() && to.bridges.is_empty() {
+        Vec::new()
+    } else {
+        union(&state.bridges_by_name(&from.bridges), &state.bridges_by_name(&to.bridges))
+    };
+    let both = (bridges, union(&from.uplinks, &to.uplinks));
     manage(state, both, from.ports || to.ports)?;
     let unlisted = if from.unlisted == Unlisted::Deny { Unlisted::Deny } else { to.unlisted };
     state.datapath.set(unlisted, to.flows_per_source, to.timeouts_s)?;
@@ -170,10 +143,9 @@ fn manage(state: &mut State, ends: (Vec<String>, Vec<String>), ports: bool) -> R
 
 /// Denies what shall be denied, and what shall go.
 fn refuse(state: &mut State, from: &Pairs, to: &Pairs) -> Result<()> {
-    let keys = state.keys();
     for (ends, pair) in to.iter().filter(|(_, pair)| !pair.allow) {
         if from.get(ends).is_none_or(|before| !same(before, pair)) {
-            state.set_pair(&keys, ends, pair.clone())?;
+            state.set_pair(ends, pair.clone())?;
         }
     }
     let gone: Vec<_> = from.keys().filter(|ends| !to.contains_key(*ends)).collect();
@@ -181,9 +153,9 @@ fn refuse(state: &mut State, from: &Pairs, to: &Pairs) -> Result<()> {
     for ends in gone {
         if new > state.datapath.pairs().room() {
             // Its place is needed for another one.
-            state.clear_known(&keys, ends)?;
+            state.clear_known(ends)?;
         } else if let Some(before) = from.get(ends).filter(|before| before.allow) {
-            state.set_pair(&keys, ends, PairSetup { allow: false, ..before.clone() })?;
+            state.set_pair(ends, PairSetup { allow: false, ..before.clone() })?;
         }
     }
     Ok(())
@@ -198,18 +170,16 @@ fn allow(state: &mut State, from: &Pairs, to: &Pairs) -> Result<()> {
             pair.allow && from.get(*ends).is_none_or(|before| !same(before, pair))
         })
         .collect();
-    let keys = state.keys();
     // What cuts flows comes last: a failure before costs none.
     for cuts in [false, true] {
         for (ends, pair) in changed.iter().filter(|(ends, pair)| changes_nat(ends, pair) == cuts) {
-            state.set_pair(&keys, ends, (*pair).clone())?;
+            state.set_pair(ends, (*pair).clone())?;
         }
     }
     Ok(())
 }
 
 fn take_off(state: &mut State, from: &Pairs, to: &Pairs) -> Result<()> {
-    let keys = state.keys();
     let mut gone = from.keys().filter(|ends| !to.contains_key(*ends));
-    gone.try_for_each(|ends| state.clear_known(&keys, ends))
+    gone.try_for_each(|ends| state.clear_known(ends))
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bridgefwd_common::contract::{Address, Flow, FlowState, Interface};
 
 use super::flows::protocol_name;
-use super::offline::end_by_name;
+use super::interfaces::is_end;
 use crate::api::types::FlowFilter;
 use crate::failure::{Failure, Result};
 
@@ -40,8 +40,7 @@ impl Wanted {
     /// Where it names an end that is not managed, or a protocol or state that does not exist.
     pub fn by(filter: &FlowFilter, interfaces: &BTreeMap<u32, Interface>) -> Result<Self> {
         let end = |name: &Option<String>| {
-            let end = name.as_ref().map(|name| end_by_name(interfaces, name)).transpose()?;
-            Ok::<_, Failure>(end.map(|(ifindex, _)| ifindex))
+            name.as_ref().map(|name| end_by_name(interfaces, name)).transpose()
         };
         if let Some(state) = &filter.state {
             check_state(state)?;
@@ -76,6 +75,14 @@ impl Wanted {
                 .as_ref()
                 .is_none_or(|state| state == FlowState::from_byte(flow.state).name())
     }
+}
+
+/// The ifindex of the managed end whose interface has that name.
+fn end_by_name(interfaces: &BTreeMap<u32, Interface>, name: &str) -> Result<u32> {
+    let mut ends = interfaces.iter().filter(|(_, interface)| is_end(interface));
+    let found = ends.find(|(_, interface)| interface.name() == name);
+    let away = || Failure::usage(format!("{name} is not a managed bridge or uplink any more"));
+    found.map(|(&ifindex, _)| ifindex).ok_or_else(away)
 }
 
 /// The number of a protocol, by name or number.
@@ -182,7 +189,7 @@ mod tests {
             |filter: FlowFilter| Wanted::by(&filter, &interfaces()).unwrap_err().to_string();
         let text = |text: &str| Some(text.to_owned());
         let why = wrong(FlowFilter { from: text("shop"), ..FlowFilter::default() });
-        assert!(why.contains("shop") && why.contains("db, front"), "{why}");
+        assert!(why.contains("shop is not"), "{why}");
         let why = wrong(FlowFilter { proto: text("quic"), ..FlowFilter::default() });
         assert!(why.contains("quic") && why.contains("tcp, udp, icmpv6, sctp"), "{why}");
         let why = wrong(FlowFilter { state: text("open"), ..FlowFilter::default() });

@@ -17,10 +17,11 @@ use super::layout::{self, Found};
 use super::memory::Memory;
 use super::wire::{self, Wire, WireArray, WireHashMap, WirePerCpuArray};
 use super::{counters, flows, interfaces, pairs, pools, sources};
+use crate::api::bridges::Bridge;
 use crate::api::types::{
-    self, Bridge, FlowFilter, FlowTable, Pair, PairCount, PairState as StateView, Stats, Status,
+    self, FlowFilter, FlowTable, Pair, PairCount, PairState as StateView, Stats, Status,
 };
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::host::netlink::Snapshot;
 use crate::instance::Instance;
 use crate::policy::{PairNat, timers};
@@ -195,6 +196,7 @@ impl Reader {
             netns: instance.netns.clone(),
             bridges: names_of_kind("bridge"),
             uplinks: names_of_kind("uplink"),
+            docker: None,
             timers: timers::in_force(&settings.timeouts_s),
             ports: entries.values().filter(attached).count() as u64,
             ports_not_attached: not_attached.count() as u64,
@@ -248,50 +250,27 @@ pub fn pair_view(from: &str, to: &str, policy: PairPolicy, nat: &PairNat) -> Pai
     }
 }
 
-/// The managed end of that name.
-///
-/// # Errors
-///
-/// Where there is none: says which there are.
-pub fn end_by_name<'a>(
-    interfaces: &'a BTreeMap<u32, Interface>,
-    name: &str,
-) -> Result<(u32, &'a Interface)> {
-    let mut ends = interfaces.iter().filter(|(_, interface)| interfaces::is_end(interface));
-    ends.clone().find(|(_, interface)| interface.name() == name).map_or_else(
-        || {
-            let mut names: Vec<_> = ends.by_ref().map(|(_, end)| end.name()).collect();
-            names.sort_unstable();
-            Err(Failure::usage(format!(
-                "{name} is not a managed bridge or uplink; managed are: {}",
-                if names.is_empty() { "none".into() } else { names.join(", ") }
-            )))
-        },
-        |(&ifindex, interface)| Ok((ifindex, interface)),
-    )
-}
-
 /// What the kernel has; nothing where it does not say.
 fn snapshot() -> Snapshot {
     Snapshot::take().unwrap_or_default()
 }
 
 fn bridge_views(entries: &BTreeMap<u32, Interface>, snapshot: &Snapshot) -> Vec<Bridge> {
+    let mut ports_of = BTreeMap::<u32, Vec<String>>::new();
+    for port in entries.values().filter(|interface| !interfaces::is_end(interface)) {
+        ports_of.entry(port.end).or_default().push(port.name().to_owned());
+    }
     let mut bridges: Vec<_> = entries
         .iter()
         .filter(|(_, interface)| interfaces::is_end(interface))
         .map(|(&ifindex, interface)| {
-            let ports = entries.values().filter(|port| port.end == ifindex);
-            let mut ports: Vec<_> = ports
-                .filter(|port| !interfaces::is_end(port))
-                .map(|port| port.name().to_owned())
-                .collect();
+            let mut ports = ports_of.remove(&ifindex).unwrap_or_default();
             ports.sort_unstable();
             let not_attached =
                 snapshot.ports(ifindex).filter(|_| interface.role == Role::Bridge as u8);
             let mut not_attached: Vec<_> = not_attached
                 .map(|port| port.name.clone())
-                .filter(|port| !ports.contains(port))
+                .filter(|port| ports.binary_search(port).is_err())
                 .collect();
             not_attached.sort_unstable();
             Bridge {
@@ -309,6 +288,9 @@ fn bridge_views(entries: &BTreeMap<u32, Interface>, snapshot: &Snapshot) -> Vec<
                     None => "no".into(),
                 },
                 kind: if interface.role == Role::Uplink as u8 { "uplink" } else { "bridge" }.into(),
+                managed: true,
+                interface: Some(interface.name().into()),
+                ..Bridge::default()
             }
         })
         .collect();
