@@ -177,7 +177,7 @@ pub fn pairs(
 }
 
 /// Is one that `setup` does not name an end of it, as far as that can be told?
-fn check_managed(setup: &Setup, names: &Names, name: &String) -> Result<()> {
+fn check_managed(setup: &Setup, names: &Names, name: &str) -> Result<()> {
     let Setup { bridges, uplinks, .. } = setup;
     let place = match names.resolve(name) {
         Ok(place) => place,
