@@ -4,6 +4,7 @@ mod config;
 mod explain;
 mod flows;
 mod pair;
+mod reading;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,6 +17,9 @@ pub use self::config::{ApplyOptions, CheckOptions, PlanOptions, ReloadOptions, S
 pub use self::explain::ExplainOptions;
 pub use self::flows::FlowsOptions;
 pub use self::pair::{PairCommand, PairNames};
+pub use self::reading::{
+    BridgesOptions, MetricsOptions, Output, StatsOptions, StatusOptions, TopOptions,
+};
 use crate::commands::lab::LabCommand;
 use crate::daemon::AttachChoice;
 use crate::instance::Instance;
@@ -86,6 +90,8 @@ pub enum Command {
     Flows(FlowsOptions),
     /// Show the counters
     Stats(StatsOptions),
+    /// Watch pairs, flows and reasons live, and turn pairs on and off
+    Top(TopOptions),
     /// Print the counters as metrics for Prometheus
     Metrics(MetricsOptions),
     /// Show how the daemon is
@@ -284,65 +290,6 @@ impl From<AttachOption> for AttachChoice {
     }
 }
 
-/// `bridgefwd stats`
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Every packet seen is counted under exactly one reason.
-
-Examples:
-  bridgefwd stats
-  bridgefwd stats --all
-  bridgefwd stats --json")]
-pub struct StatsOptions {
-    /// Also show the reasons that never happened (--json always does)
-    #[arg(long)]
-    pub all: bool,
-    /// How to show them.
-    #[command(flatten)]
-    pub output: Output,
-}
-
-/// `bridgefwd metrics`
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Prometheus' text format, as GET /metrics answers it on the control socket and
-where `run --metrics` serves it.
-
-Examples:
-  bridgefwd metrics
-  bridgefwd metrics > /var/lib/prometheus/node-exporter/bridgefwd.prom")]
-pub struct MetricsOptions {
-    /// Print OpenMetrics instead
-    #[arg(long)]
-    pub openmetrics: bool,
-}
-
-/// `bridgefwd status`
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Exit status 0 where the daemon runs, 3 where it does not; what it left in the
-kernel is shown either way.
-
-Examples:
-  bridgefwd status
-  bridgefwd --netns lab status --json")]
-pub struct StatusOptions {
-    /// How to show it.
-    #[command(flatten)]
-    pub output: Output,
-}
-
-/// `bridgefwd bridges`
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Example:
-  bridgefwd bridges --json")]
-pub struct BridgesOptions {
-    /// How to show them.
-    #[command(flatten)]
-    pub output: Output,
-}
-
 /// `bridgefwd down`
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -352,14 +299,6 @@ Examples:
   bridgefwd down
   bridgefwd --netns lab down")]
 pub struct DownOptions {}
-
-/// How a reading command answers.
-#[derive(Args, Clone, Copy, Debug)]
-pub struct Output {
-    /// Print JSON, as the daemon answers it
-    #[arg(long)]
-    pub json: bool,
-}
 
 /// An address to listen at.
 fn listen(text: &str) -> Result<SocketAddr, String> {
