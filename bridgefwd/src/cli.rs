@@ -2,6 +2,7 @@
 
 mod config;
 mod explain;
+mod flows;
 mod pair;
 mod reading;
 
@@ -14,9 +15,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::config::{ApplyOptions, CheckOptions, PlanOptions, ReloadOptions, SaveOptions};
 pub use self::explain::ExplainOptions;
+pub use self::flows::FlowsOptions;
 pub use self::pair::{PairCommand, PairNames};
 pub use self::reading::{
-    BridgesOptions, FlowsOptions, MetricsOptions, Output, StatsOptions, StatusOptions, TopOptions,
+    BridgesOptions, MetricsOptions, Output, StatsOptions, StatusOptions, TopOptions,
 };
 use crate::commands::lab::LabCommand;
 use crate::daemon::AttachChoice;

@@ -129,12 +129,21 @@ impl Bridgefwd {
 
     /// Starts `run ARGS` and waits until it is ready or has ended.
     pub fn try_start(&mut self, args: &[&str]) -> Result<Duration, Output> {
+        self.try_start_within(PATIENCE, args)
+    }
+
+    /// As [`Bridgefwd::try_start`], for at most `patience`.
+    pub fn try_start_within(
+        &mut self,
+        patience: Duration,
+        args: &[&str],
+    ) -> Result<Duration, Output> {
         assert!(self.daemon.is_none(), "a daemon runs already");
         let begin = Instant::now();
         let mut daemon = Daemon::spawn(&self.ns, self.command_line("run").args(args));
         let mut said = String::new();
         loop {
-            match daemon.stdout.recv_timeout(PATIENCE.saturating_sub(begin.elapsed())) {
+            match daemon.stdout.recv_timeout(patience.saturating_sub(begin.elapsed())) {
                 Ok(line) if line.starts_with("ready") => {
                     daemon.ready = line;
                     break;

@@ -3,29 +3,6 @@
 use std::time::Duration;
 
 use clap::Args;
-use clap::builder::NonEmptyStringValueParser;
-
-/// `bridgefwd flows`
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  bridgefwd flows
-  bridgefwd flows --from shop_front --proto tcp
-  bridgefwd flows --json")]
-pub struct FlowsOptions {
-    /// Only flows opened from this bridge or uplink
-    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
-    pub from: Option<String>,
-    /// Only flows opened to this bridge or uplink
-    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
-    pub to: Option<String>,
-    /// Only flows of this protocol
-    #[arg(long, value_name = "PROTO", value_parser = ["tcp", "udp", "icmp", "icmpv6", "sctp"])]
-    pub proto: Option<String>,
-    /// How to show them.
-    #[command(flatten)]
-    pub output: Output,
-}
 
 /// `bridgefwd stats`
 #[derive(Args, Debug)]

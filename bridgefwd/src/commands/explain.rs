@@ -107,7 +107,7 @@ fn host() -> Result<Facts> {
         forwarding: sysctl::forwards(bridgefwd_common::contract::Family::V4),
         ..Facts::default()
     };
-    for link in snapshot.links.values() {
+    for link in snapshot.all() {
         let v4 = link.addresses.iter().filter_map(|address| match address.address {
             IpAddr::V4(v4) => Some((v4, address.prefix_len)),
             IpAddr::V6(_) => None,

@@ -124,14 +124,25 @@ fn ask_or_read<T>(
     question: impl AsyncFnOnce(Client) -> Result<T>,
     read: impl FnOnce(&Reader) -> Result<T>,
 ) -> Result<T> {
+    let (answer, from_pins) = ask_or_read_quietly(instance, question, read)?;
+    if from_pins {
+        output::note(&read_from_pins(instance));
+    }
+    Ok(answer)
+}
+
+/// The same, without a word: was it read from the pins?
+fn ask_or_read_quietly<T>(
+    instance: &Instance,
+    question: impl AsyncFnOnce(Client) -> Result<T>,
+    read: impl FnOnce(&Reader) -> Result<T>,
+) -> Result<(T, bool)> {
     match ask(instance, question) {
         Err(absent @ Failure::NoDaemon(_)) => {
             let reader = open_pins(instance)?.ok_or(absent)?;
-            let answer = read(&reader)?;
-            output::note(&read_from_pins(instance));
-            Ok(answer)
+            Ok((read(&reader)?, true))
         }
-        answer => answer,
+        answer => Ok((answer?, false)),
     }
 }
 

@@ -127,7 +127,7 @@ fn candidates(snapshot: &Snapshot, entries: &BTreeMap<u32, Interface>) -> BTreeM
     let ports = entries.iter().filter(|(_, entry)| entry.role == Role::Port as u8);
     ports
         .filter(|(ifindex, entry)| {
-            let (port, bridge) = (snapshot.links.get(ifindex), snapshot.links.get(&entry.end));
+            let (port, bridge) = (snapshot.get(**ifindex), snapshot.get(entry.end));
             port.is_some_and(|port| port.leads_elsewhere && port.forwards)
                 && bridge.is_some_and(|bridge| !bridge.vlan_aware)
         })
@@ -185,7 +185,6 @@ mod tests {
             port(14, 2, true, true),
             port(15, 1, true, true),
         ];
-        let links = links.into_iter().map(|link| (link.ifindex, link)).collect();
         let entry = |end, role: Role| Interface { end, role: role as u8, ..Interface::zeroed() };
         let entries = BTreeMap::from([
             (1, entry(1, Role::Bridge)),
@@ -196,7 +195,7 @@ mod tests {
             (14, entry(2, Role::Port)),
             (99, entry(1, Role::Port)),
         ]);
-        let found = candidates(&Snapshot { links }, &entries);
+        let found = candidates(&Snapshot::of(links), &entries);
         assert_eq!(found, BTreeMap::from([(11, 1)]));
     }
 

@@ -182,5 +182,6 @@ fn allow(state: &mut State, from: &Pairs, to: &Pairs) -> Result<()> {
 }
 
 fn take_off(state: &mut State, from: &Pairs, to: &Pairs) -> Result<()> {
-    from.keys().filter(|ends| !to.contains_key(*ends)).try_for_each(|ends| state.clear_known(ends))
+    let mut gone = from.keys().filter(|ends| !to.contains_key(*ends));
+    gone.try_for_each(|ends| state.clear_known(ends))
 }

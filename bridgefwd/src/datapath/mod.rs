@@ -4,6 +4,7 @@
 pub mod attach;
 mod change;
 mod counters;
+mod filter;
 mod flows;
 mod interfaces;
 pub mod kept;
@@ -33,6 +34,7 @@ use bridgefwd_common::contract::{
 };
 
 pub use attach::AttachChoice;
+pub use filter::states;
 pub use interfaces::{addresses, is_end, wanted as wanted_interfaces};
 pub use load::{Wanted, check_permission, load_programs, map_sizes};
 pub use object::OBJECT;

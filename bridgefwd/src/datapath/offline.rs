@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use bridgefwd_common::contract::{
@@ -11,12 +12,15 @@ use bridgefwd_common::contract::{
     PairPolicy, PairRule, PairState, Pool, Role, Settings, SourceKey, SourceUse, Unlisted,
 };
 
+use super::filter::Wanted;
 use super::layout::{self, Found};
 use super::memory::Memory;
 use super::wire::{self, Wire, WireArray, WireHashMap, WirePerCpuArray};
 use super::{counters, flows, interfaces, pairs, pools, sources};
 use crate::api::bridges::Bridge;
-use crate::api::types::{self, FlowTable, Pair, PairCount, PairState as StateView, Stats, Status};
+use crate::api::types::{
+    self, FlowFilter, FlowTable, Pair, PairCount, PairState as StateView, Stats, Status,
+};
 use crate::failure::Result;
 use crate::host::netlink::Snapshot;
 use crate::instance::Instance;
@@ -62,19 +66,31 @@ impl Reader {
         }))
     }
 
-    /// The live flows.
+    /// The live flows that `filter` lets through, as many as it asks for; and the place of the last one,
+    /// where there may be more.
     ///
     /// # Errors
     ///
-    /// The kernel's error.
-    pub fn flows(&self) -> Result<Vec<types::Flow>> {
+    /// Where the filter names an end that is not managed, or a protocol or state that does not exist.
+    pub fn flows(&self, filter: &FlowFilter) -> Result<(Vec<types::Flow>, Option<u32>)> {
         let (settings, interfaces) = (self.settings()?, interfaces::read(&self.interfaces)?);
+        let wanted = Wanted::by(filter, &interfaces)?;
         let now_ns = flows::now_ns();
         let mut found = Vec::new();
-        flows::for_each_live(&self.flows, &self.rules, &settings, now_ns, |flow, _| {
-            found.extend(flows::view(flow, &interfaces, &settings, now_ns));
-        });
-        Ok(found)
+        let each = |flow: &Flow| {
+            if wanted.matches(flow)
+                && let Some(flow) = flows::view(flow, &interfaces, &settings, now_ns)
+            {
+                found.push(flow);
+                if found.len() == wanted.limit {
+                    return ControlFlow::Break(());
+                }
+            }
+            ControlFlow::Continue(())
+        };
+        let (flows, rules) = (&self.flows, &self.rules);
+        let last = flows::find_live(flows, rules, &settings, now_ns, wanted.first, each);
+        Ok((found, last))
     }
 
     /// All counters.
@@ -242,21 +258,21 @@ fn snapshot() -> Snapshot {
 }
 
 fn bridge_views(entries: &BTreeMap<u32, Interface>, snapshot: &Snapshot) -> Vec<Bridge> {
+    let mut ports_of = BTreeMap::<u32, Vec<String>>::new();
+    for port in entries.values().filter(|interface| !interfaces::is_end(interface)) {
+        ports_of.entry(port.end).or_default().push(port.name().to_owned());
+    }
     let mut bridges: Vec<_> = entries
         .iter()
         .filter(|(_, interface)| interfaces::is_end(interface))
         .map(|(&ifindex, interface)| {
-            let ports = entries.values().filter(|port| port.end == ifindex);
-            let mut ports: Vec<_> = ports
-                .filter(|port| !interfaces::is_end(port))
-                .map(|port| port.name().to_owned())
-                .collect();
+            let mut ports = ports_of.remove(&ifindex).unwrap_or_default();
             ports.sort_unstable();
             let not_attached =
                 snapshot.ports(ifindex).filter(|_| interface.role == Role::Bridge as u8);
             let mut not_attached: Vec<_> = not_attached
                 .map(|port| port.name.clone())
-                .filter(|port| !ports.contains(port))
+                .filter(|port| ports.binary_search(port).is_err())
                 .collect();
             not_attached.sort_unstable();
             Bridge {
