@@ -48,6 +48,47 @@ pub fn packet_bounds(ctx: &TcContext) -> (usize, usize) {
     (data, data_end)
 }
 
+/// Reads four bytes at `base + AT`, wherever that is: the compiler, which cannot know that the machine
+/// takes any address, would read byte by byte.
+///
+/// # Safety
+/// All four must be readable: in the packet, before its end, as the verifier checks once more.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+pub unsafe fn load_word<const AT: usize>(base: usize) -> u32 {
+    let word: u64;
+    // SAFETY: the caller's promise.
+    unsafe {
+        core::arch::asm!(
+            "{word} = *(u32 *)({base} + {at})",
+            base = in(reg) base,
+            word = lateout(reg) word,
+            at = const AT,
+            options(readonly, nostack, preserves_flags),
+        );
+    }
+    word as u32
+}
+
+/// Writes four bytes at `base + AT`: see [`load_word`].
+///
+/// # Safety
+/// All four must be writable: in the packet, before its end, as the verifier checks once more.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+pub unsafe fn store_word<const AT: usize>(base: usize, word: u32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        core::arch::asm!(
+            "*(u32 *)({base} + {at}) = {word}",
+            base = in(reg) base,
+            word = in(reg) u64::from(word),
+            at = const AT,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
 /// The same value, of which the compiler knows nothing: it then leaves a mask that is there for the
 /// verifier.
 #[cfg(target_arch = "bpf")]
@@ -65,6 +106,28 @@ pub fn opaque(mut value: u64) -> u64 {
 #[inline(always)]
 pub fn opaque(value: u64) -> u64 {
     value
+}
+
+/// For checks of this crate on the host.
+///
+/// # Safety
+/// As on BPF.
+#[cfg(not(target_arch = "bpf"))]
+#[inline(always)]
+pub unsafe fn load_word<const AT: usize>(base: usize) -> u32 {
+    // SAFETY: the caller's promise.
+    unsafe { ((base + AT) as *const u32).read_unaligned() }
+}
+
+/// For checks of this crate on the host.
+///
+/// # Safety
+/// As on BPF.
+#[cfg(not(target_arch = "bpf"))]
+#[inline(always)]
+pub unsafe fn store_word<const AT: usize>(base: usize, word: u32) {
+    // SAFETY: the caller's promise.
+    unsafe { ((base + AT) as *mut u32).write_unaligned(word) };
 }
 
 /// For checks of this crate on the host.

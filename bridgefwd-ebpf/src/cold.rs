@@ -67,7 +67,7 @@ fn find(ctx: &TcContext, scratch: &mut Scratch, by: u32) -> Result<bool, Reason>
     scratch.pair = flow.pair;
     scratch.leaving = flow.leaving(direction);
     let bytes = u64::from(ctx.len());
-    let now = flows::now_ns();
+    let now = flows::now();
     let (packet, end) = (&scratch.packet, scratch.from);
     let state = match forward::known::<true>(ctx, end, packet, &found, now, settings) {
         Ok(Known::Continues(state)) => Some(state),

@@ -5,7 +5,7 @@ use aya_ebpf::programs::TcContext;
 use bridgefwd_common::Reason;
 use bridgefwd_common::contract::{Direction, FlowSide, FlowState, IndexEntry, TcpSide};
 
-use crate::flows::now_ns;
+use crate::flows::now;
 use crate::maps::{FLOWS, FREE_SLOTS};
 use crate::{connection, index, mapping, ports, scratch, sources, sweep};
 
@@ -80,7 +80,7 @@ pub extern "C" fn publish_flow(skb: *mut __sk_buff, slot: u32) -> u32 {
     let (Some(opening), Some(flow)) = (scratch::current(), FLOWS.get_ptr_mut(slot)) else {
         return CONTENDED;
     };
-    let now = now_ns();
+    let now = now();
     // SAFETY: the slot is in our hands alone until the index entry below publishes it. An entry of
     // the reply direction exists already, but no packet can have been answered yet.
     let flow = unsafe { &mut *flow };
@@ -91,13 +91,12 @@ pub extern "C" fn publish_flow(skb: *mut __sk_buff, slot: u32) -> u32 {
     flow.nat = opening.nat;
     flow.flags = opening.flow_flags;
     flow.source_port = opening.port;
-    flow.original = opening.original;
-    flow.translated = opening.translated;
+    flow.set_tuples(&opening.original, &opening.translated);
     flow.from = opening.from;
     flow.to = opening.to;
     flow.mapped_to = opening.towards;
-    flow.created_ns = now;
-    flow.last_seen_ns = now;
+    flow.created = now;
+    flow.last_seen = now;
     flow.sides = [FlowSide { packets: 1, bytes: opening.bytes }, FlowSide::default()];
     flow.tcp = [TcpSide::default(); 2];
     if matches!(opening.state, FlowState::TcpOpening) {

@@ -171,7 +171,7 @@ fn translate(ctx: &TcContext, scratch: &mut Scratch, end: u32) -> u32 {
     if flow.to != end || flow.state == FlowState::Free as u8 {
         return REFUSED;
     }
-    scratch.leaving = flow.translated;
+    scratch.leaving = flow.translated();
     match rewrite::to_leaving(ctx) {
         Ok(()) => GOES,
         Err(_) => REFUSED,

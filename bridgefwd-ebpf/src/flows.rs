@@ -10,8 +10,10 @@
 //!   still holds it sees another generation.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
-use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
-use bridgefwd_common::contract::{Direction, Flow, FlowState, IndexEntry, SlotOwner, Tuple};
+use aya_ebpf::helpers::generated::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
+use bridgefwd_common::contract::{
+    Direction, Flow, FlowState, IndexEntry, SlotOwner, Tuple, moment,
+};
 
 use crate::asm::atomic_add;
 use crate::maps::{FLOWS, FREE_SLOTS, RELEASING};
@@ -22,6 +24,21 @@ use crate::{index, mapping, sources};
 pub fn now_ns() -> u64 {
     // SAFETY: takes nothing, always answers.
     unsafe { bpf_ktime_get_ns() }
+}
+
+/// 1 where the kernel has the coarse clock, which is a look at its memory: set when the program is loaded.
+#[unsafe(no_mangle)]
+static HAS_COARSE_CLOCK: u8 = 0;
+
+/// The [`moment`] that it is now, by a clock that may be a few milliseconds behind.
+#[inline(always)]
+pub fn now() -> u32 {
+    // SAFETY: a plain byte, that is set before the program is loaded.
+    if unsafe { (&raw const HAS_COARSE_CLOCK).read_volatile() } == 0 {
+        return moment(now_ns());
+    }
+    // SAFETY: takes nothing, always answers.
+    moment(unsafe { bpf_ktime_get_coarse_ns() })
 }
 
 /// A flow that a packet was found to belong to.
@@ -46,8 +63,9 @@ pub fn find_in<const V6: bool>(tuple: &Tuple) -> Option<Found> {
     found(if V6 { index::get_v6(tuple) } else { index::get_v4(tuple) }?)
 }
 
+/// The flow that an entry of the index leads to.
 #[inline(always)]
-fn found(entry: IndexEntry) -> Option<Found> {
+pub fn found(entry: IndexEntry) -> Option<Found> {
     let flow = FLOWS.get_ptr_mut(entry.slot())?;
     // SAFETY: array elements never move or go.
     let generation = unsafe { (*flow).generation };
@@ -60,7 +78,7 @@ fn found(entry: IndexEntry) -> Option<Found> {
 /// Notes a packet of the flow: its state and its time, if it says anything about them, and its
 /// counters.
 #[inline(always)]
-pub fn refresh(found: &Found, state: Option<FlowState>, now_ns: u64, bytes: u64) {
+pub fn refresh(found: &Found, state: Option<FlowState>, now: u32, bytes: u64) {
     // SAFETY: array elements never move or go. State and time are plain words of which the last
     // writer wins; the counters are added to atomically, both directions having their own.
     unsafe {
@@ -69,7 +87,9 @@ pub fn refresh(found: &Found, state: Option<FlowState>, now_ns: u64, bytes: u64)
             if (*flow).state != state as u8 {
                 (*flow).state = state as u8;
             }
-            (*flow).last_seen_ns = now_ns;
+            if (*flow).last_seen != now {
+                (*flow).last_seen = now;
+            }
         }
         let side = match found.direction {
             Direction::Original => &raw mut (*flow).sides[0],
@@ -121,7 +141,7 @@ pub extern "C" fn is_indexed(slot: u32, generation: u32) -> u32 {
     let Some(flow) = FLOWS.get_ptr(slot) else { return 0 };
     // SAFETY: array elements never move or go; its slot is in RELEASING.
     let flow = unsafe { &*flow };
-    let entry = index::get(&flow.translated.reversed());
+    let entry = index::get(&flow.translated().reversed());
     u32::from(entry.is_some_and(|entry| entry.slot() == slot && entry.generation == generation))
 }
 
@@ -133,7 +153,7 @@ pub extern "C" fn remove_entry(slot: u32, generation: u32, reply: u32) -> u32 {
     let Some(flow) = FLOWS.get_ptr(slot) else { return 0 };
     // SAFETY: array elements never move or go; its slot is in RELEASING.
     let flow = unsafe { &*flow };
-    let tuple = if reply == 0 { flow.original } else { flow.translated.reversed() };
+    let tuple = if reply == 0 { flow.original() } else { flow.translated().reversed() };
     // Only the releaser of this slot, which we are, removes it.
     let Some(entry) = index::get(&tuple) else { return 0 };
     if entry.slot() == slot && entry.generation == generation {

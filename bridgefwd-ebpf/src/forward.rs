@@ -16,7 +16,7 @@ use crate::read::{self, Packet};
 use crate::route::{self, Query};
 use crate::scratch::{self, Scratch};
 use crate::verdict::{Outcome, Way};
-use crate::{apply, cold, connection, count, create, opening, pairs, verify};
+use crate::{apply, cold, connection, count, create, fast, opening, pairs, verify, watch};
 
 /// From arrival to verdict, for IPv4 packets of flows that are known and for what is not ours; the
 /// rest goes on.
@@ -175,10 +175,14 @@ fn continue_flow(
     let flow = unsafe { &*found.flow };
     let (pair, direction) = (flow.pair, found.direction);
     let bytes = u64::from(ctx.len());
-    let now = flows::now_ns();
+    let now = flows::now();
+    let epoch = watch::epoch();
     match known_plan(ctx, scratch.from, packet, found, now, settings) {
         Ok(Some((plan, state))) => {
             flows::refresh(found, state, now, bytes);
+            if plan.neighbour_known && matches!(packet.ip.family, Family::V4) {
+                fast::note_way(ctx, packet, found, &plan, epoch);
+            }
             Ok(Some(Step { plan, pair, direction }))
         }
         Ok(None) => {
@@ -202,7 +206,7 @@ fn known_plan(
     end: u32,
     packet: &Packet,
     found: &Found,
-    now: u64,
+    now: u32,
     settings: &Settings,
 ) -> Result<Option<(Plan, Option<FlowState>)>, Reason> {
     let state = match known::<false>(ctx, end, packet, found, now, settings)? {
@@ -259,7 +263,7 @@ pub fn still_leads_there(
     if end == Flow::FROM_HOST || matches!(found.direction, Direction::Reply) {
         return Ok(());
     }
-    let query = Query { src: packet.ip.src, dst: flow.translated.dst, in_end: end, wire_len: 0 };
+    let query = Query { src: packet.ip.src, dst: flow.translated().dst, in_end: end, wire_len: 0 };
     match route::lookup(ctx, &packet.ip, &query) {
         Route::Via { ifindex, .. } if ifindex != flow.to => Err(Reason::RouteChanged),
         _ => Ok(()),
@@ -286,7 +290,7 @@ pub fn known<const RARE: bool>(
     end: u32,
     packet: &Packet,
     found: &Found,
-    now: u64,
+    now: u32,
     settings: &Settings,
 ) -> Result<Known, Reason> {
     // SAFETY: array elements never move or go.

@@ -27,7 +27,7 @@ pub extern "C" fn clashes(skb: *mut __sk_buff) -> u32 {
     let Some(found) = flows::find(&scratch.original.reversed()) else { return 0 };
     // SAFETY: array elements never move or go.
     let flow = unsafe { &*found.flow };
-    let over = established::is_over(flow.state, flow.last_seen_ns, flows::now_ns(), settings);
+    let over = established::is_over(flow.state, flow.last_seen, flows::now(), settings);
     let others = matches!(found.direction, Direction::Reply) && flow.from != Flow::FROM_HOST;
     u32::from(others && !over)
 }

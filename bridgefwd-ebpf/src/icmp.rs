@@ -97,7 +97,7 @@ fn examine(ctx: &TcContext, scratch: &mut Scratch) -> Result<bool, Reason> {
 #[inline(always)]
 fn recognise(flow: &Flow, direction: Direction, end: u32) -> Result<(), Reason> {
     let settings = SETTINGS.get(0).ok_or(Reason::IcmpError)?;
-    if established::is_over(flow.state, flow.last_seen_ns, flows::now_ns(), settings) {
+    if established::is_over(flow.state, flow.last_seen, flows::now(), settings) {
         return Err(Reason::IcmpError);
     }
     // A conversation of the host's own is of no pair.

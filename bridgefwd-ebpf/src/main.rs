@@ -17,6 +17,7 @@ mod count;
 mod create;
 mod deep;
 mod egress;
+mod fast;
 mod flows;
 mod followers;
 mod forward;
@@ -44,14 +45,30 @@ mod sweep;
 mod verdict;
 mod verify;
 mod waiting;
+mod watch;
 
 use aya_ebpf::bindings::TC_ACT_UNSPEC;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
+use bridgefwd_common::Reason;
+use bridgefwd_common::contract::COLD_FRONT;
 
-/// Attached at TC ingress: forwards packets of flows that are known, and knows what to leave alone.
+/// Attached at TC ingress: forwards everyday packets of flows that know their way, and nothing else, so
+/// that it is short. For all others it goes on to `bridgefwd_front`, by tail call, as all that follow do.
 #[classifier]
-pub fn bridgefwd(mut ctx: TcContext) -> i32 {
+pub fn bridgefwd(ctx: TcContext) -> i32 {
+    if let Some(outcome) = fast::forward(&ctx) {
+        return fast::end(&ctx, outcome);
+    }
+    // SAFETY: nothing that would have to be dropped is held.
+    unsafe { maps::COLD_PATHS.tail_call(&ctx, COLD_FRONT) };
+    count::seen(&ctx);
+    verdict::give(&ctx, Err(Reason::ProgramMissing))
+}
+
+/// Forwards packets of flows that are known, and knows what to leave alone.
+#[classifier]
+pub fn bridgefwd_front(mut ctx: TcContext) -> i32 {
     if marks::let_go(&ctx) {
         return TC_ACT_UNSPEC;
     }
@@ -60,7 +77,7 @@ pub fn bridgefwd(mut ctx: TcContext) -> i32 {
     verdict::follow(&ctx, way)
 }
 
-/// The same for IPv6. `bridgefwd` goes on to it by tail call, as to all that follow.
+/// The same for IPv6.
 #[classifier]
 pub fn bridgefwd_v6(mut ctx: TcContext) -> i32 {
     let way = forward::forward_v6(&mut ctx);
@@ -131,6 +148,12 @@ pub fn bridgefwd_host(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn bridgefwd_sweep(_ctx: TcContext) -> i32 {
     sweep::on_request() as i32
+}
+
+/// Never attached: the daemon runs it to find out where the kernel says whether its routes have changed.
+#[classifier]
+pub fn bridgefwd_find(ctx: TcContext) -> i32 {
+    watch::find(&ctx)
 }
 
 #[cfg(not(test))]

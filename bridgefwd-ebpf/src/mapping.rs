@@ -286,8 +286,8 @@ pub extern "C" fn give_back_mapping(slot: u32) -> u32 {
         scratch.freed_outer = found.outer(inner);
         // Else it is a later one, which the flow is not counted in.
         if found.generation == flow.pair_generation
-            && found.address == flow.translated.src
-            && found.port == flow.translated.src_port
+            && found.address == flow.translated().src
+            && found.port == flow.translated().src_port
         {
             count_out(inner, &scratch.freed_outer, found);
         }

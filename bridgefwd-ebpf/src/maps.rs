@@ -6,7 +6,7 @@ use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, Queu
 use bridgefwd_common::Reason;
 use bridgefwd_common::contract::{
     COLD_PROGRAMS, Counter, DEFAULT_MAX_FLOWS, Endpoint, Flow, FragmentKey, FragmentOwner,
-    IndexEntry, Interface, MAX_FRAGMENTS, MAX_INTERFACES, MAX_PAIRS, MAX_POOLS, Mapping,
+    IndexEntry, Interface, Kept, MAX_FRAGMENTS, MAX_INTERFACES, MAX_PAIRS, MAX_POOLS, Mapping,
     PairCounters, PairKey, PairRule, Pool, Settings, SlotOwner, SourceKey, SourceUse, Tuple,
     TupleV4,
 };
@@ -16,6 +16,9 @@ const MAX_RELEASING: u32 = 4096;
 
 #[map]
 pub static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
+/// The daemon maps this array into its memory.
+#[map]
+pub static KEPT: Array<Kept> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub static INTERFACES: HashMap<u32, Interface> = HashMap::with_max_entries(MAX_INTERFACES, 0);
 #[map]

@@ -23,12 +23,18 @@ pub const ASKED: u32 = 0xb41f;
 /// Translated, and on its way out.
 pub const DONE: u32 = 0xb420;
 
+/// Does its `mark` say that a packet at ingress was marked by us?
+#[inline(always)]
+pub const fn is_marked(mark: u32) -> bool {
+    mark & OURS != 0
+}
+
 /// What a packet at ingress was marked with by us, or 0.
 #[inline(always)]
 pub fn of_arriving(ctx: &TcContext) -> u32 {
     // SAFETY: the kernel hands a valid __sk_buff to the program for as long as it runs.
     let skb = unsafe { &*ctx.skb.skb };
-    if skb.mark & OURS == 0 { 0 } else { skb.tc_index }
+    if is_marked(skb.mark) { skb.tc_index } else { 0 }
 }
 
 /// What a packet at egress was marked with.

@@ -112,8 +112,7 @@ pub extern "C" fn try_port(skb: *mut __sk_buff, slot: u32, attempt: u32) -> u64 
     let cut = opening.mapping == mapping::HELD
         && pairs::rule(flow.pair).generation != flow.pair_generation;
     let recyclable = cut || tcp::is_recyclable(FlowState::from_byte(flow.state));
-    if recyclable || established::is_over(flow.state, flow.last_seen_ns, flows::now_ns(), settings)
-    {
+    if recyclable || established::is_over(flow.state, flow.last_seen, flows::now(), settings) {
         u64::from(blocking.slot) << 32 | u64::from(flow.generation)
     } else {
         NOTHING

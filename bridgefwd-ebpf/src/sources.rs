@@ -81,7 +81,7 @@ pub extern "C" fn give_back_share() -> u32 {
 #[inline(always)]
 pub fn give_back(flow: &Flow) {
     if flow.from != Flow::FROM_HOST {
-        give_back_of(SourceKey::new(flow.original.src, flow.source_port));
+        give_back_of(SourceKey::new(flow.original().src, flow.source_port));
     }
 }
 

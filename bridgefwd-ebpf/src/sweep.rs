@@ -6,7 +6,7 @@
 use bridgefwd_common::contract::{Flow, FlowState, NatMode, SourceKey};
 use bridgefwd_common::decide::{established, mapping, tcp};
 
-use crate::flows::{self, now_ns};
+use crate::flows::{self, now};
 use crate::maps::{FLOWS, INTERFACES, SETTINGS, SWEEP_CURSOR};
 use crate::{pairs, scratch};
 
@@ -109,14 +109,14 @@ fn lost_its_address(flow: &Flow) -> bool {
     // SAFETY: an entry is replaced as a whole; one that is removed meanwhile stays readable until
     // this program ends.
     let Some(target) = (unsafe { INTERFACES.get(towards) }) else { return false };
-    !mapping::has_address(target, &flow.translated.src)
+    !mapping::has_address(target, &flow.translated().src)
 }
 
 /// Is it a flow of the source in `SCRATCH`?
 #[inline(always)]
 fn is_of_source(flow: &Flow) -> bool {
     scratch::current().is_some_and(|scratch| {
-        SourceKey::new(flow.original.src, flow.source_port)
+        SourceKey::new(flow.original().src, flow.source_port)
             == SourceKey::new(scratch.original.src, scratch.port)
     })
 }
@@ -142,7 +142,7 @@ pub extern "C" fn over_in_slot(slot: u32, what: u32) -> u32 {
         return flow.generation;
     }
     if (what != EXPIRED && recyclable)
-        || established::is_over(state, flow.last_seen_ns, now_ns(), settings)
+        || established::is_over(state, flow.last_seen, now(), settings)
     {
         flow.generation
     } else {

@@ -13,6 +13,7 @@ mod counters;
 mod flow;
 mod fragment;
 mod interface;
+mod kept;
 mod mapping;
 mod pair;
 mod settings;
@@ -21,16 +22,20 @@ mod source;
 pub use address::{Address, Family};
 pub use connection::TcpSide;
 pub use counters::{Counter, PairCounters, SEEN};
-pub use flow::{Direction, Flow, FlowSide, FlowState, IndexEntry, SlotOwner, Tuple, TupleV4};
+pub use flow::{
+    Body, Direction, Flow, FlowSide, FlowState, IndexEntry, MOMENT_SHIFT, SlotOwner, Tuple,
+    TupleV4, Way, moment, ns_between,
+};
 pub use fragment::{FRAGMENT_TIMEOUT_NS, FragmentKey, FragmentOwner};
 pub use interface::{AttachKind, Interface, InterfaceAddress, MAX_ADDRESSES, NAME_LEN, Role};
+pub use kept::{Kept, NOTHING_KEPT};
 pub use mapping::{Endpoint, Mapping};
 pub use pair::{MAX_POOL, NatMode, PairKey, PairPolicy, PairRule, PairState, Pool};
 pub use settings::{Settings, TIMEOUTS, Unlisted};
 pub use source::{SourceKey, SourceUse};
 
 /// Version of the pinned maps' layout. Pinned state of another version is refused, never misread.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Name of the classifier that is attached at ingress of ends and ports.
 pub const PROGRAM: &str = "bridgefwd";
@@ -39,10 +44,13 @@ pub const EGRESS_PROGRAM: &str = "bridgefwd_egress";
 /// Name of the classifier that frees expired flows; never attached, run by the daemon.
 pub const SWEEP_PROGRAM: &str = "bridgefwd_sweep";
 
+/// Name of the classifier that finds the kernel's number for [`Kept`]; never attached, run by the daemon.
+pub const FIND_PROGRAM: &str = "bridgefwd_find";
+
 /// Names of the classifiers that [`PROGRAM`] and [`EGRESS_PROGRAM`] go on to for what is not everyday
 /// traffic; their places in [`MAP_COLD_PATHS`] are their places here. Each has a stack of its own, and
 /// the everyday path does not pay for what they do.
-pub const COLD_PROGRAMS: [&str; 9] = [
+pub const COLD_PROGRAMS: [&str; 10] = [
     "bridgefwd_open",
     "bridgefwd_icmp",
     "bridgefwd_v6",
@@ -52,6 +60,7 @@ pub const COLD_PROGRAMS: [&str; 9] = [
     "bridgefwd_quote",
     "bridgefwd_host",
     "bridgefwd_rare",
+    "bridgefwd_front",
 ];
 /// Place of the program that opens flows.
 pub const COLD_OPEN: u32 = 0;
@@ -72,6 +81,9 @@ pub const COLD_QUOTE: u32 = 6;
 pub const COLD_HOST: u32 = 7;
 /// Place of the program for segments that open or reset a connection.
 pub const COLD_RARE: u32 = 8;
+
+/// Place of the program that begins with what [`PROGRAM`] does not forward itself.
+pub const COLD_FRONT: u32 = 9;
 
 /// `ProgramArray`: the [`COLD_PROGRAMS`]. Each load of the programs has one of its own, so it is not
 /// among the [`PINNED_MAPS`]; but it must be pinned, or the kernel empties it when the daemon ends.
@@ -116,9 +128,13 @@ pub const MAP_MAPPINGS: &str = "MAPPINGS";
 /// of anybody else gets that outer address and port.
 pub const MAP_MAPPED: &str = "MAPPED";
 
+/// `Array<Kept>`, one element, mapped into the daemon's memory.
+pub const MAP_KEPT: &str = "KEPT";
+
 /// Every map that is pinned, in no order that matters.
-pub const PINNED_MAPS: [&str; 17] = [
+pub const PINNED_MAPS: [&str; 18] = [
     MAP_SETTINGS,
+    MAP_KEPT,
     MAP_INTERFACES,
     MAP_PAIR_INDEX,
     MAP_PAIRS,

@@ -3,7 +3,9 @@
 use super::tcp_window::{Judgement, TcpSegment};
 use super::{Plan, Route};
 use crate::Reason;
-use crate::contract::{Direction, Flow, FlowState, PairRule, Settings, TIMEOUTS};
+use crate::contract::{
+    Direction, Flow, FlowState, MOMENT_SHIFT, PairRule, Settings, TIMEOUTS, ns_between,
+};
 use crate::packet::ip::Ip;
 use crate::packet::transport::{Segment, Transport};
 
@@ -23,16 +25,19 @@ pub enum Known {
 
 const NS_PER_S: u64 = 1_000_000_000;
 
-/// Has no packet refreshed the flow for longer than its state, as it stands in the map, allows?
+/// Has no packet refreshed the flow for longer than its state, as it stands in the map, allows? Both
+/// times are [`moment`](crate::contract::moment)s. Never too early, and less than 35 ms late.
 #[inline(always)]
 #[must_use]
-pub fn is_over(state: u8, last_seen_ns: u64, now_ns: u64, settings: &Settings) -> bool {
+pub fn is_over(state: u8, last_seen: u32, now: u32, settings: &Settings) -> bool {
     // Masked rather than checked: the compiler drops a check that the verifier would need to see.
     let timeout_ns = u64::from(settings.timeouts_s[usize::from(state) % TIMEOUTS]) * NS_PER_S;
-    now_ns.saturating_sub(last_seen_ns) >= timeout_ns
+    // The last packet came up to a step after its moment. What has no timeout is over at once.
+    let step = if timeout_ns == 0 { 0 } else { 1 << MOMENT_SHIFT };
+    ns_between(last_seen, now) >= timeout_ns + step
 }
 
-/// Does the packet that found this flow still belong to it?
+/// Does the packet that found this flow still belong to it, at this [`moment`](crate::contract::moment)?
 ///
 /// # Errors
 /// The reason why it is refused. All of them drop: whatever belongs to a flow is never left to the
@@ -44,7 +49,7 @@ pub fn recognise(
     direction: Direction,
     rule: &PairRule,
     end: u32,
-    now_ns: u64,
+    now: u32,
     settings: &Settings,
 ) -> Result<Known, Reason> {
     let state = FlowState::from_byte(flow.state);
@@ -52,7 +57,7 @@ pub fn recognise(
         Direction::Original => flow.from,
         Direction::Reply => flow.to,
     };
-    if is_over(flow.state, flow.last_seen_ns, now_ns, settings) {
+    if is_over(flow.state, flow.last_seen, now, settings) {
         return Ok(Known::Over);
     }
     if arrives_by != end {

@@ -4,13 +4,13 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Verdict;
-use crate::contract::{Address, Family, PairKey, PairPolicy, PairState, Tuple};
+use crate::contract::{Address, Family, PairKey, PairPolicy, PairState, Tuple, moment};
 use crate::packet::ip::Fragment;
 use crate::packet::transport::{PROTOCOL_TCP, PROTOCOL_UDP, TcpFlags};
 
 const FROM: u32 = 5;
 const TO: u32 = 6;
-const NOW: u64 = 1_000 * NS_PER_S;
+const NOW: u32 = moment(1_000 * NS_PER_S);
 
 fn tuple(protocol: u8) -> Tuple {
     Tuple {
@@ -31,14 +31,13 @@ fn flow(state: FlowState) -> Flow {
         pair: 0,
         pair_generation: 7,
         state: state as u8,
-        original,
-        translated: Tuple { src: Address::v4([172, 19, 0, 1]), src_port: [4, 1], ..original },
         from: FROM,
         to: TO,
-        created_ns: NOW,
-        last_seen_ns: NOW,
+        created: NOW,
+        last_seen: NOW,
         ..Flow::default()
     }
+    .between(&original, &Tuple { src: Address::v4([172, 19, 0, 1]), src_port: [4, 1], ..original })
 }
 
 fn rule(edit: impl FnOnce(&mut PairRule)) -> PairRule {
@@ -68,8 +67,7 @@ fn settings() -> Settings {
 }
 
 fn segment(flow: &Flow, direction: Direction, flags: u8) -> Segment {
-    let transport =
-        if flow.original.protocol == PROTOCOL_UDP { Transport::Udp } else { Transport::Tcp };
+    let transport = if flow.protocol == PROTOCOL_UDP { Transport::Udp } else { Transport::Tcp };
     Segment {
         tuple: flow.arriving(direction),
         transport,
@@ -141,13 +139,18 @@ fn timeouts_are_by_state() {
     let settings = settings();
     for state in FlowState::ALL {
         let timeout = u64::from(settings.timeouts_s[state as usize]) * NS_PER_S;
-        assert!(is_over(state as u8, NOW, NOW + timeout, &settings), "{state:?}");
-        assert!(
-            timeout == 0 || !is_over(state as u8, NOW, NOW + timeout - 1, &settings),
-            "{state:?}"
-        );
-        // A clock read on another CPU may be a little behind.
-        assert!(timeout == 0 || !is_over(state as u8, NOW, NOW - 5, &settings), "{state:?}");
+        // The last packet may have come at the end of its moment, the next one at the beginning.
+        let first = 1_000 * NS_PER_S;
+        let last = (u64::from(moment(first)) + 1) << MOMENT_SHIFT;
+        let over = |ns| is_over(state as u8, moment(first), moment(ns), &settings);
+        assert!(over(first + timeout + 35_000_000), "{state:?}");
+        assert!(timeout == 0 || !over(last + timeout - 1), "{state:?}");
+        // A clock read on another CPU, or a coarse one, may be a little behind.
+        assert!(timeout == 0 || !over(first - 20_000_000), "{state:?}");
+        // Moments begin anew.
+        let wrapped = |now| is_over(state as u8, u32::MAX, now, &settings);
+        assert!(timeout == 0 || !wrapped(0), "{state:?}");
+        assert!(wrapped(1 << 20), "{state:?}");
     }
 }
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use bridgefwd_common::contract::{
-    Flow, FlowSide, FlowState, Interface, NatMode, PairRule, Settings, Tuple,
+    Flow, FlowSide, FlowState, Interface, NatMode, PairRule, Settings, Tuple, moment, ns_between,
 };
+use bridgefwd_common::decide::established::is_over;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::memory::Memory;
@@ -18,7 +19,7 @@ const ICMP: u8 = 1;
 const ICMP_V6: u8 = 58;
 const SCTP: u8 = 132;
 
-/// Now on the clock of [`Flow::last_seen_ns`].
+/// Now: `CLOCK_MONOTONIC`, ns.
 #[must_use]
 pub fn now_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
@@ -78,12 +79,13 @@ fn read(flows: &Memory<Flow>, slot: u32) -> Option<Flow> {
 #[must_use]
 pub fn remaining_ns(flow: &Flow, settings: &Settings, now_ns: u64) -> Option<u64> {
     let state = FlowState::from_byte(flow.state);
-    if state == FlowState::Free {
+    let now = moment(now_ns);
+    if state == FlowState::Free || is_over(flow.state, flow.last_seen, now, settings) {
         return None;
     }
     let timeout_s = settings.timeouts_s.get(state as usize).copied().unwrap_or_default();
-    let end = flow.last_seen_ns.saturating_add(u64::from(timeout_s).saturating_mul(NS_PER_S));
-    end.checked_sub(now_ns)
+    let timeout_ns = u64::from(timeout_s).saturating_mul(NS_PER_S);
+    Some(timeout_ns.saturating_sub(ns_between(flow.last_seen, now)))
 }
 
 /// Name of an IP protocol.
@@ -108,21 +110,21 @@ pub fn view(
     now_ns: u64,
 ) -> Option<FlowView> {
     let name = |ifindex| interfaces.get(ifindex).map(|interface| interface.name().to_owned());
-    let seconds_since = |then: u64| now_ns.saturating_sub(then) / NS_PER_S;
+    let seconds_since = |then: u32| ns_between(then, moment(now_ns)) / NS_PER_S;
     let [original, reply] = flow.sides;
     let both = |of: fn(FlowSide) -> u64| BothWays { original: of(original), reply: of(reply) };
     Some(FlowView {
         from: name(&flow.from)?,
         to: name(&flow.to)?,
-        proto: protocol_name(flow.original.protocol),
+        proto: protocol_name(flow.protocol),
         state: FlowState::from_byte(flow.state).name().into(),
         nat: nat(flow),
-        original: tuple(flow.original),
-        translated: tuple(flow.translated),
+        original: tuple(flow.original()),
+        translated: tuple(flow.translated()),
         packets: both(|side| side.packets),
         bytes: both(|side| side.bytes),
-        age_s: seconds_since(flow.created_ns),
-        idle_s: seconds_since(flow.last_seen_ns),
+        age_s: seconds_since(flow.created),
+        idle_s: seconds_since(flow.last_seen),
         expires_s: remaining_ns(flow, settings, now_ns)?.div_ceil(NS_PER_S),
     })
 }
@@ -132,7 +134,7 @@ fn nat(flow: &Flow) -> String {
     match NatMode::from_byte(flow.nat) {
         NatMode::Masquerade => "masquerade".into(),
         NatMode::None => "none".into(),
-        NatMode::Address => IpAddr::from(flow.translated.src).to_string(),
+        NatMode::Address => IpAddr::from(flow.translated().src).to_string(),
     }
 }
 
@@ -172,15 +174,14 @@ mod tests {
         };
         Flow {
             state: FlowState::TcpEstablished as u8,
-            original,
-            translated: Tuple { src: Address::v4([172, 19, 0, 1]), ..original },
             from: 5,
             to: 7,
-            created_ns: 10 * NS_PER_S,
-            last_seen_ns: 20 * NS_PER_S,
+            created: moment(10 * NS_PER_S),
+            last_seen: moment(20 * NS_PER_S),
             sides: [FlowSide { packets: 3, bytes: 300 }, FlowSide { packets: 2, bytes: 200 }],
             ..Flow::zeroed()
         }
+        .between(&original, &Tuple { src: Address::v4([172, 19, 0, 1]), ..original })
     }
 
     fn interfaces() -> BTreeMap<u32, Interface> {
@@ -195,9 +196,10 @@ mod tests {
     #[test]
     fn a_flow_is_over_after_its_timeout() {
         let end = (20 + 7440) * NS_PER_S;
-        assert_eq!(remaining_ns(&flow(), &settings(), end - 1), Some(1));
-        assert_eq!(remaining_ns(&flow(), &settings(), end), Some(0));
-        assert_eq!(remaining_ns(&flow(), &settings(), end + 1), None);
+        let soon = remaining_ns(&flow(), &settings(), end - NS_PER_S).unwrap();
+        assert!(soon.abs_diff(NS_PER_S) < NS_PER_S / 50, "{soon}");
+        assert!(remaining_ns(&flow(), &settings(), end - 1).is_some());
+        assert_eq!(remaining_ns(&flow(), &settings(), end + NS_PER_S / 20), None);
         let free = Flow { state: FlowState::Free as u8, ..flow() };
         assert_eq!(remaining_ns(&free, &settings(), 0), None);
     }

@@ -7,11 +7,12 @@ use std::path::Path;
 use aya::maps::{MapInfo, MapType};
 use bridgefwd_common::Reason;
 use bridgefwd_common::contract::{
-    ABI_VERSION, Counter, Endpoint, Flow, FragmentKey, FragmentOwner, IndexEntry, Interface,
+    ABI_VERSION, Counter, Endpoint, Flow, FragmentKey, FragmentOwner, IndexEntry, Interface, Kept,
     MAP_FLOW_INDEX_V4, MAP_FLOW_INDEX_V6, MAP_FLOWS, MAP_FRAGMENTS, MAP_FREE_SLOTS, MAP_INTERFACES,
-    MAP_MAPPED, MAP_MAPPINGS, MAP_PAIR_COUNTERS, MAP_PAIR_INDEX, MAP_PAIRS, MAP_POOLS, MAP_REASONS,
-    MAP_RELEASING, MAP_SETTINGS, MAP_SOURCES, MAP_SWEEP_CURSOR, Mapping, PINNED_MAPS, PairCounters,
-    PairKey, PairRule, Pool, Settings, SlotOwner, SourceKey, SourceUse, Tuple, TupleV4,
+    MAP_KEPT, MAP_MAPPED, MAP_MAPPINGS, MAP_PAIR_COUNTERS, MAP_PAIR_INDEX, MAP_PAIRS, MAP_POOLS,
+    MAP_REASONS, MAP_RELEASING, MAP_SETTINGS, MAP_SOURCES, MAP_SWEEP_CURSOR, Mapping, PINNED_MAPS,
+    PairCounters, PairKey, PairRule, Pool, Settings, SlotOwner, SourceKey, SourceUse, Tuple,
+    TupleV4,
 };
 
 use super::pins;
@@ -153,6 +154,7 @@ fn expected(name: &str) -> (MapType, usize, usize) {
     match name {
         MAP_INTERFACES => (MapType::Hash, INDEX, size_of::<Interface>()),
         MAP_PAIR_INDEX => (MapType::Hash, size_of::<PairKey>(), INDEX),
+        MAP_KEPT => (MapType::Array, INDEX, size_of::<Kept>()),
         MAP_PAIRS => (MapType::Array, INDEX, size_of::<PairRule>()),
         MAP_PAIR_COUNTERS => (MapType::PerCpuArray, INDEX, size_of::<PairCounters>()),
         MAP_FLOW_INDEX_V4 => (MapType::Hash, size_of::<TupleV4>(), size_of::<IndexEntry>()),

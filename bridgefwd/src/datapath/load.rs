@@ -10,24 +10,24 @@ use aya::programs::{ProgramError, SchedClassifier};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use bridgefwd_common::contract::{
     ABI_VERSION, COLD_PROGRAMS, DEFAULT_MAX_FLOWS, DEFAULT_SOURCE_SHARE, EGRESS_PROGRAM,
-    MAP_COLD_PATHS, MAP_FLOW_INDEX_V4, MAP_FLOW_INDEX_V6, MAP_FLOWS, MAP_FREE_SLOTS, MAP_MAPPED,
-    MAP_MAPPINGS, MAP_POOLS, MAP_SETTINGS, MAP_SOURCES, MAX_POOLS, PINNED_MAPS, PROGRAM,
-    SWEEP_PROGRAM, Settings, Unlisted,
+    FIND_PROGRAM, MAP_COLD_PATHS, MAP_FLOW_INDEX_V4, MAP_FLOW_INDEX_V6, MAP_FLOWS, MAP_FREE_SLOTS,
+    MAP_MAPPED, MAP_MAPPINGS, MAP_POOLS, MAP_SETTINGS, MAP_SOURCES, MAX_POOLS, PINNED_MAPS,
+    PROGRAM, SWEEP_PROGRAM, Settings, Unlisted,
 };
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::layout::Found;
-use super::pins;
 use super::wire::{self, Wire, WireArray, chain};
+use super::{kept, pins};
 use crate::failure::{Failure, Result};
 use crate::host::{bpffs, sysctl};
 use crate::policy::timers::TimerChanges;
 
 /// Fewest flows that make sense.
 const MIN_MAX_FLOWS: u32 = 16;
-/// Most flows there can be: 184 bytes each, and two index entries.
+/// Most flows there can be: 176 bytes each, and two index entries.
 const MAX_MAX_FLOWS: u32 = 1 << 24;
 
 /// What the maps shall be like.
@@ -156,7 +156,8 @@ pub fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassi
 ///
 /// Where the kernel refuses a program: with the end of the verifier's log.
 pub fn load_programs(ebpf: &mut Ebpf) -> Result<()> {
-    for name in [PROGRAM, EGRESS_PROGRAM, SWEEP_PROGRAM].iter().chain(&COLD_PROGRAMS) {
+    for name in [PROGRAM, EGRESS_PROGRAM, SWEEP_PROGRAM, FIND_PROGRAM].iter().chain(&COLD_PROGRAMS)
+    {
         load_program(program(ebpf, name)?).map_err(|error| explain_program(name, &error))?;
     }
     for (place, name) in (0..).zip(COLD_PROGRAMS) {
@@ -232,6 +233,7 @@ fn load_pinned(object: &[u8], pin_dir: &Path, found: Found, wanted: Wanted) -> R
             loader.map_max_entries(name, entries);
         }
     }
+    kept::say_what_the_kernel_has(&mut loader);
     let mut ebpf = loader.load(object).map_err(explain_load)?;
     load_programs(&mut ebpf)?;
     let cold_paths = pin_cold_paths(&mut ebpf, pin_dir)?;

@@ -53,6 +53,7 @@ impl Datapath {
                 && !failures.contains_key(ifindex)
         });
         self.attach_all(wanted, &changed_role, &mut failures);
+        self.epoch.next();
         // Where one still runs an earlier daemon's program, that program's cold paths stay.
         if renew
             && failures.is_empty()

@@ -115,7 +115,7 @@ impl Reader {
             {
                 *walk.standing.entry(flow.pair).or_default() += 1;
                 if rule.policy.forwards_existing() {
-                    let key = (flow.original.protocol, flow.state);
+                    let key = (flow.protocol, flow.state);
                     *walk.live.entry(key).or_default() += 1;
                 }
             }

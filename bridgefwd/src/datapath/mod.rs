@@ -6,6 +6,7 @@ mod change;
 mod counters;
 mod flows;
 mod interfaces;
+pub mod kept;
 mod layout;
 mod load;
 mod manage;
@@ -38,6 +39,7 @@ pub use pairs::Pairs;
 
 use self::attach::Attacher;
 use self::interfaces::Interfaces;
+use self::kept::Epoch;
 use self::layout::Found;
 use self::memory::Memory;
 use self::removal::Folder;
@@ -96,6 +98,7 @@ pub struct Datapath {
     pairs: Pairs,
     flows: Memory<Flow>,
     rules: Memory<PairRule>,
+    epoch: Epoch,
     adopted: bool,
     cold_paths: u32,
     _lock: WriterLock,
@@ -141,21 +144,23 @@ impl Datapath {
 
     fn load(plan: &Plan, attach: AttachChoice, lock: WriterLock) -> Result<Self> {
         let pin_dir = &plan.pin_dir;
-        let loaded = load::load(OBJECT, pin_dir, plan.found, plan.wanted)?;
+        let mut loaded = load::load(OBJECT, pin_dir, plan.found, plan.wanted)?;
         let open = || -> Result<_> {
             Ok((
                 Interfaces::open(pin_dir)?,
                 Pairs::open(pin_dir)?,
                 Memory::map(&wire::open_data(pin_dir, MAP_FLOWS)?, MAP_FLOWS, false)?,
                 Memory::map(&wire::open_data(pin_dir, MAP_PAIRS)?, MAP_PAIRS, false)?,
+                Epoch::open(pin_dir)?,
             ))
         };
         let adopted = plan.found != Found::Nothing;
-        let (interfaces, pairs, flows, rules) = open().inspect_err(|_| {
+        let (interfaces, pairs, flows, rules, epoch) = open().inspect_err(|_| {
             if !adopted && let Err(error) = load::remove_contents(pin_dir) {
                 tracing::warn!("cannot remove what was begun: {error}");
             }
         })?;
+        kept::start(&mut loaded.ebpf, pin_dir);
         Ok(Self {
             pin_dir: pin_dir.clone(),
             ebpf: loaded.ebpf,
@@ -165,6 +170,7 @@ impl Datapath {
             pairs,
             flows,
             rules,
+            epoch,
             adopted,
             cold_paths: loaded.cold_paths,
             _lock: lock,
@@ -216,6 +222,7 @@ impl Datapath {
                 self.interfaces.set(ifindex, entry)?;
             }
         }
+        self.epoch.next();
         Ok(())
     }
 
@@ -231,7 +238,9 @@ impl Datapath {
             return Ok(());
         }
         let change = |settings: &mut Settings| settings.smallest_route_mtu = smallest;
-        load::change_settings(&self.pin_dir, &mut self.settings, change)
+        load::change_settings(&self.pin_dir, &mut self.settings, change)?;
+        self.epoch.next();
+        Ok(())
     }
 
     /// What has to be done every second: follows the host's own port range, frees flows that are over, and forgets cleared pairs

@@ -32,16 +32,16 @@ pub struct PortUse {
 impl PortUse {
     /// Takes in one flow that has a slot.
     pub fn add(&mut self, flow: &Flow, settings: &Settings) {
-        let Tuple { protocol, src, .. } = flow.original;
+        let Tuple { protocol, src, .. } = flow.original();
         let transport = transport::of_protocol(src.family(), protocol);
-        let inner = u16::from_be_bytes(flow.original.src_port);
-        let port = flow.translated.src_port;
+        let inner = u16::from_be_bytes(flow.original().src_port);
+        let port = flow.translated().src_port;
         let choice = PortChoice::new(transport, inner, flow.translates(), settings, 0);
         // One that was kept although it is not among those that are searched takes nobody's place.
         if !choice.covers(u16::from_be_bytes(port)) {
             return;
         }
-        let mut leaving = Tuple { src_port: [0; 2], ..flow.translated };
+        let mut leaving = Tuple { src_port: [0; 2], ..flow.translated() };
         let is_mapped = flow.flags & Flow::MAPPED != 0;
         if is_mapped {
             (leaving.dst, leaving.dst_port) = (leaving.src, [0; 2]);
@@ -84,7 +84,7 @@ mod tests {
             ..Tuple::default()
         };
         let translated = Tuple { src: Address::v4([10, 2, 0, 1]), ..original };
-        Flow { pair, flags, original, translated, ..Flow::zeroed() }
+        Flow { pair, flags, ..Flow::zeroed() }.between(&original, &translated)
     }
 
     fn busiest(flows: &[Flow]) -> BTreeMap<u32, f64> {
@@ -118,7 +118,8 @@ mod tests {
 
     #[test]
     fn who_keeps_the_address_uses_no_port_up() {
-        let kept = Flow { translated: flow(3, 2, 1024, 0).original, ..flow(3, 2, 1024, 0) };
+        let inner = flow(3, 2, 1024, 0).original();
+        let kept = flow(3, 2, 1024, 0).between(&inner, &inner);
         assert_eq!(busiest(&[kept]), BTreeMap::new());
     }
 }

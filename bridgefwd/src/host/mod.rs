@@ -4,6 +4,7 @@
 pub mod addresses;
 pub mod bpf;
 pub mod bpffs;
+pub mod btf;
 pub mod netlink;
 pub mod netns;
 pub mod qdisc;

@@ -158,15 +158,14 @@ fn known(bytes: &mut Bytes<'_>, settings: &Settings, ip: &Ip, segment: &Segment,
         generation: 1,
         pair_generation: 1 + u32::from(bytes.byte() % 3),
         state: bytes.byte() % 12,
-        original,
-        translated,
         from: u32::from(bytes.byte() % 4),
         to: u32::from(bytes.byte() % 4),
-        last_seen_ns: bytes.u64() >> 20,
+        last_seen: bytes.u64() as u32 >> 8,
         ..Flow::default()
-    };
+    }
+    .between(&original, &translated);
     let end = u32::from(bytes.byte() % 4);
-    let now = bytes.u64() >> 20;
+    let now = bytes.u64() as u32 >> 8;
     let state = FlowState::from_byte(flow.state);
     let arrives_by = if direction == Direction::Original { flow.from } else { flow.to };
     match established::recognise(segment, &flow, direction, rule, end, now, settings) {
@@ -177,12 +176,12 @@ fn known(bytes: &mut Bytes<'_>, settings: &Settings, ip: &Ip, segment: &Segment,
                 assert_eq!(rule.generation, flow.pair_generation);
                 assert!(rule.policy.forwards_existing());
             }
-            assert!(!established::is_over(flow.state, flow.last_seen_ns, now, settings));
+            assert!(!established::is_over(flow.state, flow.last_seen, now, settings));
             assert!(state == FlowState::Free || next != FlowState::Free);
         }
         Ok(Known::Passes) => panic!("only a judged segment passes"),
         Ok(Known::Over) => {
-            let ended = established::is_over(flow.state, flow.last_seen_ns, now, settings);
+            let ended = established::is_over(flow.state, flow.last_seen, now, settings);
             let anew = direction == Direction::Original
                 && rule.generation != flow.pair_generation
                 && (segment.transport != Transport::Tcp || segment.tcp_flags.opens());

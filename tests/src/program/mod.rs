@@ -8,17 +8,18 @@ mod tables;
 use aya::maps::{Array, HashMap as BpfHashMap, Queue};
 use aya::programs::SchedClassifier;
 use aya::{Ebpf, EbpfLoader};
+use bridgefwd::datapath::kept;
 use bridgefwd_common::contract::{
-    ABI_VERSION, AttachKind, Interface, InterfaceAddress, MAP_FREE_SLOTS, MAP_INTERFACES,
-    MAP_PAIR_INDEX, MAP_PAIRS, MAP_POOLS, MAP_SETTINGS, MAX_ADDRESSES, PairKey, PairPolicy,
-    PairRule, Pool, Role, Settings, Unlisted,
+    ABI_VERSION, AttachKind, Interface, InterfaceAddress, Kept, MAP_FREE_SLOTS, MAP_INTERFACES,
+    MAP_KEPT, MAP_PAIR_INDEX, MAP_PAIRS, MAP_POOLS, MAP_SETTINGS, MAX_ADDRESSES, PairKey,
+    PairPolicy, PairRule, Pool, Role, Settings, Unlisted,
 };
 
 use crate::topology::{Bridge, Host, PREFIX_LEN, PREFIX6_LEN, Router};
 
 pub use front::Change;
 pub use run::{Buffer, Left, Outcome};
-pub use tables::Counters;
+pub use tables::{Counters, Taken};
 
 /// `TC_ACT_UNSPEC`: the kernel goes on as if we were absent.
 pub const PASS: i32 = -1;
@@ -58,6 +59,7 @@ fn loaded(max_flows: u32) -> Ebpf {
     for (name, entries) in bridgefwd::datapath::map_sizes(max_flows) {
         loader.map_max_entries(name, entries);
     }
+    kept::say_what_the_kernel_has(&mut loader);
     let mut ebpf = loader
         .load(&object())
         .unwrap_or_else(|error| panic!("the object does not load: {error:?}"));
@@ -94,6 +96,19 @@ impl Program {
             free.push(slot, 0).expect("a free slot");
         }
         this
+    }
+
+    /// Has flows keep their ways, in the calling thread's network namespace.
+    ///
+    /// # Errors
+    ///
+    /// Why that cannot be here.
+    pub fn keep_ways(&mut self) -> Result<(), String> {
+        let offsets = kept::offsets().map_err(|error| error.to_string())?;
+        let map = self.ebpf.map_mut(MAP_KEPT).expect(MAP_KEPT);
+        let mut array = Array::<_, Plain<Kept>>::try_from(map).expect(MAP_KEPT);
+        array.set(0, Plain(offsets), 0).expect(MAP_KEPT);
+        kept::run(&mut self.ebpf).map_err(|error| error.to_string())
     }
 
     /// All that is loaded, programs and maps.

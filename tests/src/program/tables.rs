@@ -5,15 +5,19 @@ use std::collections::{HashMap, HashSet};
 use aya::maps::{
     Array, HashMap as BpfHashMap, MapData, PerCpuArray, PerCpuValues, ProgramArray, Queue,
 };
+use aya::programs::ProgramFd;
 use bridgefwd_common::Reason;
 use bridgefwd_common::contract::{
-    Counter, Direction, Family, Flow, FlowState, IndexEntry, Interface, MAP_COLD_PATHS,
-    MAP_FLOW_INDEX_V4, MAP_FLOW_INDEX_V6, MAP_FLOWS, MAP_FREE_SLOTS, MAP_INTERFACES,
-    MAP_PAIR_COUNTERS, MAP_REASONS, MAP_SOURCES, PairCounters, SEEN, SourceKey, SourceUse, Tuple,
-    TupleV4,
+    COLD_PROGRAMS, Counter, Direction, Family, Flow, FlowState, IndexEntry, Interface,
+    MAP_COLD_PATHS, MAP_FLOW_INDEX_V4, MAP_FLOW_INDEX_V6, MAP_FLOWS, MAP_FREE_SLOTS,
+    MAP_INTERFACES, MAP_PAIR_COUNTERS, MAP_REASONS, MAP_SOURCES, PairCounters, SEEN, SourceKey,
+    SourceUse, Tuple, TupleV4,
 };
 
 use super::{Plain, Program};
+
+/// A program that is not there for the time being.
+pub struct Taken(ProgramFd);
 
 /// Every counter of the program, all CPUs together.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -189,6 +193,21 @@ impl Program {
         programs.clear_index(&place).expect("a program");
     }
 
+    /// Has that program not be there until it is [given back](Self::give_program).
+    pub fn take_program(&mut self, place: u32) -> Taken {
+        let name = COLD_PROGRAMS[place as usize];
+        let program = self.program(name).fd().expect(name).try_clone().expect(name);
+        self.without_program(place);
+        Taken(program)
+    }
+
+    /// Gives it back.
+    pub fn give_program(&mut self, place: u32, taken: &Taken) {
+        let map = self.ebpf.map_mut(MAP_COLD_PATHS).expect(MAP_COLD_PATHS);
+        let mut programs = ProgramArray::try_from(map).expect(MAP_COLD_PATHS);
+        programs.set(place, &taken.0, 0).expect("a program");
+    }
+
     /// How much of the table each source has.
     #[must_use]
     pub fn sources(&self) -> HashMap<SourceKey, SourceUse> {
@@ -223,7 +242,7 @@ impl Program {
                 let found = index.remove(&flow.arriving(direction));
                 assert_eq!(found, Some(wanted), "{direction:?} of {flow:?}");
             }
-            let key = SourceKey::new(flow.original.src, flow.source_port);
+            let key = SourceKey::new(flow.original().src, flow.source_port);
             *sources.entry(key).or_default() += 1;
         }
         assert!(index.is_empty(), "they lead to no flow: {index:?}");

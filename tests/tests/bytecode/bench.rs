@@ -59,9 +59,7 @@ pub fn bench_with(max_flows: u32, test: impl FnOnce(&mut Bench<'_>) + Send) {
     let router = Router::new(Options::default(), &hosts);
     router.learn_neighbours();
     router.ns.run(|| {
-        let mut program = Program::load(max_flows);
-        program.manage_bridge(&router, "br-a", |_| ());
-        program.manage_bridge(&router, "br-b", |_| ());
+        let program = Bench::program_of(&router, max_flows);
         let mut bench = Bench { router: &router, program };
         bench.allow(NatMode::Masquerade, None);
         test(&mut bench);
@@ -74,6 +72,14 @@ pub fn policy(state: PairState) -> PairPolicy {
 }
 
 impl Bench<'_> {
+    /// A program that manages both bridges, without any pair.
+    pub fn program_of(router: &Router, max_flows: u32) -> Program {
+        let mut program = Program::load(max_flows);
+        program.manage_bridge(router, "br-a", |_| ());
+        program.manage_bridge(router, "br-b", |_| ());
+        program
+    }
+
     /// The client.
     pub fn a(&self) -> &Host {
         &self.router.hosts[0]

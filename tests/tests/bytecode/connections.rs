@@ -61,7 +61,7 @@ fn segments_outside_the_window() {
             bench.expect(B, &moved(back(bench, flags), -FAR, 0), Reason::ForwardedReply);
         }
         let after = bench.program.flow();
-        assert_eq!((after.state, after.last_seen_ns), (before.state, before.last_seen_ns));
+        assert_eq!((after.state, after.last_seen), (before.state, before.last_seen));
         assert_eq!(after.tcp, before.tcp);
         // Within it is all of 16 KiB.
         bench.expect(A, &moved(there(bench, flags::ACK), 0x3000, 0), Reason::Forwarded);

@@ -104,7 +104,7 @@ fn pieces_that_the_kernel_has_cut() {
     bench(|bench| {
         let (client, server) = (bench.a().at(40_000), bench.b().at(53));
         bench.expect(A, &Packet::udp(client, server), Reason::FlowCreated);
-        let source = bench.program.flow().translated;
+        let source = bench.program.flow().translated();
         let payload: Vec<u8> = (0..1000).map(|byte| byte as u8).collect();
         let whole = |id, client| {
             Packet::udp(client, server)

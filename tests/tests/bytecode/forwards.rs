@@ -48,12 +48,12 @@ fn both_directions_are_found_by_the_tuple_they_arrive_with() {
             let entry = IndexEntry::new(slot, direction, flow.generation);
             assert_eq!(index.get(&flow.arriving(direction)), Some(&entry));
         }
-        assert_eq!(flow.original.src, (*client.ip()).into());
-        assert_eq!(flow.original.src_port, KEPT.to_be_bytes());
-        assert_eq!(flow.translated.src, bench.gateway().into());
+        assert_eq!(flow.original().src, (*client.ip()).into());
+        assert_eq!(flow.original().src_port, KEPT.to_be_bytes());
+        assert_eq!(flow.translated().src, bench.gateway().into());
         assert_eq!(
-            (flow.original.dst, flow.translated.dst),
-            ((*server.ip()).into(), flow.original.dst)
+            (flow.original().dst, flow.translated().dst),
+            ((*server.ip()).into(), flow.original().dst)
         );
         assert_eq!((flow.from, flow.to), (bench.key().from, bench.key().to));
     });

@@ -40,11 +40,23 @@ impl Generator<'_, '_> {
         let kind = self.random.below(10);
         let (sender, packet) = match some {
             Some(flow) if kind < 3 => (B, self.of_tuple(&flow.arriving(Direction::Reply))),
-            Some(flow) if kind < 5 => (A, self.of_tuple(&flow.original)),
-            Some(flow) if kind < 6 => self.error(&flow.original, &flow.translated),
+            Some(flow) if kind < 5 => (A, self.of_tuple(&flow.original())),
+            Some(flow) if kind < 6 => self.error(&flow.original(), &flow.translated()),
             _ => self.opening(),
         };
         (sender, self.unusual(packet))
+    }
+
+    /// A packet of a flow that there is, if there is any.
+    pub fn of_some_flow(&mut self) -> Option<(usize, Any)> {
+        let flows = self.bench.program.flows();
+        let flow = flows.get(self.random.below(flows.len().max(1)))?.1;
+        let (sender, packet) = if self.random.one_in(2) {
+            (B, self.of_tuple(&flow.arriving(Direction::Reply)))
+        } else {
+            (A, self.of_tuple(&flow.original()))
+        };
+        Some((sender, self.unusual(packet)))
     }
 
     /// Of a client: few ports, so that flows are met again.

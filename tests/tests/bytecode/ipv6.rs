@@ -43,7 +43,7 @@ fn tcp_both_ways() {
         }
         let flow = bench.program.flow();
         assert_eq!(flow.state, FlowState::TcpEstablished as u8);
-        assert_eq!((flow.original.family(), flow.translated.src), (Family::V6, source.into()));
+        assert_eq!((flow.original().family(), flow.translated().src), (Family::V6, source.into()));
         bench.program.assert_consistent();
     });
 }

@@ -28,3 +28,4 @@ mod route_mtus;
 mod sources;
 mod table;
 mod toggles;
+mod ways;

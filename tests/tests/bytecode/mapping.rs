@@ -394,8 +394,10 @@ fn several_cpus_make_and_end_the_same_mappings() {
         end_all(bench);
         bench.program.storm(&busy, 300);
         let flows = bench.program.flows();
-        let outers: HashSet<_> =
-            flows.iter().map(|(_, flow)| (flow.translated.src, flow.translated.src_port)).collect();
+        let outers: HashSet<_> = flows
+            .iter()
+            .map(|(_, flow)| (flow.translated().src, flow.translated().src_port))
+            .collect();
         assert_eq!((flows.len(), outers.len()), (6, 2));
         assert_consistent(bench, 6);
     });

@@ -158,7 +158,7 @@ fn piece_of(frame: &[u8], random: &mut Random) -> Vec<u8> {
 }
 
 /// Random bytes change, some go missing; in half of the cases the header's checksum is mended.
-fn damage(frame: &mut Vec<u8>, smallest: usize, random: &mut Random) {
+pub fn damage(frame: &mut Vec<u8>, smallest: usize, random: &mut Random) {
     for _ in 0..random.below(4) {
         // Behind the MACs, and mostly in the headers.
         let reach = if random.one_in(2) { frame.len() - 12 } else { 60.min(frame.len() - 12) };

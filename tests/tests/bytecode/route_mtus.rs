@@ -35,7 +35,7 @@ fn what_opens_a_flow_is_translated_whatever_the_kernel_does() {
         bench.through_kernel(A, &of_length(Packet::udp(client, server), SMALL + 1));
         let flow = bench.program.flow();
         assert!(flow.translates());
-        assert_eq!(flow.translated.src, bench.gateway().into());
+        assert_eq!(flow.translated().src, bench.gateway().into());
         // Then what is small is not the kernel's, and what is not, is.
         let small = of_length(Packet::udp(client, server), SMALL);
         bench.forwards(A, &small, Reason::Forwarded, out, server);

@@ -117,7 +117,7 @@ fn one_that_was_refused_may_again_soon_after_a_flow_of_its_own_is_over() {
         }
         bench.expect(A, &ask(bench, A, 11_000), Reason::SourceOverQuota);
         let [(slot, _), ..] = bench.program.flows()[..] else { panic!("no flow") };
-        bench.program.edit_flow(slot, |flow| flow.last_seen_ns = 0);
+        bench.program.edit_flow(slot, |flow| flow.last_seen = 0);
         bench.program.settings(|settings| settings.timeouts_s = [1; _]);
         // It is not searched for at each packet, but every few milliseconds.
         let deadline = Instant::now() + Duration::from_secs(5);

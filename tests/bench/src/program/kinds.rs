@@ -4,7 +4,7 @@
 use std::net::{SocketAddrV4, SocketAddrV6};
 
 use bridgefwd_common::Reason;
-use bridgefwd_common::contract::{Flow, NatMode, PairKey, PairPolicy, PairState, TcpSide};
+use bridgefwd_common::contract::{Flow, NatMode, PairKey, PairPolicy, PairState, TcpSide, Tuple};
 use bridgefwd_tests::packets::{Packet, flags};
 use bridgefwd_tests::packets6::Packet6;
 use bridgefwd_tests::program::{Program, REDIRECT};
@@ -122,6 +122,10 @@ impl<'r> World<'r> {
         let mut program = Program::load(size.flows + more);
         program.manage_bridge(router, "br-a", |_| ());
         program.manage_bridge(router, "br-b", |_| ());
+        // As with a daemon; where that cannot be, every packet asks the kernel, there too.
+        if let Err(error) = program.keep_ways() {
+            eprintln!("flows keep no ways: {error}");
+        }
         let mut world = Self { router, program, size };
         world.list_pairs();
         world.populate(population);
@@ -303,11 +307,13 @@ fn copy(first: Flow, number: u32, pairs: u32) -> Flow {
         bits: first.tcp[0].bits & !0xf | 14,
     };
     let mut flow = Flow { pair: number % pairs, ..first };
-    if flow.original.protocol == 6 {
+    if flow.protocol == 6 {
         flow.tcp = [side; 2];
     }
-    for tuple in [&mut flow.original, &mut flow.translated] {
-        (tuple.src_port, tuple.dst_port) = (client, server);
-    }
-    flow
+    let [original, translated] = [first.original(), first.translated()].map(|tuple| Tuple {
+        src_port: client,
+        dst_port: server,
+        ..tuple
+    });
+    flow.between(&original, &translated)
 }
