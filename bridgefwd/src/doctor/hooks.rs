@@ -13,18 +13,12 @@ use crate::host::qdisc::{self, Hook};
 /// Is somebody else's program at a hook of an end, or of a port of one?
 pub fn others(here: &Surroundings) -> Finding {
     const CHECK: &str = "hooks";
-    let interfaces = match &here.interfaces {
-        Ok(interfaces) => interfaces,
-        Err(error) => {
-            return Finding::unchecked(CHECK, format!("interfaces are not listed: {error}"));
-        }
-    };
-    let ends = here.ends();
-    let ports = ends.iter().flat_map(|end| interfaces.ports(end.ifindex));
+    if let Some(why) = here.no_ends() {
+        return Finding::unchecked(CHECK, why);
+    }
+    let all = here.ends_and_ports();
     let mut found = Vec::new();
-    let mut count = 0;
-    for link in ends.iter().copied().chain(ports) {
-        count += 1;
+    for link in &all {
         for hook in [Hook::Ingress, Hook::Egress] {
             match at(link, hook) {
                 Ok(names) => {
@@ -40,7 +34,7 @@ pub fn others(here: &Surroundings) -> Finding {
             }
         }
     }
-    judge(count, &found)
+    judge(all.len(), &found)
 }
 
 fn judge(count: usize, found: &[String]) -> Finding {

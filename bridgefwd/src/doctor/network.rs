@@ -11,6 +11,9 @@ use crate::host::netlink::Link;
 pub fn subnets(here: &Surroundings) -> Finding {
     match &here.interfaces {
         Ok(interfaces) => {
+            if let Some(why) = here.no_ends() {
+                return Finding::unchecked("subnets", why);
+            }
             let all: Vec<_> = interfaces.links.values().collect();
             judge_subnets(&here.ends(), &all)
         }
@@ -34,7 +37,7 @@ fn judge_subnets(ends: &[&Link], all: &[&Link]) -> Finding {
         }
     }
     if overlaps.is_empty() {
-        return Finding::ok(CHECK, "no end's overlaps with another interface's");
+        return Finding::ok(CHECK, "none of an end overlaps with another");
     }
     Finding::broken(
         CHECK,

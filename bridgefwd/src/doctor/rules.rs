@@ -37,13 +37,10 @@ fn judge_connections(count: Option<u32>, most: Option<u32>) -> Finding {
 
 /// Does a flowtable of nftables take packets of our ends?
 pub fn flowtables(here: &Surroundings) -> Finding {
-    let ends: Vec<_> = here.ends().iter().map(|end| end.name.clone()).collect();
-    let ports = here.interfaces.as_ref().ok().into_iter().flat_map(|interfaces| {
-        let ends = here.ends();
-        let of_end = move |master: Option<u32>| ends.iter().any(|end| Some(end.ifindex) == master);
-        interfaces.links.values().filter(move |link| of_end(link.master))
-    });
-    let names: Vec<_> = ends.into_iter().chain(ports.map(|port| port.name.clone())).collect();
+    if let Some(why) = here.no_ends() {
+        return Finding::unchecked("flowtables", why);
+    }
+    let names: Vec<_> = here.ends_and_ports().iter().map(|link| link.name.clone()).collect();
     judge_flowtables(flowtables::list(), &names)
 }
 

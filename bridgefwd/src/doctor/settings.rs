@@ -15,6 +15,9 @@ const FIRST_UNPRIVILEGED: u16 = 1024;
 pub fn forwarding(here: &Surroundings) -> Vec<Finding> {
     let ends = here.ends();
     let judged = sysctl::FORWARDING.map(|(family, name, setting)| {
+        if let Some(why) = here.no_ends() {
+            return Finding::unchecked(forwarding_of(family), why);
+        }
         let has_any = ends.iter().any(|end| match family {
             Family::V4 => !end.addresses.is_empty(),
             Family::V6 => !end.addresses_v6.is_empty(),
@@ -24,6 +27,13 @@ pub fn forwarding(here: &Surroundings) -> Vec<Finding> {
     judged.into()
 }
 
+const fn forwarding_of(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "forwarding",
+        Family::V6 => "forwarding6",
+    }
+}
+
 fn judge_forwarding(
     family: Family,
     name: &str,
@@ -31,10 +41,7 @@ fn judge_forwarding(
     forwards: Option<bool>,
     is_needed: bool,
 ) -> Finding {
-    let check = match family {
-        Family::V4 => "forwarding",
-        Family::V6 => "forwarding6",
-    };
+    let check = forwarding_of(family);
     match forwards {
         Some(true) => Finding::ok(check, format!("{setting} is 1")),
         Some(false) if is_needed => Finding::broken(
@@ -52,6 +59,9 @@ fn judge_forwarding(
 
 /// Does the kernel drop what comes by another way than it would answer by?
 pub fn reverse_path(here: &Surroundings) -> Finding {
+    if let Some(why) = here.no_ends() {
+        return Finding::unchecked("rp_filter", why);
+    }
     let value = |name: &str| sysctl::number(&format!("net/ipv4/conf/{name}/rp_filter"));
     let ends = here.ends();
     let all = value("all");

@@ -103,6 +103,21 @@ impl Surroundings {
         }
     }
 
+    /// The ends, and the ports of those that are bridges.
+    pub fn ends_and_ports(&self) -> Vec<&Link> {
+        let mut all = self.ends();
+        if let Ok(interfaces) = &self.interfaces {
+            let ports: Vec<_> = all.iter().flat_map(|end| interfaces.ports(end.ifindex)).collect();
+            all.extend(ports);
+        }
+        all
+    }
+
+    /// Why nothing can be said of the ends, where that is so: there is none.
+    pub fn no_ends(&self) -> Option<&'static str> {
+        self.ends().is_empty().then_some("there is no bridge or uplink to look at")
+    }
+
     /// The listed pairs by name, and whether both ends are there.
     pub fn pairs(&self) -> Vec<(&str, &str, bool)> {
         match &self.daemon {
