@@ -1,10 +1,10 @@
 //! `doctor`: in order where all is in order, and each check that can be made to fail here does.
 
 use std::collections::BTreeMap;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 
-use bridgefwd_tests::bridgefwd::{Bridgefwd, binary};
+use bridgefwd_tests::bridgefwd::{Bridgefwd, binary, output_in};
 use bridgefwd_tests::foreign::ForeignProgram;
 use bridgefwd_tests::namespaces::Namespace;
 use bridgefwd_tests::needs_root;
@@ -182,27 +182,23 @@ fn files_and_folders() {
     assert_eq!(examine("")["configuration"].0, "attention");
     assert_eq!(examine("bridges = 7\n")["configuration"].0, "broken");
 
-    let elsewhere = ns.run(|| {
-        let mut command = Command::new(binary());
-        command.args(["--pin-dir", bridgefwd.folder().to_str().unwrap(), "doctor", "--json"]);
-        command.stdin(Stdio::null()).output().unwrap()
-    });
-    let found = findings(&String::from_utf8_lossy(&elsewhere.stdout));
-    assert_eq!((found["bpffs"].0.as_str(), elsewhere.status.code()), ("broken", Some(BROKEN)));
+    let mut command = Command::new(binary());
+    command.args(["--pin-dir", bridgefwd.folder().to_str().unwrap(), "doctor", "--json"]);
+    let elsewhere = output_in(&ns, &mut command);
+    let found = findings(&elsewhere.stdout);
+    assert_eq!((found["bpffs"].0.as_str(), elsewhere.status), ("broken", BROKEN));
 }
 
 #[test]
 fn without_rights_nothing_is_in_order_that_was_not_checked() {
     needs_root!();
     let patient = Patient::new(&[]);
-    let output = patient.router.ns.run(|| {
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(binary());
-        command.arg("--socket").arg(patient.bridgefwd.socket());
-        command.arg("--pin-dir").arg(&patient.bridgefwd.pin_dir).args(["doctor", "--json"]);
-        command.stdin(Stdio::null()).output().unwrap()
-    });
-    let found = findings(&String::from_utf8_lossy(&output.stdout));
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(binary());
+    command.arg("--socket").arg(patient.bridgefwd.socket());
+    command.arg("--pin-dir").arg(&patient.bridgefwd.pin_dir).args(["doctor", "--json"]);
+    let output = output_in(&patient.router.ns, &mut command);
+    let found = findings(&output.stdout);
     for check in
         ["rights", "helpers", "programs", "attaching", "daemon", "pins", "hooks", "flowtables"]
     {
@@ -212,7 +208,7 @@ fn without_rights_nothing_is_in_order_that_was_not_checked() {
     for check in ["kernel", "btf", "bpffs", "local_ports"] {
         assert_eq!(found[check].0, "ok", "{found:#?}");
     }
-    assert_eq!(output.status.code(), Some(ATTENTION));
+    assert_eq!(output.status, ATTENTION);
 }
 
 #[test]
