@@ -73,8 +73,8 @@ impl Surroundings {
         self.config.as_ref().and_then(|file| file.content.as_ref().ok())
     }
 
-    /// Names of the bridges and uplinks that are managed, or shall be by the configuration, and who
-    /// says so.
+    /// Names of the bridges and uplinks that are managed or in a pair, or shall be by the
+    /// configuration, and who says so.
     pub fn names(&self) -> Option<(Vec<&str>, &'static str)> {
         let (bridges, uplinks, who) = if let Some(status) = self.status() {
             (&status.bridges, &status.uplinks, "managed")
@@ -82,7 +82,14 @@ impl Surroundings {
             let config = self.wanted()?;
             (&config.bridges, &config.uplinks, "in the configuration")
         };
-        Some((bridges.iter().chain(uplinks).map(String::as_str).collect(), who))
+        let mut names: Vec<_> = bridges.iter().chain(uplinks).map(String::as_str).collect();
+        // One that is away is known by its pairs.
+        for name in self.pairs().into_iter().flat_map(|(from, to, _)| [from, to]) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        Some((names, who))
     }
 
     /// The ends that exist. Where nobody says which they are, every bridge that has an address.
