@@ -23,7 +23,8 @@ use crate::policy::{Mapping, Nat};
 Every namespace has its own /run/bridgefwd/bridgefwd[-NETNS].sock and
 /sys/fs/bpf/bridgefwd[-NETNS]. The environment can give BRIDGEFWD_NETNS,
 BRIDGEFWD_SOCKET and BRIDGEFWD_PIN_DIR.
-Exit status: 0 done, 1 it could not be done, 2 asked wrongly, 3 no daemon.
+Exit status: 0 done, 1 it could not be done, 2 asked wrongly, 3 no daemon;
+`doctor` has more.
 
 Examples:
   bridgefwd run --bridge shop_front --bridge shop_db
@@ -78,6 +79,8 @@ pub enum Command {
     Metrics(MetricsOptions),
     /// Show how the daemon is
     Status(StatusOptions),
+    /// Look for what is in the way, on this host and in its network
+    Doctor(DoctorOptions),
     /// Show the managed bridges with their ports, and the uplinks
     Bridges(BridgesOptions),
     /// End the daemon and remove all that it attached and pinned
@@ -393,6 +396,28 @@ Examples:
   bridgefwd status
   bridgefwd --netns lab status --json")]
 pub struct StatusOptions {
+    /// How to show it.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `bridgefwd doctor`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Changes nothing. Works without a daemon, and without root as far as that goes:
+what could not be checked is said, and is not in order.
+
+Exit status 0 where all is in order, 4 where something needs attention or could
+not be checked, 5 where something is broken.
+
+Examples:
+  bridgefwd doctor
+  bridgefwd doctor --config ./bridgefwd.toml
+  bridgefwd --netns lab doctor --json")]
+pub struct DoctorOptions {
+    /// Configuration to look at; otherwise /etc/bridgefwd/bridgefwd.toml where it is there
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// How to show it.
     #[command(flatten)]
     pub output: Output,

@@ -9,7 +9,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     match commands::run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => ExitCode::from(status),
         Err(failure) => {
             // Where stderr is closed the exit status still tells.
             let _ = writeln!(io::stderr().lock(), "error: {failure}");

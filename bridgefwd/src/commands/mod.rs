@@ -3,6 +3,7 @@
 
 mod bridges;
 mod completions;
+mod doctor;
 mod down;
 mod flows;
 pub mod lab;
@@ -25,16 +26,17 @@ use crate::failure::{Failure, Result};
 use crate::host::netns;
 use crate::instance::{Instance, NETNS_DIR};
 
-/// Runs the command.
+/// Runs the command. Returns the exit status of one that was done.
 ///
 /// Enters the instance's network namespace where the command needs it, and starts runtimes of its
 /// own: call it from the only thread of the process, outside of any runtime.
 ///
 /// # Errors
 /// As the command says.
-pub fn run(cli: Cli) -> Result<()> {
+pub fn run(cli: Cli) -> Result<u8> {
     let instance = cli.global.instance();
-    match cli.command {
+    let done = match cli.command {
+        Command::Doctor(options) => return doctor::run(&options, &instance),
         Command::Run(options) => run::run(options, instance),
         Command::Pair(command) => pair::run(&command, &instance),
         Command::Flows(options) => flows::run(options, &instance),
@@ -46,7 +48,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Lab(command) => lab::run(&command),
         Command::Completions { shell } => completions::run(shell),
         Command::Man { folder } => man::run(&folder),
-    }
+    };
+    done.map(|()| 0)
 }
 
 /// Asks the daemon. Where there is none, a wrong `--netns` is the likelier mistake: it is named.

@@ -19,6 +19,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::layout::Found;
+use super::object::OBJECT;
 use super::wire::{self, Wire, WireArray, chain};
 use super::{kept, pins};
 use crate::failure::{Failure, Result};
@@ -124,6 +125,23 @@ pub fn load(object: &[u8], pin_dir: &Path, found: Found, wanted: Wanted) -> Resu
         tracing::warn!("cannot remove what was begun in {}: {error}", pin_dir.display());
     }
     loaded
+}
+
+/// Gives every program to the kernel, with small maps of their own, and lets all of it go again. Returns
+/// how many programs there are.
+///
+/// # Errors
+///
+/// What the kernel refuses, with the end of the verifier's log.
+pub fn rehearse() -> Result<usize> {
+    raise_memlock();
+    let mut loader = EbpfLoader::new();
+    for (name, entries) in map_sizes(MIN_MAX_FLOWS) {
+        loader.map_max_entries(name, entries);
+    }
+    let mut ebpf = loader.load(OBJECT).map_err(explain_load)?;
+    load_programs(&mut ebpf)?;
+    Ok(ebpf.programs().count())
 }
 
 /// Removes all pins; the folder itself stays. The settings go first: without them, the rest is what an

@@ -33,7 +33,7 @@ use bridgefwd_common::contract::{Flow, Interface, MAP_FLOWS, MAP_PAIRS, PairRule
 pub use attach::AttachChoice;
 pub use change::Change;
 pub use interfaces::{is_end, wanted as wanted_interfaces};
-pub use load::{Wanted, check_permission, load_programs, map_sizes};
+pub use load::{Wanted, check_permission, load_programs, map_sizes, rehearse};
 pub use object::OBJECT;
 pub use pairs::Pairs;
 
@@ -86,6 +86,19 @@ impl Plan {
         };
         Ok(Self { pin_dir: self.pin_dir.clone(), found, wanted: self.wanted })
     }
+}
+
+/// Is state of this version pinned there? `false` where nothing is.
+///
+/// # Errors
+///
+/// Where something is pinned that is not ours, not whole, or of another version.
+pub fn inspect_pins(pin_dir: &Path) -> Result<bool> {
+    let found = layout::inspect(pin_dir)?;
+    if found == Found::Nothing {
+        return Ok(false);
+    }
+    layout::check_reasons(pin_dir).map(|()| true)
 }
 
 /// The data path, by its one writer.

@@ -36,6 +36,12 @@ pub fn forwards(family: Family) -> Option<bool> {
     Some(text.trim() != "0")
 }
 
+/// A number below `/proc/sys`, as `net/ipv4/ip_forward`. `None` where it is not there or none.
+#[must_use]
+pub fn number(path: &str) -> Option<u32> {
+    fs::read_to_string(format!("/proc/sys/{path}")).ok()?.trim().parse().ok()
+}
+
 fn parse_port_range(text: &str) -> Option<(u16, u16)> {
     let mut words = text.split_ascii_whitespace().map(str::parse);
     match (words.next(), words.next(), words.next()) {

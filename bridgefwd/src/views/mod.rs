@@ -4,6 +4,7 @@
 //! pipe: then every row is one line, however long. Its text ends with a newline.
 
 pub mod bridges;
+pub mod doctor;
 pub mod flows;
 pub mod pairs;
 pub mod stats;

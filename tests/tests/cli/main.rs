@@ -2,6 +2,7 @@
 //! left behind.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod doctor;
 mod documents;
 mod instances;
 mod lessons;

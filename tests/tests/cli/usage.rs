@@ -22,7 +22,7 @@ fn help_names_every_command() {
         assert_eq!((help.status, &help.stderr[..]), (0, ""), "{flag}");
         let words =
             ["run", "pair", "flows", "stats", "status", "metrics", "bridges", "down", "lab"];
-        for word in words.into_iter().chain(["completions"]) {
+        for word in words.into_iter().chain(["completions", "doctor"]) {
             assert!(help.stdout.contains(word), "{flag}: {word}");
         }
         for word in ["--netns", "--socket", "--pin-dir"] {
