@@ -1,17 +1,21 @@
 //! What can be asked on the command line. People script against it: names and exit statuses stay.
 
+mod config;
+mod pair;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use bridgefwd_common::contract::{Family, Unlisted};
+use bridgefwd_common::contract::Unlisted;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use self::config::{ApplyOptions, CheckOptions, PlanOptions, ReloadOptions, SaveOptions};
+pub use self::pair::{PairCommand, PairNames};
 use crate::commands::lab::LabCommand;
 use crate::daemon::AttachChoice;
 use crate::instance::Instance;
 use crate::policy::timers::TimerChanges;
-use crate::policy::{Mapping, Nat};
 
 /// A fast path between Linux bridges, for the pairs that you allow.
 #[derive(Debug, Parser)]
@@ -21,10 +25,11 @@ use crate::policy::{Mapping, Nat};
     max_term_width = 100,
     after_help = "\
 Every namespace has its own /run/bridgefwd/bridgefwd[-NETNS].sock and
-/sys/fs/bpf/bridgefwd[-NETNS]. The environment can give BRIDGEFWD_NETNS,
-BRIDGEFWD_SOCKET and BRIDGEFWD_PIN_DIR.
-Exit status: 0 done, 1 it could not be done, 2 asked wrongly, 3 no daemon;
-`doctor` has more.
+/sys/fs/bpf/bridgefwd[-NETNS]. The configuration is in
+/etc/bridgefwd/bridgefwd.toml. The environment can give BRIDGEFWD_NETNS,
+BRIDGEFWD_SOCKET, BRIDGEFWD_PIN_DIR and BRIDGEFWD_CONFIG.
+Exit status: 0 done, 1 it could not be done, 2 asked wrongly, 3 no daemon,
+4 `plan` has found changes; `doctor` has more.
 
 Examples:
   bridgefwd run --bridge shop_front --bridge shop_db
@@ -83,6 +88,16 @@ pub enum Command {
     Doctor(DoctorOptions),
     /// Show the managed bridges with their ports, and the uplinks
     Bridges(BridgesOptions),
+    /// Check a configuration file
+    Check(CheckOptions),
+    /// Show what a configuration file would change
+    Plan(PlanOptions),
+    /// Have what runs be as a configuration file says
+    Apply(ApplyOptions),
+    /// Have the daemon read its configuration file again
+    Reload(ReloadOptions),
+    /// Have a configuration file say what runs
+    Save(SaveOptions),
     /// End the daemon and remove all that it attached and pinned
     Down(DownOptions),
     /// A network to try bridgefwd in: a router, three bridges, five hosts
@@ -140,13 +155,21 @@ would be forwarded. After Ctrl-C or SIGTERM the kernel goes on forwarding by
 what is pinned; `bridgefwd down` takes that away too. BRIDGEFWD_LOG=debug logs
 more.
 
+Where neither a bridge nor an uplink is named, /etc/bridgefwd/bridgefwd.toml is
+read, or the file that BRIDGEFWD_CONFIG names. An option goes before the key of
+the file that says the same (--bridge before `bridges`, each --timer before its
+own), also when the file is read again, on SIGHUP or `bridgefwd reload`; a key
+goes before the default. With a file, pairs are those that it lists; without
+one, they are those of the daemon before.
+
 Examples:
   bridgefwd run --bridge shop_front --bridge shop_db
   bridgefwd run --bridge shop_front shop_db backoffice --unlisted deny
   bridgefwd run --bridge shop_front --uplink eth0 --timer established=4h
   bridgefwd run --bridge shop_front shop_db --ports no --flows-per-source 2000
   bridgefwd run --bridge shop_front shop_db --metrics 9477
-  bridgefwd --netns lab run --config /etc/bridgefwd.toml")]
+  bridgefwd run
+  bridgefwd --netns lab run --config ./lab.toml")]
 pub struct RunOptions {
     /// Bridge to manage; several after one --bridge, or one after each
     #[arg(long = "bridge", value_name = "NAME", num_args = 1..)]
@@ -159,7 +182,7 @@ pub struct RunOptions {
     /// Traffic that is in no pair: the kernel's, or dropped [default: kernel]
     #[arg(long, value_name = "kernel|deny", hide_possible_values = true)]
     pub unlisted: Option<UnlistedChoice>,
-    /// Bridges, uplinks, pairs and settings in TOML; options come first
+    /// Bridges, uplinks, pairs and settings in TOML; options go before it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// How to attach; TCX needs Linux 6.6
@@ -246,89 +269,6 @@ impl From<AttachOption> for AttachChoice {
             AttachOption::Clsact => Self::Clsact,
         }
     }
-}
-
-/// `bridgefwd pair`
-#[derive(Debug, Subcommand)]
-#[command(after_help = "\
-A pair has a direction: FROM opens flows, TO answers; answers need no pair of their own.
-A change holds from the next packet on.
-
-Examples:
-  bridgefwd pair allow shop_front shop_db
-  bridgefwd pair list")]
-pub enum PairCommand {
-    /// Let FROM open flows to TO
-    #[command(after_help = "\
-What is not said stays as it is; a new pair masquerades IPv4 and leaves IPv6
-sources alone. ADDRESSES are TO's own, at most 16 of a family, with commas
-between, ranges as FIRST-LAST; a client always gets the same one. With
---mapping endpoint-independent clients reach each other by their outer
-addresses, too. A change of any of these cuts the pair's flows, unless they --drain.
-
-Examples:
-  bridgefwd pair allow shop_front shop_db
-  bridgefwd pair allow shop_front shop_db --nat none
-  bridgefwd pair allow shop_front shop_db --nat 172.19.0.9,172.19.0.16-172.19.0.19
-  bridgefwd pair allow shop_front eth0 --nat6 masquerade
-  bridgefwd pair allow shop_front eth0 --mapping endpoint-independent")]
-    Allow {
-        /// The pair.
-        #[command(flatten)]
-        pair: PairNames,
-        /// IPv4 source address that TO sees: masquerade (TO's own), none (the client's), or one of
-        /// ADDRESSES
-        #[arg(long, value_name = "masquerade|none|ADDRESSES", value_parser = nat)]
-        nat: Option<String>,
-        /// IPv6 source address that TO sees, likewise
-        #[arg(long, value_name = "masquerade|none|ADDRESSES", value_parser = nat6)]
-        nat6: Option<String>,
-        /// What a client's port is mapped to where it is translated: a port for each destination, or
-        /// one for all of them
-        #[arg(long, value_name = "per-destination|endpoint-independent", value_parser = mapping)]
-        mapping: Option<String>,
-    },
-    /// Drop whatever FROM opens to TO
-    #[command(after_help = "\
-Example:
-  bridgefwd pair deny shop_front shop_db --drain")]
-    Deny {
-        /// The pair.
-        #[command(flatten)]
-        pair: PairNames,
-    },
-    /// Take the pair off the list: what `run --unlisted` says holds for it again
-    #[command(after_help = "\
-Example:
-  bridgefwd pair clear shop_front shop_db")]
-    Clear {
-        /// The pair.
-        #[command(flatten)]
-        pair: PairNames,
-    },
-    /// Show the listed pairs
-    #[command(after_help = "\
-Example:
-  bridgefwd pair list --json")]
-    List {
-        /// How to show them.
-        #[command(flatten)]
-        output: Output,
-    },
-}
-
-/// The names of a pair, and what happens to its flows.
-#[derive(Args, Debug)]
-pub struct PairNames {
-    /// Bridge or uplink whose side opens flows
-    #[arg(value_parser = NonEmptyStringValueParser::new())]
-    pub from: String,
-    /// Bridge or uplink whose side answers
-    #[arg(value_parser = NonEmptyStringValueParser::new())]
-    pub to: String,
-    /// Let the flows that exist finish, rather than cut them
-    #[arg(long)]
-    pub drain: bool,
 }
 
 /// `bridgefwd flows`
@@ -450,22 +390,6 @@ pub struct Output {
     /// Print JSON, as the daemon answers it
     #[arg(long)]
     pub json: bool,
-}
-
-/// NAT of IPv4, as the daemon takes it.
-fn nat(text: &str) -> Result<String, String> {
-    Nat::parse(text, Family::V4).map(|nat| nat.to_string()).map_err(|error| error.to_string())
-}
-
-/// NAT of IPv6, as the daemon takes it.
-fn nat6(text: &str) -> Result<String, String> {
-    Nat::parse(text, Family::V6).map(|nat| nat.to_string()).map_err(|error| error.to_string())
-}
-
-/// A kind of mapping, as the daemon takes it.
-fn mapping(text: &str) -> Result<String, String> {
-    let mapping = text.parse::<Mapping>().map_err(|error| error.to_string())?;
-    Ok(mapping.to_string())
 }
 
 /// An address to listen at.

@@ -14,6 +14,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
+use super::config::{ConfigPlan, ConfigText, RunningConfig};
 use super::types::{
     Bridge, Cleared, Flow, FlowFilter, Leaving, Pair, PairChange, Problem, ProblemKind, Stats,
     Status,
@@ -92,6 +93,31 @@ impl Client {
         let path = format!("{}?drain={drain}", pair_path(from, to));
         let answer: Cleared = self.request(Method::DELETE, &path, Bytes::new()).await?;
         Ok(answer.cleared)
+    }
+
+    /// What runs, as a configuration file.
+    pub async fn config(&self) -> Result<RunningConfig> {
+        self.get("/v1/config").await
+    }
+
+    /// What applying a file would change; without one, the daemon's own.
+    pub async fn plan(&self, file: Option<&ConfigText>) -> Result<ConfigPlan> {
+        self.post_config("/v1/config/plan", file).await
+    }
+
+    /// Applies a file, or the daemon's own, and tells what has changed.
+    pub async fn apply(&self, file: Option<&ConfigText>) -> Result<ConfigPlan> {
+        self.post_config("/v1/config/apply", file).await
+    }
+
+    async fn post_config(&self, path: &str, file: Option<&ConfigText>) -> Result<ConfigPlan> {
+        let body = match file {
+            Some(file) => serde_json::to_vec(file).map_err(|error| {
+                Failure::failed(format!("the configuration cannot be sent: {error}"))
+            })?,
+            None => Vec::new(),
+        };
+        self.request(Method::POST, path, body.into()).await
     }
 
     /// Has the daemon detach, remove its pins and go. Its process id; it is still alive when this

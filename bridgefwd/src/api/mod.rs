@@ -2,4 +2,5 @@
 //! prints what it answers.
 
 pub mod client;
+pub mod config;
 pub mod types;

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::config::ConfigState;
+
 /// A number for each direction of a flow.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct BothWays {
@@ -325,6 +327,9 @@ pub struct Status {
     pub pairs_denied: u64,
     /// The flow table.
     pub flows: FlowTable,
+    /// The configuration file, and how what runs stands to it; null where there is none.
+    #[serde(default)]
+    pub config: Option<ConfigState>,
     /// What an operator should know: ports that could not be attached and the like.
     pub warnings: Vec<String>,
 }

@@ -3,6 +3,7 @@
 
 mod bridges;
 mod completions;
+mod config;
 mod doctor;
 mod down;
 mod flows;
@@ -15,7 +16,7 @@ mod run;
 mod stats;
 mod status;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tokio::runtime::Builder;
 
@@ -25,8 +26,13 @@ use crate::datapath::offline::Reader;
 use crate::failure::{Failure, Result};
 use crate::host::netns;
 use crate::instance::{Instance, NETNS_DIR};
+use crate::policy::config::{Config, default_path};
+use crate::policy::setup::Overrides;
 
-/// Runs the command. Returns the exit status of one that was done.
+/// Exit status of `plan` where something would change.
+pub const CHANGES: u8 = 4;
+
+/// Runs the command. Returns its exit status.
 ///
 /// Enters the instance's network namespace where the command needs it, and starts runtimes of its
 /// own: call it from the only thread of the process, outside of any runtime.
@@ -34,22 +40,54 @@ use crate::instance::{Instance, NETNS_DIR};
 /// # Errors
 /// As the command says.
 pub fn run(cli: Cli) -> Result<u8> {
-    let instance = cli.global.instance();
+    let socket = cli.global.socket.clone();
+    let mut instance = cli.global.instance();
     let done = match cli.command {
-        Command::Doctor(options) => return doctor::run(&options, &instance),
-        Command::Run(options) => run::run(options, instance),
-        Command::Pair(command) => pair::run(&command, &instance),
-        Command::Flows(options) => flows::run(options, &instance),
-        Command::Stats(options) => stats::run(&options, &instance),
-        Command::Metrics(options) => metrics::run(&options, &instance),
-        Command::Status(options) => status::run(&options, &instance),
-        Command::Bridges(options) => bridges::run(&options, &instance),
-        Command::Down(_) => down::run(&instance),
+        // These talk to nobody, or decide themselves where to listen.
+        Command::Check(options) => config::check(options.file),
         Command::Lab(command) => lab::run(&command),
         Command::Completions { shell } => completions::run(shell),
         Command::Man { folder } => man::run(&folder),
+        Command::Run(options) => run::run(options, socket, instance),
+        command => {
+            if socket.is_none() && instance.netns.is_none() {
+                instance.socket = socket_in_default_file().unwrap_or(instance.socket);
+            }
+            return ask_something(command, &instance);
+        }
     };
     done.map(|()| 0)
+}
+
+fn ask_something(command: Command, instance: &Instance) -> Result<u8> {
+    let done = match command {
+        Command::Pair(command) => pair::run(&command, instance),
+        Command::Flows(options) => flows::run(options, instance),
+        Command::Stats(options) => stats::run(&options, instance),
+        Command::Metrics(options) => metrics::run(&options, instance),
+        Command::Status(options) => status::run(&options, instance),
+        Command::Bridges(options) => bridges::run(&options, instance),
+        Command::Apply(options) => config::apply(options.file.as_deref(), options.output, instance),
+        Command::Reload(options) => config::apply(None, options.output, instance),
+        Command::Save(options) => config::save(options.file, instance),
+        Command::Plan(options) => {
+            return config::plan(options.file.as_deref(), options.output, instance);
+        }
+        Command::Doctor(options) => return doctor::run(&options, instance),
+        Command::Down(_) => down::run(instance),
+        Command::Run(_)
+        | Command::Check(_)
+        | Command::Lab(_)
+        | Command::Completions { .. }
+        | Command::Man { .. } => Ok(()),
+    };
+    done.map(|()| 0)
+}
+
+/// Where the daemon of the default configuration file listens, if it says so. Nobody asked for that
+/// file, so what is wrong with it is not told.
+fn socket_in_default_file() -> Option<PathBuf> {
+    Config::read(&default_path(), &Overrides::default()).ok()?.socket
 }
 
 /// Asks the daemon. Where there is none, a wrong `--netns` is the likelier mistake: it is named.

@@ -42,6 +42,15 @@ pub fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "note: {text}");
 }
 
+/// Are colours wanted where answers go? At a terminal that has them, unless NO_COLOR is set.
+#[must_use]
+pub fn colours() -> bool {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    io::stdout().is_terminal()
+        && set("NO_COLOR").is_none()
+        && set("TERM").is_some_and(|terminal| terminal != "dumb")
+}
+
 /// Columns of the terminal that stdout is, if it is one and knows.
 fn terminal_width() -> Option<u16> {
     let stdout = io::stdout();

@@ -4,21 +4,22 @@
 //! socket, and the line that starts with `ready`. The data path outlives the daemon, unless it is
 //! told to take it down.
 
+mod configuration;
 mod health;
 mod limited;
 mod log;
 mod reconcile;
 mod route_mtus;
-pub mod state;
-
 mod server;
 mod service;
 mod socket;
+mod start;
+pub mod state;
+mod transition;
 mod web;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -30,18 +31,20 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-use crate::api::types::{Pair, PairChange, Status};
+use crate::api::types::{Pair, Status};
 pub use crate::datapath::AttachChoice;
+use crate::datapath::is_end;
 use crate::datapath::offline::Reader;
-use crate::datapath::{Datapath, Plan, Wanted, is_end};
 use crate::failure::{Failure, Result};
 use crate::host::netlink::{Changes, Events};
 use crate::instance::Instance;
-use crate::policy::config::Config;
-use crate::policy::timers::{self, TimerChanges};
+use crate::policy::setup::Overrides;
+use crate::policy::timers;
+use configuration::Configuration;
 use health::Health;
 use route_mtus::RouteWatch;
 use service::Service;
+use start::{Metrics, Running, Start};
 use state::State;
 
 /// How often expired flows are looked for, and what failed is tried again.
@@ -54,36 +57,20 @@ const LAST_ANSWER: Duration = Duration::from_secs(1);
 pub struct Options {
     /// Socket, pins, namespace.
     pub instance: Instance,
-    /// Bridges to manage, besides those of the configuration.
-    pub bridges: Vec<String>,
-    /// Uplinks to manage.
-    pub uplinks: Vec<String>,
-    /// What happens to pairs that are not listed; goes before the configuration.
-    pub unlisted: Option<Unlisted>,
     /// The configuration file.
     pub config: Option<PathBuf>,
+    /// What goes before the file.
+    pub overrides: Overrides,
     /// How to attach.
     pub attach: AttachChoice,
-    /// Are the bridges' ports attached to as well? Goes before the configuration; where neither says
-    /// anything, they are.
-    pub ports: Option<bool>,
-    /// How many flows there can be.
-    pub max_flows: Option<u32>,
-    /// How many of them one source can have; goes before the configuration.
-    pub flows_per_source: Option<u32>,
     /// The group that may use the control socket, by name or number; its owner's where `None`.
     pub socket_group: Option<String>,
-    /// Where metrics are served by TCP; nowhere where it is absent.
-    pub metrics: Option<SocketAddr>,
-    /// Names by which they may be asked for there.
-    pub metrics_hosts: Vec<String>,
-    /// Timers to set; the configuration's where it says nothing.
-    pub timers: TimerChanges,
 }
 
 /// What the API works on.
 pub struct Shared {
     state: Mutex<State>,
+    configuration: Configuration,
     instance: Instance,
     /// Reads past the lock: what it reads are the maps.
     pub reader: Reader,
@@ -113,6 +100,7 @@ impl Shared {
             pid: Some(std::process::id()),
             uptime_s: Some(self.ready.elapsed().as_secs()),
             warnings,
+            config: self.config_state(),
             ..status
         })
     }
@@ -144,53 +132,35 @@ impl Shared {
 /// Where it cannot be started, or not everything be taken down; each says what to do.
 pub async fn run(options: Options) -> Result<()> {
     log::init();
-    let (options, config) = with_config(options)?;
-    let wanted = Wanted {
-        unlisted: options.unlisted,
-        max_flows: options.max_flows,
-        flows_per_source: options.flows_per_source,
-        timers: options.timers,
-    };
-    let plan = Plan::make(&options.instance.pin_dir, wanted)?;
-    reconcile::check_ends(&options.bridges, &options.uplinks)?;
-    check_pairs(&config, &[&options.bridges[..], &options.uplinks].concat())?;
-    socket::check(&options.instance.socket).await?;
-    let group = options.socket_group.as_deref().map(socket::group).transpose()?;
-    let metrics = options.metrics.map(web::bind).transpose()?;
+    let start = Start::check(&options).await?;
 
     // Before the first look at the interfaces, so that no change falls between.
     let mut events = listen()?;
     let mut routes = watch_routes()?;
     let mut terminate = on_signal(SignalKind::terminate())?;
     let mut interrupt = on_signal(SignalKind::interrupt())?;
-    let datapath = Datapath::start(&plan, options.attach)?;
-    let ports = options.ports.unwrap_or(true);
-    let mut state = State::new(datapath, options.bridges.clone(), options.uplinks.clone(), ports);
-    state.route_mtus = routes.known().clone();
-    let (shared, mut servers, socket, mut down) =
-        match bring_up(&mut state, &config, &options, group) {
-            Ok((reader, listener, socket)) => {
-                let (sender, receiver) = watch::channel(false);
-                let shared = Arc::new(Shared {
-                    state: Mutex::new(state),
-                    instance: options.instance.clone(),
-                    reader,
-                    ready: Instant::now(),
-                    health: Health::begin(),
-                    down: sender,
-                });
-                let app = server::all(shared.clone());
-                let mut servers = JoinSet::new();
-                servers.spawn(server::serve(listener, app, receiver.clone()));
-                if let Some(listener) = metrics {
-                    let names = options.metrics_hosts.clone();
-                    servers.spawn(web::serve(listener, shared.clone(), names, receiver.clone()));
-                }
-                (shared, servers, socket, receiver)
-            }
-            Err(error) => return Err(roll_back(state, error)),
-        };
-    print_ready(&shared, &options);
+    let mut hang_up = on_signal(SignalKind::hangup())?;
+    let Running { state, reader, listener, socket, metrics } =
+        start.bring_up(&options, routes.known())?;
+    let (sender, mut down) = watch::channel(false);
+    let Options { instance, config, overrides, .. } = options;
+    let shared = Arc::new(Shared {
+        state: Mutex::new(state),
+        configuration: Configuration::new(config, overrides, metrics.as_ref()),
+        instance,
+        reader,
+        ready: Instant::now(),
+        health: Health::begin(),
+        down: sender,
+    });
+    let app = server::all(shared.clone());
+    let mut servers = JoinSet::new();
+    servers.spawn(server::serve(listener, app, down.clone()));
+    let at = metrics.as_ref().map(|metrics| metrics.at);
+    if let Some(Metrics { listener, hosts, .. }) = metrics {
+        servers.spawn(web::serve(listener, shared.clone(), hosts, down.clone()));
+    }
+    print_ready(&shared, at);
     let mut service = Service::find();
     let serving = servers.len();
     service.ready(|| shared.state().summary());
@@ -228,6 +198,11 @@ pub async fn run(options: Options) -> Result<()> {
                     service.alive(|| shared.state().summary());
                 }
             }
+            _ = hang_up.recv() => {
+                service.reloading();
+                shared.reload_logged();
+                service.ready(|| shared.state().summary());
+            }
             _ = down.changed() => break true,
             _ = terminate.recv() => break false,
             _ = interrupt.recv() => break false,
@@ -240,94 +215,7 @@ pub async fn run(options: Options) -> Result<()> {
     if tokio::time::timeout(LAST_ANSWER, servers.join_all()).await.is_err() {
         tracing::debug!("a client kept its connection open");
     }
-    finish(shared, taken_down, &options.instance)
-}
-
-/// The configuration's bridges first, then those of the options.
-fn with_config(mut options: Options) -> Result<(Options, Config)> {
-    let config = options.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
-    let mut bridges = config.bridges.clone();
-    bridges.append(&mut options.bridges);
-    options.bridges = bridges;
-    let mut uplinks = config.uplinks.clone();
-    uplinks.append(&mut options.uplinks);
-    options.uplinks = uplinks;
-    options.unlisted = options.unlisted.or(config.unlisted);
-    options.ports = options.ports.or(config.ports);
-    options.flows_per_source =
-        options.flows_per_source.or(config.flows_per_source.map(NonZero::get));
-    options.timers = options.timers.or(config.timers);
-    Ok((options, config))
-}
-
-/// Are the configuration's pairs between bridges that will be managed?
-fn check_pairs(config: &Config, ends: &[String]) -> Result<()> {
-    for pair in &config.pairs {
-        let wrong = |what: &str| {
-            Failure::usage(format!("configuration, pair {} -> {}: {what}", pair.from, pair.to))
-        };
-        for name in [&pair.from, &pair.to] {
-            if !ends.contains(name) {
-                return Err(wrong(&format!(
-                    "{name} is not managed; managed are: {}",
-                    ends.join(", ")
-                )));
-            }
-        }
-        if pair.from == pair.to {
-            return Err(wrong("a pair leads from one end to another"));
-        }
-        reconcile::check_nat_addresses(&pair.nat(), &pair.to)
-            .map_err(|error| wrong(&error.to_string()))?;
-    }
-    Ok(())
-}
-
-/// Fills the maps, attaches, and listens.
-fn bring_up(
-    state: &mut State,
-    config: &Config,
-    options: &Options,
-    group: Option<socket::Group>,
-) -> Result<(Reader, tokio::net::UnixListener, socket::SocketFile)> {
-    let adopted = state.datapath.is_adopted();
-    reconcile::reconcile(state, &Changes::default(), true)?;
-    for pair in &config.pairs {
-        let nat = pair.nat();
-        let change = PairChange {
-            nat: Some(nat.v4.to_string()),
-            nat6: Some(nat.v6.to_string()),
-            mapping: Some(nat.mapping.to_string()),
-            ..PairChange::to(pair.state)
-        };
-        state.put_pair(&pair.from, &pair.to, &change)?;
-    }
-    // An interface that cannot be attached now is a mistake to be told; later it is a warning.
-    if let Some((_, failure)) = state.failures.pop_first() {
-        return Err(failure);
-    }
-    if adopted {
-        tracing::info!(
-            "took over the data path that was in {}, with its pairs and flows",
-            options.instance.pin_dir.display()
-        );
-    }
-    let reader = Reader::open(&options.instance.pin_dir)?
-        .ok_or_else(|| Failure::failed("the pins are gone already"))?;
-    let (listener, socket) = socket::bind(&options.instance.socket, group)?;
-    log::forward(&mut state.datapath);
-    Ok((reader, listener, socket))
-}
-
-/// Takes a start back. What an earlier daemon left stays in place: it works.
-fn roll_back(state: State, error: Failure) -> Failure {
-    if state.datapath.is_adopted() {
-        return error;
-    }
-    match state.datapath.remove() {
-        Ok(()) => error,
-        Err(more) => Failure::failed(format!("{error}; and taking it back failed: {more}")),
-    }
+    finish(shared, taken_down)
 }
 
 /// What is done every second. `true` where it went well; what fails for one interface is a warning.
@@ -360,12 +248,12 @@ fn keep_up(shared: &Shared, changes: &Changes) {
     }
 }
 
-fn finish(shared: Arc<Shared>, take_down: bool, instance: &Instance) -> Result<()> {
+fn finish(shared: Arc<Shared>, take_down: bool) -> Result<()> {
     if !take_down {
         eprintln!(
             "bridgefwd: stopped; the data path stays in place and goes on forwarding. Start it \
              again to control it; `bridgefwd down` removes it (pins: {}).",
-            instance.pin_dir.display()
+            shared.instance.pin_dir.display()
         );
         return Ok(());
     }
@@ -380,7 +268,7 @@ fn finish(shared: Arc<Shared>, take_down: bool, instance: &Instance) -> Result<(
     }
 }
 
-fn print_ready(shared: &Shared, options: &Options) {
+fn print_ready(shared: &Shared, metrics: Option<SocketAddr>) {
     let state = shared.state();
     let interfaces = state.datapath.interfaces();
     let ports = interfaces.values().filter(|interface| !is_end(interface)).count();
@@ -390,13 +278,13 @@ fn print_ready(shared: &Shared, options: &Options) {
         (true, ports) => format!("with {ports} ports"),
     };
     let by_tcx = interfaces.values().all(|interface| interface.attached == AttachKind::Tcx as u8);
-    let metrics = options.metrics.map(|at| format!(", metrics and page at http://{at}/"));
+    let metrics = metrics.map(|at| format!(", metrics and page at http://{at}/"));
     let metrics = metrics.unwrap_or_default();
     println!(
         "ready: {} {with}, by {}, control socket {}{metrics}",
         state.names_of_ends().map(String::as_str).collect::<Vec<_>>().join(", "),
         if by_tcx { "tcx" } else { "clsact" },
-        options.instance.socket.display()
+        shared.instance.socket.display()
     );
     // Whoever waits for the line through a pipe gets it now; a closed pipe is no reason to stop.
     let _ = std::io::stdout().flush();

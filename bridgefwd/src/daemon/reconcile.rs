@@ -70,6 +70,18 @@ pub fn check_ends(bridges: &[String], uplinks: &[String]) -> Result<()> {
             "no bridge to manage: name some with --bridge, or in the configuration",
         ));
     }
+    check_these(bridges, uplinks)
+}
+
+/// Fails where these cannot all be managed as they are now.
+///
+/// # Errors
+///
+/// As [`check_ends`].
+pub fn check_these(bridges: &[String], uplinks: &[String]) -> Result<()> {
+    if bridges.is_empty() && uplinks.is_empty() {
+        return Ok(());
+    }
     let snapshot = snapshot()?;
     for (index, name) in bridges.iter().enumerate() {
         if bridges.iter().take(index).any(|earlier| earlier == name) {

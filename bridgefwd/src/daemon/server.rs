@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::map_response;
@@ -16,10 +16,14 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::Shared;
+use crate::api::config::ConfigText;
 use crate::api::types::{Cleared, FlowFilter, Leaving, PairChange, Problem, ProblemKind};
 use crate::failure::{Failure, Result};
 use crate::metrics::{self, Format};
 use crate::web;
+
+/// The longest configuration file, as JSON, in bytes.
+const LONGEST_BODY: usize = 16 << 20;
 
 type Daemon = State<Arc<Shared>>;
 type Ends = Result<Path<(String, String)>, PathRejection>;
@@ -43,6 +47,9 @@ pub async fn serve<L: Listener<Addr: std::fmt::Debug>>(
 pub fn all(shared: Arc<Shared>) -> Router {
     reading()
         .route("/v1/pairs/{from}/{to}", put(put_pair).delete(delete_pair))
+        .route("/v1/config", get(config))
+        .route("/v1/config/plan", post(plan).layer(DefaultBodyLimit::max(LONGEST_BODY)))
+        .route("/v1/config/apply", post(apply).layer(DefaultBodyLimit::max(LONGEST_BODY)))
         .route("/v1/down", post(down))
         .with_state(shared)
 }
@@ -130,6 +137,30 @@ async fn delete_pair(
     json(&Cleared { cleared })
 }
 
+async fn config(State(shared): Daemon) -> Answer {
+    read(shared, Shared::running_config).await
+}
+
+async fn plan(State(shared): Daemon, body: axum::body::Bytes) -> Answer {
+    let given = config_text(&body)?;
+    read(shared, move |shared| shared.plan(given.as_ref())).await
+}
+
+async fn apply(State(shared): Daemon, body: axum::body::Bytes) -> Answer {
+    let given = config_text(&body)?;
+    read(shared, move |shared| shared.apply(given.as_ref())).await
+}
+
+/// A configuration file, or `None` for the daemon's own.
+fn config_text(body: &[u8]) -> Result<Option<ConfigText>> {
+    if body.is_empty() {
+        return Ok(None);
+    }
+    serde_json::from_slice(body).map(Some).map_err(|error| {
+        Failure::usage(format!("the body is not a configuration as JSON: {error}"))
+    })
+}
+
 async fn down(State(shared): Daemon) -> Answer {
     shared.take_down();
     json(&Leaving { pid: std::process::id() })
@@ -151,7 +182,7 @@ async fn read<T: Serialize + Send + 'static>(
     json(&blocking(shared, what).await?)
 }
 
-/// Reads on a thread where walking all flows keeps nobody waiting.
+/// Works on a thread where walking all flows keeps nobody waiting.
 async fn blocking<T: Send + 'static>(
     shared: Arc<Shared>,
     what: impl FnOnce(&Shared) -> Result<T> + Send + 'static,

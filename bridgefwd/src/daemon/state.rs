@@ -13,14 +13,11 @@ use bridgefwd_common::contract::{
 
 use crate::api::types::{Pair, PairChange, PairState};
 use crate::datapath::offline::{end_by_name, pair_view};
-use crate::datapath::{Change, Datapath, is_end};
+use crate::datapath::{Datapath, is_end};
 use crate::failure::{Failure, Result};
 use crate::host::routes::RouteMtus;
 use crate::host::sysctl;
-use crate::policy::{Nat, PairNat};
-
-/// Names of a pair's ends.
-type Ends = (String, String);
+use crate::policy::{Ends, Nat, PairNat, PairSetup};
 
 /// The daemon's state.
 pub struct State {
@@ -31,7 +28,7 @@ pub struct State {
     pub(super) uplinks: Vec<String>,
     /// Are the bridges' ports managed too?
     pub(super) ports: bool,
-    pairs: BTreeMap<Ends, Change>,
+    pub(super) pairs: BTreeMap<Ends, PairSetup>,
     /// What could not be done for an interface, by ifindex; tried again each second.
     pub(super) failures: BTreeMap<u32, Failure>,
     /// Bridges with more addresses than are kept.
@@ -91,11 +88,37 @@ impl State {
         };
         check_nat(&nat, to, &target)?;
         let allow = change.state == PairState::Allowed;
-        let change = Change { allow, nat: nat.clone(), drain: change.drain };
+        let change = PairSetup { allow, nat: nat.clone(), drain: change.drain };
         let policy = self.datapath.pairs_mut().set(key, change)?;
         let shown = pair_view(from, to, policy, &nat);
         self.pairs.insert((from.into(), to.into()), change_of(policy, nat));
         Ok(shown)
+    }
+
+    /// Has a pair be set so; where one of its ends is away, when that comes back. Its NAT was checked.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub(super) fn set_pair(&mut self, ends: &Ends, pair: PairSetup) -> Result<()> {
+        if let Ok((key, _)) = self.key(&ends.0, &ends.1) {
+            self.datapath.pairs_mut().set(key, pair.clone())?;
+        }
+        self.pairs.insert(ends.clone(), pair);
+        Ok(())
+    }
+
+    /// Takes a pair off the list if it is on it; its flows drain where it was set to.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub(super) fn clear_known(&mut self, ends: &Ends) -> Result<()> {
+        if let Ok((key, _)) = self.key(&ends.0, &ends.1) {
+            self.datapath.pairs_mut().clear(key, false)?;
+        }
+        self.pairs.remove(ends);
+        Ok(())
     }
 
     /// Takes a pair off the list. `false` where it was not on it.
@@ -304,8 +327,8 @@ fn addresses(end: &Interface, family: Family) -> impl Iterator<Item = IpAddr> {
 }
 
 /// What leads to `policy`, whose translation is `nat`.
-fn change_of(policy: PairPolicy, nat: PairNat) -> Change {
-    Change {
+fn change_of(policy: PairPolicy, nat: PairNat) -> PairSetup {
+    PairSetup {
         allow: MapState::from_byte(policy.state) == MapState::Allowed,
         nat,
         drain: policy.flags & PairPolicy::DRAIN_LATER != 0,

@@ -2,22 +2,11 @@
 
 use bridgefwd_common::contract::{PairPolicy, PairState};
 
-use crate::policy::{Mapping, PairNat};
-
-/// What a listed pair is changed to.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Change {
-    /// Allowed, else denied.
-    pub allow: bool,
-    /// Its NAT.
-    pub nat: PairNat,
-    /// Flows that exist outlive this change; of an allowed pair those of later changes, too.
-    pub drain: bool,
-}
+use crate::policy::{Mapping, PairSetup};
 
 /// The policy after a change.
 #[must_use]
-pub fn changed(old: PairPolicy, change: &Change, pool: u32) -> PairPolicy {
+pub fn changed(old: PairPolicy, change: &PairSetup, pool: u32) -> PairPolicy {
     let (state, flags) = if change.allow {
         (PairState::Allowed, if change.drain { PairPolicy::DRAIN_LATER } else { 0 })
     } else {
@@ -56,17 +45,17 @@ mod tests {
     use bytemuck::Zeroable as _;
 
     use super::*;
-    use crate::policy::Nat;
+    use crate::policy::{Nat, PairNat};
 
-    fn allow() -> Change {
-        Change { allow: true, nat: PairNat::default(), drain: false }
+    fn allow() -> PairSetup {
+        PairSetup { allow: true, nat: PairNat::default(), drain: false }
     }
 
-    fn deny() -> Change {
-        Change { allow: false, ..allow() }
+    fn deny() -> PairSetup {
+        PairSetup { allow: false, ..allow() }
     }
 
-    fn after(changes: &[Change]) -> PairPolicy {
+    fn after(changes: &[PairSetup]) -> PairPolicy {
         changes.iter().fold(PairPolicy::zeroed(), |policy, change| changed(policy, change, 0))
     }
 
@@ -79,7 +68,7 @@ mod tests {
 
     #[test]
     fn drain_may_come_with_either_change() {
-        let drain = |change| Change { drain: true, ..change };
+        let drain = |change| PairSetup { drain: true, ..change };
         assert!(after(&[drain(allow()), deny()]).forwards_existing());
         assert!(after(&[drain(allow()), deny(), deny()]).forwards_existing());
         assert!(after(&[allow(), drain(deny())]).forwards_existing());
@@ -95,7 +84,7 @@ mod tests {
             v6: Nat::Masquerade,
             mapping: Mapping::EndpointIndependent,
         };
-        let change = Change { nat: nat.clone(), ..allow() };
+        let change = PairSetup { nat: nat.clone(), ..allow() };
         let policy = changed(PairPolicy::zeroed(), &change, 7);
         assert_eq!((policy.state, policy.pool), (PairState::Allowed as u8, 7));
         assert_eq!(PairNat::of_policy(policy, nat.pool().as_ref()), nat);
@@ -105,14 +94,14 @@ mod tests {
     fn flows_are_cut_where_their_translation_changes_and_not_else() {
         let plain = after(&[allow()]);
         assert_eq!(translation(plain), translation(after(&[allow(), deny()])));
-        let drain = Change { drain: true, ..allow() };
+        let drain = PairSetup { drain: true, ..allow() };
         assert_eq!(translation(plain), translation(after(&[drain])));
         for nat in [
             PairNat { v4: Nat::None, ..PairNat::default() },
             PairNat { v6: Nat::Masquerade, ..PairNat::default() },
             PairNat { mapping: Mapping::EndpointIndependent, ..PairNat::default() },
         ] {
-            let other = after(&[Change { nat, ..allow() }]);
+            let other = after(&[PairSetup { nat, ..allow() }]);
             assert_ne!(translation(plain), translation(other), "{other:?}");
         }
         assert_ne!(translation(plain), translation(PairPolicy { pool: 1, ..plain }));

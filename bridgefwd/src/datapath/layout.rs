@@ -7,17 +7,18 @@ use std::path::Path;
 use aya::maps::{MapInfo, MapType};
 use bridgefwd_common::Reason;
 use bridgefwd_common::contract::{
-    ABI_VERSION, Counter, Endpoint, Flow, FragmentKey, FragmentOwner, IndexEntry, Interface, Kept,
-    MAP_FLOW_INDEX_V4, MAP_FLOW_INDEX_V6, MAP_FLOWS, MAP_FRAGMENTS, MAP_FREE_SLOTS, MAP_INTERFACES,
-    MAP_KEPT, MAP_MAPPED, MAP_MAPPINGS, MAP_PAIR_COUNTERS, MAP_PAIR_INDEX, MAP_PAIRS, MAP_POOLS,
-    MAP_REASONS, MAP_RELEASING, MAP_SETTINGS, MAP_SOURCES, MAP_SWEEP_CURSOR, Mapping, PINNED_MAPS,
-    PairCounters, PairKey, PairRule, Pool, Settings, SlotOwner, SourceKey, SourceUse, Tuple,
-    TupleV4,
+    ABI_VERSION, Counter, DEFAULT_MAX_FLOWS, Endpoint, Flow, FragmentKey, FragmentOwner,
+    IndexEntry, Interface, Kept, MAP_FLOW_INDEX_V4, MAP_FLOW_INDEX_V6, MAP_FLOWS, MAP_FRAGMENTS,
+    MAP_FREE_SLOTS, MAP_INTERFACES, MAP_KEPT, MAP_MAPPED, MAP_MAPPINGS, MAP_PAIR_COUNTERS,
+    MAP_PAIR_INDEX, MAP_PAIRS, MAP_POOLS, MAP_REASONS, MAP_RELEASING, MAP_SETTINGS, MAP_SOURCES,
+    MAP_SWEEP_CURSOR, Mapping, PINNED_MAPS, PairCounters, PairKey, PairRule, Pool, Settings,
+    SlotOwner, SourceKey, SourceUse, Tuple, TupleV4,
 };
 
 use super::pins;
 use super::wire::{self, Wire, WireArray};
 use crate::failure::{Failure, Result};
+use crate::policy::setup::MAX_FLOWS;
 
 /// What a pin folder holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -198,6 +199,39 @@ pub fn incomplete(pin_dir: &Path) -> Failure {
          `bridgefwd run` begins anew, `bridgefwd down` (with the same --pin-dir, --netns) removes it",
         pin_dir.display()
     ))
+}
+
+/// How many flows there can be: what it was, else what is asked for, else the default.
+///
+/// # Errors
+///
+/// Where that many make no sense, or `must` is not what it was: says what to do.
+pub fn check_max_flows(
+    pin_dir: &Path,
+    found: Found,
+    must: Option<u32>,
+    otherwise: Option<u32>,
+) -> Result<u32> {
+    let asked = must.or(otherwise).unwrap_or(DEFAULT_MAX_FLOWS);
+    if !MAX_FLOWS.contains(&asked) {
+        return Err(Failure::usage(format!(
+            "{asked} flows at most: it must be between {} and {}",
+            MAX_FLOWS.start(),
+            MAX_FLOWS.end()
+        )));
+    }
+    match (found, must) {
+        (Found::Nothing | Found::Interrupted, _) => Ok(asked),
+        (Found::Ours(settings), Some(must)) if settings.max_flows != must => {
+            Err(Failure::failed(format!(
+                "the state in {} is for {} flows, and {must} are asked for: leave that option \
+                 out, or remove the state first with `bridgefwd down`",
+                pin_dir.display(),
+                settings.max_flows
+            )))
+        }
+        (Found::Ours(settings), _) => Ok(settings.max_flows),
+    }
 }
 
 fn stale(pin_dir: &Path, what: &str) -> Failure {

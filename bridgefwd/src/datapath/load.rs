@@ -9,10 +9,9 @@ use aya::maps::{Map, MapError, MapInfo, ProgramArray, Queue};
 use aya::programs::{ProgramError, SchedClassifier};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use bridgefwd_common::contract::{
-    ABI_VERSION, COLD_PROGRAMS, DEFAULT_MAX_FLOWS, DEFAULT_SOURCE_SHARE, EGRESS_PROGRAM,
-    FIND_PROGRAM, MAP_COLD_PATHS, MAP_FLOW_INDEX_V4, MAP_FLOW_INDEX_V6, MAP_FLOWS, MAP_FREE_SLOTS,
-    MAP_MAPPED, MAP_MAPPINGS, MAP_POOLS, MAP_SETTINGS, MAP_SOURCES, MAX_POOLS, PINNED_MAPS,
-    PROGRAM, SWEEP_PROGRAM, Settings, Unlisted,
+    ABI_VERSION, COLD_PROGRAMS, EGRESS_PROGRAM, FIND_PROGRAM, MAP_COLD_PATHS, MAP_FLOW_INDEX_V4,
+    MAP_FLOW_INDEX_V6, MAP_FLOWS, MAP_FREE_SLOTS, MAP_MAPPED, MAP_MAPPINGS, MAP_POOLS,
+    MAP_SETTINGS, MAP_SOURCES, MAX_POOLS, PINNED_MAPS, PROGRAM, SWEEP_PROGRAM, Settings, Unlisted,
 };
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -24,20 +23,14 @@ use super::wire::{self, Wire, WireArray, chain};
 use super::{kept, pins};
 use crate::failure::{Failure, Result};
 use crate::host::{bpffs, sysctl};
+use crate::policy::setup::default_flows_per_source;
 use crate::policy::timers::TimerChanges;
-
-/// Fewest flows that make sense.
-const MIN_MAX_FLOWS: u32 = 16;
-/// Most flows there can be: 176 bytes each, and two index entries.
-const MAX_MAX_FLOWS: u32 = 1 << 24;
 
 /// What the maps shall be like.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wanted {
     /// What happens to pairs that are not listed; where `None`, what it was, else the kernel's.
     pub unlisted: Option<Unlisted>,
-    /// How many flows there can be; where `None`, what it was, else the default.
-    pub max_flows: Option<u32>,
     /// How many of them one source can have; where `None`, what it was, else a part of all.
     pub flows_per_source: Option<u32>,
     /// Timers to set.
@@ -87,37 +80,20 @@ pub fn check_permission() -> Result<()> {
     )))
 }
 
-/// Fails where `wanted` cannot be had together with what is `found`.
-///
-/// # Errors
-///
-/// Says what is wrong and what to do.
-pub fn check_wanted(pin_dir: &Path, found: Found, wanted: Wanted) -> Result<()> {
-    let Some(max_flows) = wanted.max_flows else { return Ok(()) };
-    if !(MIN_MAX_FLOWS..=MAX_MAX_FLOWS).contains(&max_flows) {
-        return Err(Failure::usage(format!(
-            "{max_flows} flows at most: it must be between {MIN_MAX_FLOWS} and {MAX_MAX_FLOWS}"
-        )));
-    }
-    match found {
-        Found::Ours(settings) if settings.max_flows != max_flows => Err(Failure::failed(format!(
-            "the state in {} is for {} flows, and {max_flows} are asked for: leave that option \
-             out, or remove the state first with `bridgefwd down`",
-            pin_dir.display(),
-            settings.max_flows
-        ))),
-        _ => Ok(()),
-    }
-}
-
 /// Loads into `pin_dir`, which exists on a BPF filesystem and was inspected.
 ///
 /// # Errors
 ///
 /// Where something fails; what was `found` is as it was, then, and what was made is removed again.
-pub fn load(object: &[u8], pin_dir: &Path, found: Found, wanted: Wanted) -> Result<Loaded> {
+pub fn load(
+    object: &[u8],
+    pin_dir: &Path,
+    found: Found,
+    max_flows: u32,
+    wanted: Wanted,
+) -> Result<Loaded> {
     raise_memlock();
-    let loaded = load_pinned(object, pin_dir, found, wanted);
+    let loaded = load_pinned(object, pin_dir, found, max_flows, wanted);
     if loaded.is_err()
         && found == Found::Nothing
         && let Err(error) = remove_contents(pin_dir)
@@ -228,14 +204,16 @@ fn pin_cold_paths(ebpf: &mut Ebpf, pin_dir: &Path) -> Result<u32> {
     Ok(info.id())
 }
 
-fn load_pinned(object: &[u8], pin_dir: &Path, found: Found, wanted: Wanted) -> Result<Loaded> {
+fn load_pinned(
+    object: &[u8],
+    pin_dir: &Path,
+    found: Found,
+    max_flows: u32,
+    wanted: Wanted,
+) -> Result<Loaded> {
     for dir in [pins::maps(pin_dir), pins::links(pin_dir), pins::programs(pin_dir)] {
         make_dir(&dir)?;
     }
-    let max_flows = match found {
-        Found::Ours(settings) => settings.max_flows,
-        Found::Nothing | Found::Interrupted => wanted.max_flows.unwrap_or(DEFAULT_MAX_FLOWS),
-    };
     let mut loader = EbpfLoader::new();
     for name in PINNED_MAPS {
         let pin = pins::map(pin_dir, name);
@@ -292,12 +270,6 @@ fn fresh_settings(max_flows: u32) -> Settings {
         max_flows_per_source: default_flows_per_source(max_flows),
         smallest_route_mtu: 0,
     }
-}
-
-/// How many flows one source can have where nothing else is said.
-const fn default_flows_per_source(max_flows: u32) -> u32 {
-    let share = max_flows / DEFAULT_SOURCE_SHARE;
-    if share == 0 { 1 } else { share }
 }
 
 /// How many elements the maps have that depend on how many flows there can be.

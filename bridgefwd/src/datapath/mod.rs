@@ -28,10 +28,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
-use bridgefwd_common::contract::{Flow, Interface, MAP_FLOWS, MAP_PAIRS, PairRule, Settings};
+use bridgefwd_common::contract::{
+    Flow, Interface, MAP_FLOWS, MAP_PAIRS, PairRule, Settings, TIMEOUTS, Unlisted,
+};
 
 pub use attach::AttachChoice;
-pub use change::Change;
 pub use interfaces::{is_end, wanted as wanted_interfaces};
 pub use load::{Wanted, check_permission, load_programs, map_sizes, rehearse};
 pub use object::OBJECT;
@@ -51,23 +52,30 @@ use crate::host::bpffs::{self, WriterLock};
 pub struct Plan {
     pin_dir: PathBuf,
     found: Found,
-    wanted: Wanted,
+    max_flows: u32,
 }
 
 impl Plan {
-    /// Looks whether the data path can be started in `pin_dir`.
+    /// Looks whether the data path can be started in `pin_dir`: with `must` flows where that is said,
+    /// else with as many as it was made for, else with `otherwise`.
     ///
     /// # Errors
     ///
     /// Says what is in the way and what to do.
-    pub fn make(pin_dir: &Path, wanted: Wanted) -> Result<Self> {
+    pub fn make(pin_dir: &Path, must: Option<u32>, otherwise: Option<u32>) -> Result<Self> {
         check_permission()?;
         let found = layout::inspect(pin_dir)?;
         if matches!(found, Found::Ours(_)) {
             layout::check_reasons(pin_dir)?;
         }
-        load::check_wanted(pin_dir, found, wanted)?;
-        Ok(Self { pin_dir: pin_dir.into(), found, wanted })
+        let max_flows = layout::check_max_flows(pin_dir, found, must, otherwise)?;
+        Ok(Self { pin_dir: pin_dir.into(), found, max_flows })
+    }
+
+    /// How many flows there will be room for.
+    #[must_use]
+    pub const fn max_flows(&self) -> u32 {
+        self.max_flows
     }
 
     /// The plan without what an interruption has left, which is removed: there may be programs attached
@@ -84,7 +92,7 @@ impl Plan {
             Found::Interrupted => Found::Nothing,
             found => found,
         };
-        Ok(Self { pin_dir: self.pin_dir.clone(), found, wanted: self.wanted })
+        Ok(Self { pin_dir: self.pin_dir.clone(), found, max_flows: self.max_flows })
     }
 }
 
@@ -124,7 +132,7 @@ impl Datapath {
     /// # Errors
     ///
     /// Where something fails; what was made is removed again.
-    pub fn start(plan: &Plan, attach: AttachChoice) -> Result<Self> {
+    pub fn start(plan: &Plan, wanted: Wanted, attach: AttachChoice) -> Result<Self> {
         let pin_dir = &plan.pin_dir;
         bpffs::ensure(pin_dir)?;
         fs::create_dir_all(pin_dir).map_err(|error| {
@@ -140,7 +148,7 @@ impl Datapath {
         // Now that nobody else changes it: is it still what it was?
         let started = match layout::inspect(pin_dir) {
             Ok(found) if found == plan.found => {
-                plan.cleared().and_then(|plan| Self::load(&plan, attach, lock))
+                plan.cleared().and_then(|plan| Self::load(&plan, wanted, attach, lock))
             }
             Ok(_) => Err(Failure::failed(format!(
                 "the pin folder {} changed just now: try again",
@@ -155,9 +163,9 @@ impl Datapath {
         started
     }
 
-    fn load(plan: &Plan, attach: AttachChoice, lock: WriterLock) -> Result<Self> {
+    fn load(plan: &Plan, wanted: Wanted, attach: AttachChoice, lock: WriterLock) -> Result<Self> {
         let pin_dir = &plan.pin_dir;
-        let mut loaded = load::load(OBJECT, pin_dir, plan.found, plan.wanted)?;
+        let mut loaded = load::load(OBJECT, pin_dir, plan.found, plan.max_flows, wanted)?;
         let open = || -> Result<_> {
             Ok((
                 Interfaces::open(pin_dir)?,
@@ -252,6 +260,26 @@ impl Datapath {
         }
         let change = |settings: &mut Settings| settings.smallest_route_mtu = smallest;
         load::change_settings(&self.pin_dir, &mut self.settings, change)?;
+        self.epoch.next();
+        Ok(())
+    }
+
+    /// Sets what can be set while it runs.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub fn set(
+        &mut self,
+        unlisted: Unlisted,
+        flows_per_source: u32,
+        timeouts_s: [u32; TIMEOUTS],
+    ) -> Result<()> {
+        load::change_settings(&self.pin_dir, &mut self.settings, |settings| {
+            settings.unlisted = unlisted as u32;
+            settings.max_flows_per_source = flows_per_source;
+            settings.timeouts_s = timeouts_s;
+        })?;
         self.epoch.next();
         Ok(())
     }

@@ -205,6 +205,7 @@ impl Reader {
             pairs_allowed: in_state(StateView::Allowed),
             pairs_denied: in_state(StateView::Denied),
             flows: self.live()?.0,
+            config: None,
             warnings: timers::warnings(&settings.timeouts_s),
         })
     }

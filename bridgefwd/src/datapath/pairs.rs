@@ -16,13 +16,13 @@ use bridgefwd_common::contract::{
 };
 use bytemuck::Zeroable as _;
 
-use super::change::{Change, changed, drains, translation};
+use super::change::{changed, drains, translation};
 use super::counters;
 use super::memory::Memory;
 use super::pools::Pools;
 use super::wire::{self, Wire, WireArray, WireHashMap, WirePerCpuArray};
 use crate::failure::{Failure, Result};
-use crate::policy::PairNat;
+use crate::policy::{PairNat, PairSetup};
 
 /// All pairs.
 pub struct Pairs {
@@ -94,12 +94,18 @@ impl Pairs {
         self.listed.get(&key).and_then(|&index| self.rules.read(index)).map(|rule| rule.policy)
     }
 
+    /// How many more can be listed.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.free.len()
+    }
+
     /// Lists a pair, or changes it. Takes effect on the next packet.
     ///
     /// # Errors
     ///
     /// Where there are too many pairs, or the kernel refuses.
-    pub fn set(&mut self, key: PairKey, change: Change) -> Result<PairPolicy> {
+    pub fn set(&mut self, key: PairKey, change: PairSetup) -> Result<PairPolicy> {
         let Some(&index) = self.listed.get(&key) else { return self.add(key, &change) };
         let old = self.rules.read(index).unwrap_or_else(PairRule::zeroed).policy;
         let new = changed(old, &change, self.pool_for(&change.nat, old.pool)?);
@@ -219,7 +225,7 @@ impl Pairs {
         Ok(key)
     }
 
-    fn add(&mut self, key: PairKey, change: &Change) -> Result<PairPolicy> {
+    fn add(&mut self, key: PairKey, change: &PairSetup) -> Result<PairPolicy> {
         let Some(&index) = self.free.front() else {
             return Err(Failure::failed(format!(
                 "there are {} pairs already, and no more can be listed: clear some",

@@ -10,10 +10,8 @@ use crate::datapath::offline::Reader;
 use crate::failure::{Failure, Result};
 use crate::host::netlink::{Link, Snapshot};
 use crate::instance::Instance;
-use crate::policy::config::Config;
-
-/// Where the configuration of the packaged service is.
-const USUAL_CONFIG: &str = "/etc/bridgefwd/bridgefwd.toml";
+use crate::policy::config::{Config, default_path};
+use crate::policy::setup::Overrides;
 
 /// The daemon, as far as it is there.
 pub enum Daemon {
@@ -51,13 +49,14 @@ impl Surroundings {
     /// Looks, and changes nothing.
     pub fn look(instance: &Instance, config: Option<&Path>) -> Self {
         let named = config.map(Path::to_path_buf);
-        let usual = || instance.netns.is_none().then(|| PathBuf::from(USUAL_CONFIG));
+        let usual = || instance.netns.is_none().then(default_path);
         let path = named.or_else(|| usual().filter(|path| path.exists()));
         Self {
             instance: instance.clone(),
             interfaces: Snapshot::take().map_err(|error| error.to_string()),
             daemon: ask(instance),
-            config: path.map(|path| File { content: Config::read(&path), path }),
+            config: path
+                .map(|path| File { content: Config::read(&path, &Overrides::default()), path }),
         }
     }
 
@@ -135,8 +134,8 @@ impl Surroundings {
                 let there = |name: &str| {
                     self.interfaces.as_ref().is_ok_and(|all| all.by_name(name).is_some())
                 };
-                let pairs = self.wanted().map(|config| &config.pairs[..]).unwrap_or_default();
-                let listed = pairs.iter().map(|pair| (&*pair.from, &*pair.to));
+                let pairs = self.wanted().into_iter().flat_map(|config| config.pairs.keys());
+                let listed = pairs.map(|(from, to)| (&**from, &**to));
                 listed.map(|(from, to)| (from, to, there(from) && there(to))).collect()
             }
         }

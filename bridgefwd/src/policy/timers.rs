@@ -3,8 +3,6 @@
 //! There are six for users and more in the map, which has one for each state of a flow.
 
 use bridgefwd_common::contract::{FlowState, TIMEOUTS};
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
 
 use crate::api::types::Timers;
 use crate::failure::{Failure, Result};
@@ -17,6 +15,14 @@ struct Timer {
     /// What the RFC asks for at least, in seconds, and where.
     minimum_s: u32,
     rfc: &'static str,
+}
+
+impl Timer {
+    /// What the map has for it, in seconds.
+    fn value(&self, timeouts_s: &[u32; TIMEOUTS]) -> u32 {
+        let state = self.states.first().copied().unwrap_or(FlowState::Free);
+        timeouts_s.get(state as usize).copied().unwrap_or_default()
+    }
 }
 
 const TIMERS: [Timer; 6] = [
@@ -58,6 +64,12 @@ const TIMERS: [Timer; 6] = [
 pub struct TimerChanges([Option<u32>; TIMERS.len()]);
 
 impl TimerChanges {
+    /// To all that the map has.
+    #[must_use]
+    pub fn all(timeouts_s: &[u32; TIMEOUTS]) -> Self {
+        Self(TIMERS.map(|timer| Some(timer.value(timeouts_s))))
+    }
+
     /// Adds `NAME=DURATION`; of two for one name the later holds.
     ///
     /// # Errors
@@ -82,6 +94,13 @@ impl TimerChanges {
         merged
     }
 
+    /// Is one among them of which `others` say something else?
+    #[must_use]
+    pub fn hides(self, others: Self) -> bool {
+        let both = self.0.into_iter().zip(others.0);
+        both.into_iter().any(|(own, other)| own.is_some() && other.is_some() && own != other)
+    }
+
     /// Puts them into the map's timeouts.
     pub fn apply(self, timeouts_s: &mut [u32; TIMEOUTS]) {
         for (timer, wanted) in TIMERS.iter().zip(self.0) {
@@ -94,7 +113,12 @@ impl TimerChanges {
         }
     }
 
-    fn set(&mut self, name: &str, seconds: u32) -> Result<()> {
+    /// Sets one.
+    ///
+    /// # Errors
+    ///
+    /// Says which names there are.
+    pub fn set(&mut self, name: &str, seconds: u32) -> Result<()> {
         let mut slots = TIMERS.iter().zip(&mut self.0);
         let Some((_, slot)) = slots.find(|(timer, _)| timer.name == name) else {
             let names = TIMERS.map(|timer| timer.name).join(", ");
@@ -105,28 +129,15 @@ impl TimerChanges {
     }
 }
 
-impl<'de> Deserialize<'de> for TimerChanges {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let table = std::collections::BTreeMap::<String, toml::Value>::deserialize(deserializer)?;
-        let mut changes = Self::default();
-        for (name, value) in table {
-            let text = match value {
-                toml::Value::Integer(seconds) => seconds.to_string(),
-                toml::Value::String(text) => text,
-                other => {
-                    return Err(D::Error::custom(format!(
-                        "timers: {name}: {other} is neither seconds nor a duration as \"2h4m\""
-                    )));
-                }
-            };
-            let seconds =
-                seconds(&text).map_err(|why| D::Error::custom(format!("timers: {name}: {why}")))?;
-            changes
-                .set(&name, seconds)
-                .map_err(|why| D::Error::custom(format!("timers: {why}")))?;
-        }
-        Ok(changes)
-    }
+/// What the timers are called.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    TIMERS.iter().map(|timer| timer.name)
+}
+
+/// Each timer's name and seconds.
+pub fn by_name(timers: &Timers) -> impl Iterator<Item = (&'static str, u64)> {
+    let Timers { opening, established, closing, udp_one_way, udp_two_way, icmp } = *timers;
+    names().zip([opening, established, closing, udp_one_way, udp_two_way, icmp])
 }
 
 /// The timers in force.
@@ -146,10 +157,7 @@ pub fn in_force(timeouts_s: &[u32; TIMEOUTS]) -> Timers {
 /// The timers that are shorter than the RFCs ask for, a sentence each.
 #[must_use]
 pub fn warnings(timeouts_s: &[u32; TIMEOUTS]) -> Vec<String> {
-    let value = |timer: &Timer| {
-        let state = timer.states.first().copied().unwrap_or(FlowState::Free);
-        timeouts_s.get(state as usize).copied().unwrap_or_default()
-    };
+    let value = |timer: &Timer| timer.value(timeouts_s);
     TIMERS
         .iter()
         .filter(|timer| value(timer) < timer.minimum_s)
@@ -166,19 +174,26 @@ pub fn warnings(timeouts_s: &[u32; TIMEOUTS]) -> Vec<String> {
 }
 
 /// Whole seconds, at least one: `240`, or a duration as `2h4m`.
-fn seconds(text: &str) -> Result<u32, String> {
-    let wrong = || format!("{text:?} is neither seconds, at least 1, nor a duration as 2h4m");
-    let seconds = match text.parse::<u64>() {
+///
+/// # Errors
+///
+/// Says what is wrong with it.
+pub fn seconds(text: &str) -> Result<u32, String> {
+    let wrong = || format!("{text:?} is neither seconds nor a duration as 2h4m");
+    let seconds = match text.parse::<i128>() {
         Ok(seconds) => seconds,
         Err(_) => {
             let duration = humantime::parse_duration(text).map_err(|_| wrong())?;
             if duration.subsec_nanos() != 0 {
                 return Err(format!("{text:?} is not a whole number of seconds"));
             }
-            duration.as_secs()
+            duration.as_secs().into()
         }
     };
-    u32::try_from(seconds).ok().filter(|&seconds| seconds > 0).ok_or_else(wrong)
+    u32::try_from(seconds)
+        .ok()
+        .filter(|&seconds| seconds > 0)
+        .ok_or_else(|| format!("{text:?} is out of range: from 1 to {} seconds", u32::MAX))
 }
 
 #[cfg(test)]

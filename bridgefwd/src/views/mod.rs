@@ -7,6 +7,7 @@ pub mod bridges;
 pub mod doctor;
 pub mod flows;
 pub mod pairs;
+pub mod plan;
 pub mod stats;
 pub mod status;
 pub mod units;

@@ -1,6 +1,7 @@
 //! How the daemon is.
 
 use super::{counted, units};
+use crate::api::config::ConfigState;
 use crate::api::types::{Status, Timers};
 
 /// One line a fact, warnings last.
@@ -49,10 +50,29 @@ pub fn report(status: &Status) -> String {
     ];
     let mut report: String =
         facts.iter().map(|(name, fact)| format!("{name:<11}{fact}\n")).collect();
+    if let Some(config) = &status.config {
+        report.push_str(&format!("{:<11}{}\n", "config", stands(config)));
+    }
     for warning in &status.warnings {
         report.push_str(&format!("warning: {warning}\n"));
     }
     report
+}
+
+/// How what runs stands to the file.
+fn stands(config: &ConfigState) -> String {
+    let file = &config.file;
+    match (config.differences, &config.error) {
+        (Some(0), _) => format!("{file}, and what runs is as it says"),
+        (Some(count), _) => format!(
+            "{file}, from which what runs differs in {count}: see `bridgefwd plan`; `reload` takes the \
+             file, `save` what runs"
+        ),
+        (None, error) => {
+            let error = error.as_deref().unwrap_or("it cannot be read");
+            format!("wrong, so it could not be loaded again: {error}")
+        }
+    }
 }
 
 #[cfg(test)]
@@ -88,6 +108,7 @@ mod tests {
             pairs_allowed: 1,
             pairs_denied: 0,
             flows: FlowTable { live: 2, limit: 65_536 },
+            config: Some(ConfigState { file: "/f".into(), differences: Some(0), error: None }),
             warnings: vec!["veth3 is not attached".into()],
         };
         let expected = "\
@@ -102,6 +123,7 @@ pairs      1 allowed, 0 denied
 unlisted   deny (what is not listed is dropped)
 timers     opening 240s, established 7440s, closing 240s, udp_one_way 120s, udp_two_way 300s, icmp 60s
 flows      2 of 65536, at most 16384 for one source
+config     /f, and what runs is as it says
 warning: veth3 is not attached
 ";
         assert_eq!(report(&status), expected);

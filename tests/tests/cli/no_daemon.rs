@@ -27,6 +27,9 @@ fn nothing_was_ever_started() {
         let output = bridgefwd.cli(&["pair", change, "br-a", "br-b"]);
         refused(&output, NO_DAEMON, &["bridgefwd run"]);
     }
+    for command in ["plan", "apply", "reload", "save"] {
+        refused(&bridgefwd.cli(&[command]), NO_DAEMON, &["bridgefwd run"]);
+    }
     assert!(!bridgefwd.pin_dir.exists() && !bridgefwd.socket().exists());
 }
 

@@ -15,14 +15,31 @@ fn bridgefwd(args: &[&str]) -> Output {
     }
 }
 
+const COMMANDS: [&str; 16] = [
+    "run",
+    "pair",
+    "flows",
+    "stats",
+    "status",
+    "metrics",
+    "doctor",
+    "bridges",
+    "check",
+    "plan",
+    "apply",
+    "reload",
+    "save",
+    "down",
+    "lab",
+    "completions",
+];
+
 #[test]
 fn help_names_every_command() {
     for flag in ["--help", "-h", "help"] {
         let help = bridgefwd(&[flag]);
         assert_eq!((help.status, &help.stderr[..]), (0, ""), "{flag}");
-        let words =
-            ["run", "pair", "flows", "stats", "status", "metrics", "bridges", "down", "lab"];
-        for word in words.into_iter().chain(["completions", "doctor"]) {
+        for word in COMMANDS {
             assert!(help.stdout.contains(word), "{flag}: {word}");
         }
         for word in ["--netns", "--socket", "--pin-dir"] {
@@ -33,8 +50,7 @@ fn help_names_every_command() {
 
 #[test]
 fn every_command_has_help() {
-    for command in ["run", "pair", "flows", "stats", "status", "metrics", "bridges", "down", "lab"]
-    {
+    for command in COMMANDS {
         let help = bridgefwd(&[command, "--help"]);
         assert_eq!((help.status, &help.stderr[..]), (0, ""), "{command}");
         assert!(help.stdout.contains("Usage:"), "{command}");
@@ -77,6 +93,10 @@ fn typing_errors() {
         &["run", "--bridge", "a", "--metrics-host", "router.example"],
         &["metrics", "--json"],
         &["down", "now"],
+        &["check", "a", "b"],
+        &["plan", "a", "b"],
+        &["reload", "a"],
+        &["save", "--json"],
         &["--netns"],
     ] {
         let output = bridgefwd(args);

@@ -24,6 +24,7 @@ mod policy;
 mod pools;
 mod ports;
 mod refused;
+mod reload;
 mod rig;
 mod routes;
 mod settings;

@@ -1,0 +1,133 @@
+//! The configuration file while the daemon runs: planned, applied, and read again on SIGHUP.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::start::Metrics;
+use super::state::State;
+use super::{Shared, transition};
+use crate::api::config::{ConfigPlan, ConfigState, ConfigText, RunningConfig};
+use crate::failure::{Failure, Result};
+use crate::policy::config::{Config, edit, file};
+use crate::policy::difference::differences;
+use crate::policy::setup::{Overrides, Setup};
+use crate::views;
+
+/// Where the configuration comes from.
+#[derive(Debug)]
+pub struct Configuration {
+    file: Option<PathBuf>,
+    overrides: Overrides,
+    metrics: Option<SocketAddr>,
+    metrics_hosts: Vec<String>,
+}
+
+/// What a file that was read comes to.
+struct Wanted {
+    setup: Setup,
+    plan: ConfigPlan,
+}
+
+impl Configuration {
+    /// The file that `run` was told of, what it was told besides, and where it serves metrics.
+    #[must_use]
+    pub fn new(file: Option<PathBuf>, overrides: Overrides, metrics: Option<&Metrics>) -> Self {
+        // Also if the daemon's folder is another one than that of who asks.
+        let file = file.map(|file| std::path::absolute(&file).unwrap_or(file));
+        let metrics_hosts = metrics.map(|metrics| metrics.hosts.clone()).unwrap_or_default();
+        Self { file, overrides, metrics: metrics.map(|metrics| metrics.at), metrics_hosts }
+    }
+
+    /// What is `given`, else what the daemon's own file has.
+    fn wanted(&self, given: Option<&ConfigText>, running: &Setup) -> Result<Wanted> {
+        let (file, text) = match (given, &self.file) {
+            (Some(given), _) => (Path::new(&given.file), given.text.clone()),
+            (None, Some(file)) => (&**file, file::read(file)?),
+            (None, None) => {
+                return Err(Failure::usage(
+                    "the daemon was started without a configuration file: name one, as \
+                     `bridgefwd apply FILE`, or start it with --config FILE",
+                ));
+            }
+        };
+        let config = Config::parse(&text, file, &self.overrides)?;
+        let setup = Setup::of(&config, &self.overrides, running.max_flows);
+        let plan = ConfigPlan {
+            file: file.display().to_string(),
+            changes: differences(running, &setup),
+            overridden: self.overrides.hiding(&config),
+        };
+        Ok(Wanted { setup, plan })
+    }
+}
+
+impl Shared {
+    /// What [`Shared::apply`] would change.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the file.
+    pub fn plan(&self, given: Option<&ConfigText>) -> Result<ConfigPlan> {
+        let running = self.running(&self.state());
+        let Wanted { setup, plan } = self.configuration.wanted(given, &running)?;
+        transition::check_host(&running, &setup)?;
+        Ok(plan)
+    }
+
+    /// Has what is `given` run, or the daemon's own file. All or nothing.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the file, or what could not be done; what ran goes on, then.
+    pub fn apply(&self, given: Option<&ConfigText>) -> Result<ConfigPlan> {
+        let mut state = self.state();
+        let running = self.running(&state);
+        let Wanted { setup, plan } = self.configuration.wanted(given, &running)?;
+        transition::check_restart(&plan.changes)?;
+        transition::check_host(&running, &setup)?;
+        transition::apply(&mut state, &setup)?;
+        drop(state);
+        for change in &plan.changes {
+            tracing::info!("configuration: {}", views::plan::line(change));
+        }
+        Ok(plan)
+    }
+
+    /// What SIGHUP asks for. Who sent it hears nothing, so the log does.
+    pub fn reload_logged(&self) {
+        match self.apply(None) {
+            Ok(plan) => tracing::info!("read {} again: {}", plan.file, views::plan::count(&plan)),
+            Err(error) => tracing::error!("nothing was changed: {error}"),
+        }
+    }
+
+    /// What runs, as a file would say it.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be written.
+    pub fn running_config(&self) -> Result<RunningConfig> {
+        let file = self.configuration.file.as_ref().map(|file| file.display().to_string());
+        let text = edit::put(&self.running(&self.state()), "", Path::new("what runs"))?;
+        Ok(RunningConfig { file, text })
+    }
+
+    /// How what runs stands to the file; `None` where there is none.
+    pub fn config_state(&self) -> Option<ConfigState> {
+        let file = self.configuration.file.as_ref()?.display().to_string();
+        let running = self.running(&self.state());
+        let wanted = self.configuration.wanted(None, &running);
+        let differences = wanted.as_ref().ok().map(|wanted| wanted.plan.changes.len() as u64);
+        Some(ConfigState { file, differences, error: wanted.err().map(|error| error.to_string()) })
+    }
+
+    fn running(&self, state: &State) -> Setup {
+        let Configuration { metrics, metrics_hosts, .. } = &self.configuration;
+        Setup {
+            socket: Some(self.instance.socket.clone()),
+            metrics: *metrics,
+            metrics_hosts: metrics_hosts.clone(),
+            ..transition::running(state)
+        }
+    }
+}
