@@ -1,7 +1,6 @@
 //! What a service manager is told, as sd_notify(3) has it: when we are ready, that we are alive, when
 //! we read the configuration anew or stop, and a line on how it goes. Where nobody asked for it
 //! (`NOTIFY_SOCKET` is not set) nothing is said.
-//! nothing is said.
 
 use std::env;
 
