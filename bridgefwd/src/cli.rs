@@ -1,6 +1,7 @@
 //! What can be asked on the command line. People script against it: names and exit statuses stay.
 
 mod config;
+mod explain;
 mod pair;
 
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::config::{ApplyOptions, CheckOptions, PlanOptions, ReloadOptions, SaveOptions};
+pub use self::explain::ExplainOptions;
 pub use self::pair::{PairCommand, PairNames};
 use crate::commands::lab::LabCommand;
 use crate::daemon::AttachChoice;
@@ -88,6 +90,8 @@ pub enum Command {
     Doctor(DoctorOptions),
     /// Show the managed bridges with their ports, and the uplinks
     Bridges(BridgesOptions),
+    /// Show who may reach whom by the host's firewall rules, and which rule decides
+    Explain(ExplainOptions),
     /// Check a configuration file
     Check(CheckOptions),
     /// Show what a configuration file would change

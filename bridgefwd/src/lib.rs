@@ -8,6 +8,7 @@ pub mod commands;
 pub mod daemon;
 pub mod datapath;
 pub mod doctor;
+pub mod explain;
 pub mod failure;
 pub mod host;
 pub mod instance;

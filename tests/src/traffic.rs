@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::namespaces::Namespace;
+use crate::topology::Host;
 use crate::view::internet_checksum;
 use crate::wait::{PATIENCE, bound};
 
@@ -163,6 +164,18 @@ pub fn udp_exchange(client: &UdpSocket, server: &UdpSocket, text: &str) -> Socke
     let (length, from) = uninterrupted(|| client.recv_from(&mut buffer)).expect("answer heard");
     assert_eq!((&buffer[..length], from), (text.as_bytes(), to));
     v4(seen)
+}
+
+/// A few words by TCP, from port 10000, and by UDP, from port 10001, between two hosts. Returns both ends
+/// of the connection.
+#[track_caller]
+pub fn hello(from: &Host, to: &Host) -> (TcpStream, TcpStream) {
+    let listener = listen(&to.ns, to.at(80));
+    let (mut near, mut far, _) = pair_up(&from.ns, 10_000, &listener);
+    say(&mut near, &mut far, "hello");
+    let (server, client) = (udp(&to.ns, to.at(53)), udp(&from.ns, from.at(10_001)));
+    udp_exchange(&client, &server, "hello");
+    (near, far)
 }
 
 /// Does a datagram arrive within `patience`? For tests in which it must not.

@@ -6,6 +6,7 @@ mod completions;
 mod config;
 mod doctor;
 mod down;
+mod explain;
 mod flows;
 pub mod lab;
 mod man;
@@ -74,6 +75,7 @@ fn ask_something(command: Command, instance: &Instance) -> Result<u8> {
             return config::plan(options.file.as_deref(), options.output, instance);
         }
         Command::Doctor(options) => return doctor::run(&options, instance),
+        Command::Explain(options) => explain::run(&options, instance),
         Command::Down(_) => down::run(instance),
         Command::Run(_)
         | Command::Check(_)

@@ -5,6 +5,7 @@ pub mod addresses;
 pub mod bpf;
 pub mod bpffs;
 pub mod btf;
+pub mod firewall;
 pub mod flowtables;
 pub mod netlink;
 pub mod netns;

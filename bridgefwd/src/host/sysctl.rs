@@ -42,6 +42,17 @@ pub fn number(path: &str) -> Option<u32> {
     fs::read_to_string(format!("/proc/sys/{path}")).ok()?.trim().parse().ok()
 }
 
+/// Are iptables' rules asked about IPv4 packets within bridges? `None` where it cannot be known.
+#[must_use]
+pub fn bridge_nf() -> Option<bool> {
+    match fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables") {
+        Ok(text) => Some(text.trim() != "0"),
+        // Without br_netfilter there is no such setting, and nobody asks.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some(false),
+        Err(_) => None,
+    }
+}
+
 fn parse_port_range(text: &str) -> Option<(u16, u16)> {
     let mut words = text.split_ascii_whitespace().map(str::parse);
     match (words.next(), words.next(), words.next()) {

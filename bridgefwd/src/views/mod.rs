@@ -5,6 +5,8 @@
 
 pub mod bridges;
 pub mod doctor;
+pub mod explain;
+pub mod explain_walk;
 pub mod flows;
 pub mod pairs;
 pub mod plan;
@@ -53,6 +55,35 @@ fn text(table: &Table) -> String {
     let mut text = table.trim_fmt();
     text.push('\n');
     text
+}
+
+/// Lines of at most `width` columns where blanks allow it: `lead` before the first, as many blanks
+/// before the others.
+fn wrapped(lead: &str, text: &str, width: usize) -> String {
+    let indent = " ".repeat(lead.chars().count());
+    let mut lines = String::new();
+    let mut line = lead.to_owned();
+    for paragraph in text.split('\n') {
+        let mut is_first = true;
+        for word in paragraph.split(' ') {
+            let used = line.chars().count();
+            if !is_first && used + 1 + word.chars().count() > width {
+                lines.push_str(line.trim_end());
+                lines.push('\n');
+                line = format!("{indent}  ");
+                is_first = true;
+            }
+            if !is_first {
+                line.push(' ');
+            }
+            line.push_str(word);
+            is_first = false;
+        }
+        lines.push_str(line.trim_end());
+        lines.push('\n');
+        line.clone_from(&indent);
+    }
+    lines
 }
 
 /// Counts of things: `1 packet`, `2 packets`.

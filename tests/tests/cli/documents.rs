@@ -4,7 +4,7 @@ use bridgefwd_common::Reason;
 use bridgefwd_tests::bridgefwd::Bridgefwd;
 use bridgefwd_tests::needs_root;
 use bridgefwd_tests::topology::{Options, Router};
-use bridgefwd_tests::traffic::{listen, pair_up, ping, say, udp, udp_exchange};
+use bridgefwd_tests::traffic::{hello, ping};
 use bridgefwd_tests::wait::PATIENCE;
 use serde_json::{Value, json};
 
@@ -32,11 +32,7 @@ fn with_traffic(test: impl FnOnce(&Bridgefwd)) {
     bridgefwd.ok(&["pair", "allow", "br-a", "br-b"]);
     bridgefwd.ok(&["pair", "deny", "br-b", "br-a"]);
     let (a, b) = (&router.hosts[0], &router.hosts[1]);
-    let listener = listen(&b.ns, b.at(80));
-    let (mut near, mut far, _) = pair_up(&a.ns, 10_000, &listener);
-    say(&mut near, &mut far, "hello");
-    let (server, client) = (udp(&b.ns, b.at(53)), udp(&a.ns, a.at(10_001)));
-    udp_exchange(&client, &server, "hello");
+    let _connection = hello(a, b);
     assert_eq!(ping(&a.ns, b.address, 77, 1, PATIENCE), 1);
     test(&bridgefwd);
 }

@@ -1,6 +1,7 @@
 //! That what the documents say of the sources is so.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod explain;
 mod map;
 mod metrics;
 mod reasons;

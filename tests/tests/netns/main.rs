@@ -9,6 +9,7 @@ mod clsact;
 mod counters;
 mod endpoints;
 mod expiry;
+mod explain;
 mod forwarding;
 mod hooks;
 mod hops;

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use bridgefwd_tests::bridgefwd::Bridgefwd;
 use bridgefwd_tests::http::{self, Answer};
 use bridgefwd_tests::topology::{Options, Router};
-use bridgefwd_tests::traffic::{listen, pair_up, say, udp, udp_exchange};
+use bridgefwd_tests::traffic::{hello, udp};
 use bridgefwd_tests::wait::until;
 
 /// Where the metrics are, inside the router's namespace.
@@ -44,13 +44,8 @@ impl Rig {
         let bridgefwd = Bridgefwd::run(&router.ns, &[&bridges[..], &watched].concat());
         bridgefwd.ok(&["pair", "allow", "br-a", "br-b"]);
         bridgefwd.ok(&["pair", "deny", "br-a", "br-c"]);
-        let (a, b) = (&router.hosts[0], &router.hosts[1]);
-        let listener = listen(&b.ns, b.at(80));
-        let (mut near, mut far, _) = pair_up(&a.ns, 10_000, &listener);
-        say(&mut near, &mut far, "hello");
-        let (server, client) = (udp(&b.ns, b.at(53)), udp(&a.ns, a.at(10_001)));
-        udp_exchange(&client, &server, "hello");
-        Self { bridgefwd, router, connection: (near, far) }
+        let connection = hello(&router.hosts[0], &router.hosts[1]);
+        Self { bridgefwd, router, connection }
     }
 
     /// Asks what is served by TCP.

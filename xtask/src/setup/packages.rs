@@ -33,12 +33,13 @@ const KERNEL_TOOLS: [Tool; 6] = [
     Tool { command: "nft", package: "nftables", why: "shows the rules there" },
 ];
 
-const TOOLS: [Tool; 9] = [
+const TOOLS: [Tool; 10] = [
     Tool { command: "ip", package: "iproute2", why: "makes the tests' namespaces and bridges" },
     Tool { command: "tc", package: "iproute2", why: "shows that no filter is left behind" },
     Tool { command: "bpftool", package: "bpftool", why: "shows the programs, links and maps" },
     Tool { command: "ethtool", package: "ethtool", why: "turns offloads on and off" },
     Tool { command: "iptables", package: "iptables", why: "makes rules like Docker's" },
+    Tool { command: "nft", package: "nftables", why: "makes rules that `explain` is held against" },
     Tool { command: "ping", package: "iputils-ping", why: "asks in the lab's lessons" },
     Tool {
         command: "sysctl",

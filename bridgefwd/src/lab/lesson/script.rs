@@ -70,7 +70,7 @@ pub struct Step {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Watch {
-    /// The command; it ends by itself, or is interrupted once the step's command has ended.
+    /// The command; it ends by itself, or is told to once the step's command has ended.
     pub run: String,
     /// What it must show, each in some line, in this order.
     pub shows: Vec<String>,

@@ -29,20 +29,12 @@ pub trait Listener {
     fn outcome(&mut self, outcome: Outcome);
 }
 
-/// Is anything of the lesson there?
-///
-/// # Errors
-/// The lesson cannot be read.
-pub fn is_up(lesson: Lesson) -> Result<bool> {
-    Ok(lesson.script()?.namespaces.iter().any(|name| netns::exists(name)))
-}
-
 /// Makes the lesson's network as it is at its end. False where it was there.
 ///
 /// # Errors
 /// A command failed; nothing is left then.
 pub fn up(lesson: Lesson, listener: &mut impl Listener) -> Result<bool> {
-    if is_up(lesson)? {
+    if is_up(&lesson.script()?) {
         return Ok(false);
     }
     go(lesson, listener, true).map(|()| true)
@@ -63,7 +55,7 @@ pub fn walk(lesson: Lesson, listener: &mut impl Listener) -> Result<()> {
 /// Something could not be removed.
 pub fn down(lesson: Lesson) -> Result<bool> {
     let script = lesson.script()?;
-    let was_up = script.namespaces.iter().any(|name| netns::exists(name));
+    let was_up = is_up(&script);
     for name in script.daemons.iter().filter(|name| netns::exists(name)) {
         let ran = command::run(&format!("bridgefwd --netns {name} down"))?;
         if ran.status != Some(0) {
@@ -102,6 +94,11 @@ fn go(lesson: Lesson, listener: &mut impl Listener, only_build: bool) -> Result<
             Failure::failed(format!("{failure}; and it could not be taken away again: {left}"))
         }
     })
+}
+
+/// Is anything of it there?
+fn is_up(script: &Script) -> bool {
+    script.namespaces.iter().any(|name| netns::exists(name))
 }
 
 fn needs(script: &Script) -> Result<()> {
