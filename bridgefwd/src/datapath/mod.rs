@@ -5,6 +5,7 @@ pub mod attach;
 mod change;
 mod counters;
 mod flows;
+pub mod helpers;
 mod interfaces;
 pub mod kept;
 mod layout;

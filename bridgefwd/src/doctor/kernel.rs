@@ -3,10 +3,10 @@
 use std::io;
 use std::path::Path;
 
-use aya::programs::{ProgramError, ProgramType};
-use aya::sys::{BpfHelper, is_helper_supported};
+use aya::programs::ProgramError;
 
 use super::report::Finding;
+use crate::datapath::helpers::{HELPERS, Helper, missing};
 use crate::datapath::{check_permission, rehearse};
 use crate::host::qdisc::{self, Hook};
 use crate::host::{self, bpf, netns};
@@ -16,34 +16,6 @@ const OLDEST: (u32, u32) = (5, 10);
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 /// Number of the loopback interface in every network namespace.
 const LOOPBACK: u32 = 1;
-
-/// Every helper that the programs call.
-const HELPERS: [BpfHelper; 24] = [
-    BpfHelper::BPF_FUNC_map_lookup_elem,
-    BpfHelper::BPF_FUNC_map_update_elem,
-    BpfHelper::BPF_FUNC_map_delete_elem,
-    BpfHelper::BPF_FUNC_ktime_get_ns,
-    BpfHelper::BPF_FUNC_get_prandom_u32,
-    BpfHelper::BPF_FUNC_skb_store_bytes,
-    BpfHelper::BPF_FUNC_l4_csum_replace,
-    BpfHelper::BPF_FUNC_tail_call,
-    BpfHelper::BPF_FUNC_clone_redirect,
-    BpfHelper::BPF_FUNC_skb_vlan_pop,
-    BpfHelper::BPF_FUNC_skb_load_bytes,
-    BpfHelper::BPF_FUNC_csum_diff,
-    BpfHelper::BPF_FUNC_skb_change_tail,
-    BpfHelper::BPF_FUNC_skb_pull_data,
-    BpfHelper::BPF_FUNC_fib_lookup,
-    BpfHelper::BPF_FUNC_sk_lookup_udp,
-    BpfHelper::BPF_FUNC_sk_release,
-    BpfHelper::BPF_FUNC_map_push_elem,
-    BpfHelper::BPF_FUNC_map_pop_elem,
-    BpfHelper::BPF_FUNC_skc_lookup_tcp,
-    BpfHelper::BPF_FUNC_ringbuf_reserve,
-    BpfHelper::BPF_FUNC_ringbuf_submit,
-    BpfHelper::BPF_FUNC_ringbuf_discard,
-    BpfHelper::BPF_FUNC_redirect_neigh,
-];
 
 /// The kernel's version.
 pub fn release() -> Finding {
@@ -117,32 +89,37 @@ fn judge_bpffs(pin_dir: &Path, is_on_bpffs: bool) -> Finding {
 
 /// Each helper that the programs call, tried.
 pub fn helpers() -> Finding {
-    judge_helpers(HELPERS.map(|helper| {
-        let known = is_helper_supported(ProgramType::SchedClassifier, helper);
-        (format!("{helper:?}").replacen("BPF_FUNC", "bpf", 1), known)
-    }))
+    judge_helpers(missing(&HELPERS))
 }
 
-fn judge_helpers<const N: usize>(tried: [(String, Result<bool, ProgramError>); N]) -> Finding {
+fn judge_helpers(missing: Result<Vec<Helper>, ProgramError>) -> Finding {
     const CHECK: &str = "helpers";
-    let mut missing = Vec::new();
-    for (name, known) in tried {
-        match known {
-            Ok(true) => {}
-            Ok(false) => missing.push(name),
-            Err(error) => {
-                return Finding::unchecked(CHECK, format!("not tried: {}", reason(&error)));
-            }
-        }
+    let missing = match missing {
+        Ok(missing) => missing,
+        Err(error) => return Finding::unchecked(CHECK, format!("not tried: {}", reason(&error))),
+    };
+    let needed: Vec<_> = missing
+        .iter()
+        .filter(|helper| helper.otherwise.is_none())
+        .map(ToString::to_string)
+        .collect();
+    if !needed.is_empty() {
+        return Finding::broken(
+            CHECK,
+            format!("this kernel has no {}", needed.join(", ")),
+            "install a kernel that has them",
+        );
     }
-    if missing.is_empty() {
-        return Finding::ok(CHECK, format!("all {N} that the programs call are there"));
+    let replaced = missing.iter().filter_map(|helper| Some((helper, helper.otherwise?.text)));
+    let replaced: Vec<_> =
+        replaced.map(|(helper, instead)| format!("without {helper} {instead}")).collect();
+    if replaced.is_empty() {
+        return Finding::ok(
+            CHECK,
+            format!("all {} that the programs call are there", HELPERS.len()),
+        );
     }
-    Finding::broken(
-        CHECK,
-        format!("this kernel has no {}", missing.join(", ")),
-        "install a newer kernel",
-    )
+    Finding::ok(CHECK, format!("those that must be there are; {}", replaced.join("; ")))
 }
 
 /// The programs themselves, given to the verifier and thrown away.
@@ -233,30 +210,8 @@ fn reason(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
-    use object::{Object as _, ObjectSection as _, SectionKind};
-
     use super::*;
-    use crate::datapath::OBJECT;
     use crate::doctor::Level;
-
-    /// The helpers that an object's instructions call: `call` with no source register is one.
-    fn called(object: &[u8]) -> BTreeSet<u32> {
-        let file = object::File::parse(object).unwrap();
-        let code = file.sections().filter(|section| section.kind() == SectionKind::Text);
-        code.flat_map(|section| section.data().unwrap().chunks_exact(8))
-            .filter(|instruction| instruction[0] == 0x85 && instruction[1] >> 4 == 0)
-            .map(|instruction| u32::from_le_bytes(instruction[4..].try_into().unwrap()))
-            .collect()
-    }
-
-    #[test]
-    fn the_helpers_are_those_that_the_programs_call() {
-        let ours: BTreeSet<u32> = HELPERS.iter().map(|&helper| helper as u32).collect();
-        assert_eq!(called(OBJECT), ours);
-        assert_eq!(ours.len(), HELPERS.len());
-    }
 
     #[test]
     fn versions() {
@@ -282,12 +237,21 @@ mod tests {
 
     #[test]
     fn a_missing_helper_is_named() {
-        let tried = |redirect| [("bpf_a".to_owned(), Ok(true)), ("bpf_b".to_owned(), redirect)];
-        assert_eq!(judge_helpers(tried(Ok(true))).level, Level::Ok);
-        let missing = judge_helpers(tried(Ok(false)));
-        assert_eq!(missing.level, Level::Broken);
-        assert!(missing.text.contains("bpf_b") && !missing.text.contains("bpf_a"), "{missing:?}");
-        let untried = judge_helpers(tried(Err(ProgramError::UnexpectedProgramType)));
+        let all = judge_helpers(Ok(Vec::new()));
+        assert!(all.level == Level::Ok && all.text.starts_with("all 26"), "{all:?}");
+        let some = |replaced: bool| {
+            HELPERS.into_iter().filter(move |helper| helper.otherwise.is_some() == replaced)
+        };
+        let replaced = judge_helpers(Ok(some(true).collect()));
+        assert_eq!(replaced.level, Level::Ok);
+        for part in ["bpf_ktime_get_coarse_ns (Linux 5.11)", "bpf_probe_read_kernel"] {
+            assert!(replaced.text.contains(part), "{replaced:?}");
+        }
+        let needed: Vec<_> = some(false).filter(|helper| helper.since == "5.10").collect();
+        let broken = judge_helpers(Ok(needed));
+        assert_eq!(broken.level, Level::Broken);
+        assert_eq!(broken.text, "this kernel has no bpf_redirect_neigh (Linux 5.10)");
+        let untried = judge_helpers(Err(ProgramError::UnexpectedProgramType));
         assert_eq!(untried.level, Level::Unchecked);
     }
 

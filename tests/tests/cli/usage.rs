@@ -15,7 +15,7 @@ fn bridgefwd(args: &[&str]) -> Output {
     }
 }
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "run",
     "pair",
     "flows",
