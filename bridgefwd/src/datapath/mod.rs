@@ -97,17 +97,28 @@ impl Plan {
     }
 }
 
-/// Is state of this version pinned there? `false` where nothing is.
+/// What a pin folder holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Pinned {
+    /// Nothing.
+    Nothing,
+    /// What a start, or a `down`, that was interrupted has left; the next one clears it.
+    Rest,
+    /// State of this version.
+    Whole,
+}
+
+/// Looks what is pinned there, and changes nothing.
 ///
 /// # Errors
 ///
 /// Where something is pinned that is not ours, not whole, or of another version.
-pub fn inspect_pins(pin_dir: &Path) -> Result<bool> {
-    let found = layout::inspect(pin_dir)?;
-    if found == Found::Nothing {
-        return Ok(false);
+pub fn inspect_pins(pin_dir: &Path) -> Result<Pinned> {
+    match layout::inspect(pin_dir)? {
+        Found::Nothing => Ok(Pinned::Nothing),
+        Found::Interrupted => Ok(Pinned::Rest),
+        Found::Ours(_) => layout::check_reasons(pin_dir).map(|()| Pinned::Whole),
     }
-    layout::check_reasons(pin_dir).map(|()| true)
 }
 
 /// The data path, by its one writer.

@@ -4,7 +4,7 @@ use std::io;
 
 use super::report::Finding;
 use super::surroundings::{Daemon, Surroundings};
-use crate::datapath::inspect_pins;
+use crate::datapath::{Pinned, inspect_pins};
 
 /// Is there a daemon, and has it something to say?
 pub fn daemon(here: &Surroundings) -> Finding {
@@ -46,8 +46,20 @@ pub fn pins(here: &Surroundings) -> Finding {
         );
     }
     match inspect_pins(dir) {
-        Ok(true) => Finding::ok(CHECK, format!("{} is whole and of this version", dir.display())),
-        Ok(false) => Finding::ok(CHECK, format!("nothing is pinned in {}", dir.display())),
+        Ok(Pinned::Whole) => {
+            Finding::ok(CHECK, format!("{} is whole and of this version", dir.display()))
+        }
+        Ok(Pinned::Nothing) => {
+            Finding::ok(CHECK, format!("nothing is pinned in {}", dir.display()))
+        }
+        Ok(Pinned::Rest) => Finding::attention(
+            CHECK,
+            format!(
+                "{} holds what a start or a `down` that was interrupted has left",
+                dir.display()
+            ),
+            "bridgefwd run, which clears it, or bridgefwd down",
+        ),
         // Who may not open them cannot tell what is wrong with them.
         Err(error) if crate::datapath::check_permission().is_err() => {
             Finding::unchecked(CHECK, format!("not read, that takes root: {error}"))

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::Arc;
 
+use bridgefwd_common::contract::Settings;
 use bridgefwd_tests::bridgefwd::{Bridgefwd, binary, output_in};
 use bridgefwd_tests::foreign::ForeignProgram;
 use bridgefwd_tests::namespaces::Namespace;
@@ -173,7 +174,11 @@ fn pins_without_a_daemon_and_of_another_version() {
     patient.finds("pins", "ok", "");
     edit_pinned_settings(&patient.bridgefwd.pin_dir, |settings| settings.abi += 1);
     patient.finds("pins", "broken", "layout version");
-    edit_pinned_settings(&patient.bridgefwd.pin_dir, |settings| settings.abi -= 1);
+    let mut abi = 0;
+    let whole = |settings: &mut Settings| abi = std::mem::take(&mut settings.abi);
+    edit_pinned_settings(&patient.bridgefwd.pin_dir, whole);
+    patient.finds("pins", "attention", "interrupted");
+    edit_pinned_settings(&patient.bridgefwd.pin_dir, |settings| settings.abi = abi - 1);
 }
 
 #[test]
@@ -187,7 +192,8 @@ fn files_and_folders() {
         std::fs::write(&file, text).unwrap();
         findings(&bridgefwd.cli(&["doctor", "--json", "--config", path]).stdout)
     };
-    let found = examine("bridges = [\"nobody\"]\n[[pair]]\nfrom = \"nobody\"\nto = \"else\"\n");
+    let found =
+        examine("bridges = [\"nobody\", \"else\"]\n[[pair]]\nfrom = \"nobody\"\nto = \"else\"\n");
     assert_eq!(found["configuration"].0, "ok", "{found:#?}");
     assert_eq!(found["ends"].0, "attention", "{found:#?}");
     assert!(found["pairs"].1.contains("nobody -> else"), "{found:#?}");
