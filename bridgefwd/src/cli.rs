@@ -3,6 +3,7 @@
 mod config;
 mod explain;
 mod pair;
+mod reading;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,9 +15,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use self::config::{ApplyOptions, CheckOptions, PlanOptions, ReloadOptions, SaveOptions};
 pub use self::explain::ExplainOptions;
 pub use self::pair::{PairCommand, PairNames};
+pub use self::reading::{
+    BridgesOptions, DoctorOptions, FlowsOptions, MetricsOptions, Output, StatsOptions,
+    StatusOptions, TopOptions,
+};
 use crate::commands::lab::LabCommand;
 use crate::daemon::AttachChoice;
 use crate::instance::Instance;
+use crate::policy::DockerChoice;
 use crate::policy::timers::TimerChanges;
 
 /// A fast path between Linux bridges, for the pairs that you allow.
@@ -34,7 +40,8 @@ Exit status: 0 done, 1 it could not be done, 2 asked wrongly, 3 no daemon,
 4 `plan` has found changes; `doctor` has more.
 
 Examples:
-  bridgefwd run --bridge shop_front --bridge shop_db
+  bridgefwd bridges
+  bridgefwd run
   bridgefwd pair allow shop_front shop_db"
 )]
 pub struct Cli {
@@ -82,13 +89,15 @@ pub enum Command {
     Flows(FlowsOptions),
     /// Show the counters
     Stats(StatsOptions),
+    /// Watch pairs, flows and reasons live, and turn pairs on and off
+    Top(TopOptions),
     /// Print the counters as metrics for Prometheus
     Metrics(MetricsOptions),
     /// Show how the daemon is
     Status(StatusOptions),
     /// Look for what is in the way, on this host and in its network
     Doctor(DoctorOptions),
-    /// Show the managed bridges with their ports, and the uplinks
+    /// Show the bridges and Docker networks of the host, and which are managed
     Bridges(BridgesOptions),
     /// Show who may reach whom by the host's firewall rules, and which rule decides
     Explain(ExplainOptions),
@@ -160,22 +169,25 @@ what is pinned; `bridgefwd down` takes that away too. BRIDGEFWD_LOG=debug logs
 more.
 
 Where neither a bridge nor an uplink is named, /etc/bridgefwd/bridgefwd.toml is
-read, or the file that BRIDGEFWD_CONFIG names. An option goes before the key of
-the file that says the same (--bridge before `bridges`, each --timer before its
-own), also when the file is read again, on SIGHUP or `bridgefwd reload`; a key
-goes before the default. With a file, pairs are those that it lists; without
-one, they are those of the daemon before.
+read if it is there, or the file that BRIDGEFWD_CONFIG names. Where the file
+names no bridge either, or there is none, all networks of Docker's are managed
+that can be ends, also those to come; without Docker, all bridges.
+
+An option goes before the key of the file that says the same (--bridge before
+`bridges`, each --timer before its own), also when the file is read again, on
+SIGHUP or `bridgefwd reload`; a key goes before the default. With a file, pairs
+are those that it lists; without one, they are those of the daemon before.
 
 Examples:
-  bridgefwd run --bridge shop_front --bridge shop_db
+  bridgefwd run
   bridgefwd run --bridge shop_front shop_db backoffice --unlisted deny
   bridgefwd run --bridge shop_front --uplink eth0 --timer established=4h
   bridgefwd run --bridge shop_front shop_db --ports no --flows-per-source 2000
   bridgefwd run --bridge shop_front shop_db --metrics 9477
-  bridgefwd run
   bridgefwd --netns lab run --config ./lab.toml")]
 pub struct RunOptions {
-    /// Bridge to manage; several after one --bridge, or one after each
+    /// Bridge to manage, by its name or that of its Docker network; several after one --bridge, or one
+    /// after each [default: what the file says, else all that there are]
     #[arg(long = "bridge", value_name = "NAME", num_args = 1..)]
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub bridges: Vec<String>,
@@ -183,6 +195,10 @@ pub struct RunOptions {
     #[arg(long = "uplink", value_name = "NAME", num_args = 1..)]
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub uplinks: Vec<String>,
+    /// Docker engine that knows networks and containers by name: its socket, or none; auto is the one of
+    /// this network namespace, by DOCKER_HOST or /var/run/docker.sock [default: auto]
+    #[arg(long, value_name = "SOCKET|auto|no", value_parser = clap::value_parser!(DockerChoice))]
+    pub docker: Option<DockerChoice>,
     /// Traffic that is in no pair: the kernel's, or dropped [default: kernel]
     #[arg(long, value_name = "kernel|deny", hide_possible_values = true)]
     pub unlisted: Option<UnlistedChoice>,
@@ -275,109 +291,6 @@ impl From<AttachOption> for AttachChoice {
     }
 }
 
-/// `bridgefwd flows`
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  bridgefwd flows
-  bridgefwd flows --from shop_front --proto tcp
-  bridgefwd flows --json")]
-pub struct FlowsOptions {
-    /// Only flows opened from this bridge or uplink
-    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
-    pub from: Option<String>,
-    /// Only flows opened to this bridge or uplink
-    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
-    pub to: Option<String>,
-    /// Only flows of this protocol
-    #[arg(long, value_name = "PROTO", value_parser = ["tcp", "udp", "icmp", "icmpv6", "sctp"])]
-    pub proto: Option<String>,
-    /// How to show them.
-    #[command(flatten)]
-    pub output: Output,
-}
-
-/// `bridgefwd stats`
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Every packet seen is counted under exactly one reason.
-
-Examples:
-  bridgefwd stats
-  bridgefwd stats --all
-  bridgefwd stats --json")]
-pub struct StatsOptions {
-    /// Also show the reasons that never happened (--json always does)
-    #[arg(long)]
-    pub all: bool,
-    /// How to show them.
-    #[command(flatten)]
-    pub output: Output,
-}
-
-/// `bridgefwd metrics`
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Prometheus' text format, as GET /metrics answers it on the control socket and
-where `run --metrics` serves it.
-
-Examples:
-  bridgefwd metrics
-  bridgefwd metrics > /var/lib/prometheus/node-exporter/bridgefwd.prom")]
-pub struct MetricsOptions {
-    /// Print OpenMetrics instead
-    #[arg(long)]
-    pub openmetrics: bool,
-}
-
-/// `bridgefwd status`
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Exit status 0 where the daemon runs, 3 where it does not; what it left in the
-kernel is shown either way.
-
-Examples:
-  bridgefwd status
-  bridgefwd --netns lab status --json")]
-pub struct StatusOptions {
-    /// How to show it.
-    #[command(flatten)]
-    pub output: Output,
-}
-
-/// `bridgefwd doctor`
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Changes nothing. Works without a daemon, and without root as far as that goes:
-what could not be checked is said, and is not in order.
-
-Exit status 0 where all is in order, 4 where something needs attention or could
-not be checked, 5 where something is broken.
-
-Examples:
-  bridgefwd doctor
-  bridgefwd doctor --config ./bridgefwd.toml
-  bridgefwd --netns lab doctor --json")]
-pub struct DoctorOptions {
-    /// Configuration to look at; otherwise /etc/bridgefwd/bridgefwd.toml where it is there
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// How to show it.
-    #[command(flatten)]
-    pub output: Output,
-}
-
-/// `bridgefwd bridges`
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Example:
-  bridgefwd bridges --json")]
-pub struct BridgesOptions {
-    /// How to show them.
-    #[command(flatten)]
-    pub output: Output,
-}
-
 /// `bridgefwd down`
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -387,14 +300,6 @@ Examples:
   bridgefwd down
   bridgefwd --netns lab down")]
 pub struct DownOptions {}
-
-/// How a reading command answers.
-#[derive(Args, Clone, Copy, Debug)]
-pub struct Output {
-    /// Print JSON, as the daemon answers it
-    #[arg(long)]
-    pub json: bool,
-}
 
 /// An address to listen at.
 fn listen(text: &str) -> Result<SocketAddr, String> {

@@ -16,17 +16,22 @@ mod pair;
 mod run;
 mod stats;
 mod status;
+mod top;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tokio::runtime::Builder;
 
 use crate::api::client::Client;
+use crate::api::labels::Labels;
 use crate::cli::{Cli, Command};
+use crate::daemon::docker;
 use crate::datapath::offline::Reader;
 use crate::failure::{Failure, Result};
+use crate::host::netlink::Snapshot;
 use crate::host::netns;
 use crate::instance::{Instance, NETNS_DIR};
+use crate::policy::DockerChoice;
 use crate::policy::config::{Config, default_path};
 use crate::policy::setup::Overrides;
 
@@ -52,7 +57,8 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Run(options) => run::run(options, socket, instance),
         command => {
             if socket.is_none() && instance.netns.is_none() {
-                instance.socket = socket_in_default_file().unwrap_or(instance.socket);
+                let socket = default_file().and_then(|file| file.socket);
+                instance.socket = socket.unwrap_or(instance.socket);
             }
             return ask_something(command, &instance);
         }
@@ -65,6 +71,7 @@ fn ask_something(command: Command, instance: &Instance) -> Result<u8> {
         Command::Pair(command) => pair::run(&command, instance),
         Command::Flows(options) => flows::run(options, instance),
         Command::Stats(options) => stats::run(&options, instance),
+        Command::Top(options) => top::run(&options, instance),
         Command::Metrics(options) => metrics::run(&options, instance),
         Command::Status(options) => status::run(&options, instance),
         Command::Bridges(options) => bridges::run(&options, instance),
@@ -86,10 +93,10 @@ fn ask_something(command: Command, instance: &Instance) -> Result<u8> {
     done.map(|()| 0)
 }
 
-/// Where the daemon of the default configuration file listens, if it says so. Nobody asked for that
-/// file, so what is wrong with it is not told.
-fn socket_in_default_file() -> Option<PathBuf> {
-    Config::read(&default_path(), &Overrides::default()).ok()?.socket
+/// What the default configuration file says. Nobody asked for that file, so what is wrong with it is
+/// not told.
+fn default_file() -> Option<Config> {
+    Config::read(&default_path(), &Overrides::default()).ok()
 }
 
 /// Asks the daemon. Where there is none, a wrong `--netns` is the likelier mistake: it is named.
@@ -123,20 +130,43 @@ fn ask_or_read<T>(
         Err(absent @ Failure::NoDaemon(_)) => {
             let reader = open_pins(instance)?.ok_or(absent)?;
             let answer = read(&reader)?;
-            output::note(&format!(
-                "the daemon is not running; read from the pins in {}",
-                instance.pin_dir.display()
-            ));
+            output::note(&read_from_pins(instance));
             Ok(answer)
         }
         answer => answer,
     }
 }
 
+fn read_from_pins(instance: &Instance) -> String {
+    format!("the daemon is not running; read from the pins in {}", instance.pin_dir.display())
+}
+
 /// What is pinned, seen from inside the instance's namespace; `None` where nothing is.
 fn open_pins(instance: &Instance) -> Result<Option<Reader>> {
     enter_netns(instance)?;
     Reader::open(&instance.pin_dir)
+}
+
+/// The names of things as they are on the host, for what is read without a daemon. To be called inside
+/// the instance's namespace.
+fn labels(instance: &Instance) -> Result<Labels> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
+    runtime.block_on(docker::names(&engine(instance))).map(Labels::new)
+}
+
+/// Which Docker engine knows the names in the instance's namespace.
+fn engine(instance: &Instance) -> DockerChoice {
+    // The file is about the namespace that is meant where none is named.
+    let file = if instance.netns.is_none() { default_file() } else { None };
+    file.and_then(|file| file.docker).unwrap_or_default()
+}
+
+fn snapshot() -> Result<Snapshot> {
+    Snapshot::take()
+        .map_err(|error| Failure::failed(format!("cannot list network interfaces: {error}")))
 }
 
 /// Moves into the instance's network namespace.

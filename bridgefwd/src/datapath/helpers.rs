@@ -31,7 +31,7 @@ pub struct Otherwise {
 }
 
 /// Every helper that the programs call; all of them are classifiers.
-pub const HELPERS: [Helper; 26] = [
+pub const HELPERS: [Helper; 28] = [
     must(BpfHelper::BPF_FUNC_map_lookup_elem, "3.19"),
     must(BpfHelper::BPF_FUNC_map_update_elem, "3.19"),
     must(BpfHelper::BPF_FUNC_map_delete_elem, "3.19"),
@@ -44,6 +44,7 @@ pub const HELPERS: [Helper; 26] = [
     must(BpfHelper::BPF_FUNC_skb_vlan_pop, "4.3"),
     must(BpfHelper::BPF_FUNC_skb_load_bytes, "4.5"),
     must(BpfHelper::BPF_FUNC_csum_diff, "4.6"),
+    must(BpfHelper::BPF_FUNC_skb_change_type, "4.8"),
     must(BpfHelper::BPF_FUNC_skb_change_tail, "4.9"),
     must(BpfHelper::BPF_FUNC_skb_pull_data, "4.9"),
     must(BpfHelper::BPF_FUNC_fib_lookup, "4.18"),
@@ -56,6 +57,14 @@ pub const HELPERS: [Helper; 26] = [
     must(BpfHelper::BPF_FUNC_ringbuf_submit, "5.8"),
     must(BpfHelper::BPF_FUNC_ringbuf_discard, "5.8"),
     must(BpfHelper::BPF_FUNC_redirect_neigh, "5.10"),
+    Helper {
+        helper: BpfHelper::BPF_FUNC_redirect_peer,
+        since: "5.10",
+        otherwise: Some(Otherwise {
+            text: "packets to a container take the way through its port",
+            switch: "HAS_REDIRECT_PEER",
+        }),
+    },
     Helper {
         helper: BpfHelper::BPF_FUNC_probe_read_kernel,
         since: "5.10, where it is not locked down",
@@ -87,6 +96,15 @@ impl Helper {
     pub fn is_there(&self) -> std::result::Result<bool, ProgramError> {
         is_helper_supported(ProgramType::SchedClassifier, self.helper)
     }
+}
+
+/// Can the programs hand packets to the peers of ports?
+#[must_use]
+pub fn can_hand_over() -> bool {
+    matches!(
+        is_helper_supported(ProgramType::SchedClassifier, BpfHelper::BPF_FUNC_redirect_peer),
+        Ok(true)
+    )
 }
 
 impl fmt::Display for Helper {
@@ -191,7 +209,7 @@ mod tests {
     #[test]
     fn what_has_no_replacement_is_refused_by_name() {
         assert!(refuse(&[]).is_ok());
-        let [replaced, needed] = [25, 23].map(|place| HELPERS[place]);
+        let [replaced, needed] = [27, 24].map(|place| HELPERS[place]);
         assert!(refuse(&[replaced]).is_ok());
         let text = refuse(&[replaced, needed]).unwrap_err().to_string();
         assert!(text.contains("no bpf_redirect_neigh (Linux 5.10): "), "{text}");

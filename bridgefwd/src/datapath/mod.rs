@@ -30,11 +30,11 @@ use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
 use bridgefwd_common::contract::{
-    Flow, Interface, MAP_FLOWS, MAP_PAIRS, PairRule, Settings, TIMEOUTS, Unlisted,
+    Address, Flow, Interface, MAP_FLOWS, MAP_PAIRS, PairRule, Settings, TIMEOUTS, Unlisted,
 };
 
 pub use attach::AttachChoice;
-pub use interfaces::{is_end, wanted as wanted_interfaces};
+pub use interfaces::{addresses, is_end, wanted as wanted_interfaces};
 pub use load::{Wanted, check_permission, load_programs, map_sizes, rehearse};
 pub use object::OBJECT;
 pub use pairs::Pairs;
@@ -133,6 +133,7 @@ pub struct Datapath {
     rules: Memory<PairRule>,
     epoch: Epoch,
     adopted: bool,
+    can_hand_over: bool,
     cold_paths: u32,
     _lock: WriterLock,
 }
@@ -205,9 +206,21 @@ impl Datapath {
             rules,
             epoch,
             adopted,
+            can_hand_over: helpers::can_hand_over(),
             cold_paths: loaded.cold_paths,
             _lock: lock,
         })
+    }
+
+    /// Can the program hand packets to the peers of ports?
+    #[must_use]
+    pub const fn can_hand_over(&self) -> bool {
+        self.can_hand_over
+    }
+
+    /// What flows keep of the kernel's routing holds no longer.
+    pub fn routes_changed(&self) {
+        self.epoch.next();
     }
 
     /// Were there maps of an earlier daemon?
@@ -317,6 +330,15 @@ impl Datapath {
             self.pairs.end_draining(&alive)?;
         }
         self.pairs.end_pools()
+    }
+
+    /// Ends every flow from or to an address behind the end with that ifindex: who had it is gone.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub fn end_flows_of(&mut self, end: u32, address: Address) -> Result<()> {
+        sweep::address(&mut self.ebpf, end, address, self.settings.max_flows)
     }
 
     /// Takes everything off: links, filters, pins.
