@@ -7,7 +7,6 @@
 
 pub mod attached;
 pub mod beyond;
-pub mod booted;
 pub mod bpf;
 pub mod bridgefwd;
 pub mod browser;

@@ -4,6 +4,5 @@
 
 mod package;
 mod service;
-mod systemd;
 mod tarball;
 mod unit;
