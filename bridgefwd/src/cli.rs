@@ -18,7 +18,7 @@ pub use self::explain::ExplainOptions;
 pub use self::flows::FlowsOptions;
 pub use self::pair::{PairCommand, PairNames};
 pub use self::reading::{
-    BridgesOptions, MetricsOptions, Output, StatsOptions, StatusOptions, TopOptions,
+    BridgesOptions, DoctorOptions, MetricsOptions, Output, StatsOptions, StatusOptions, TopOptions,
 };
 use crate::commands::lab::LabCommand;
 use crate::daemon::AttachChoice;
@@ -38,7 +38,7 @@ Every namespace has its own /run/bridgefwd/bridgefwd[-NETNS].sock and
 /etc/bridgefwd/bridgefwd.toml. The environment can give BRIDGEFWD_NETNS,
 BRIDGEFWD_SOCKET, BRIDGEFWD_PIN_DIR and BRIDGEFWD_CONFIG.
 Exit status: 0 done, 1 it could not be done, 2 asked wrongly, 3 no daemon,
-4 `plan` has found changes.
+4 `plan` has found changes; `doctor` has more.
 
 Examples:
   bridgefwd bridges
@@ -96,6 +96,8 @@ pub enum Command {
     Metrics(MetricsOptions),
     /// Show how the daemon is
     Status(StatusOptions),
+    /// Look for what is in the way, on this host and in its network
+    Doctor(DoctorOptions),
     /// Show the bridges and Docker networks of the host, and which are managed
     Bridges(BridgesOptions),
     /// Show who may reach whom by the host's firewall rules, and which rule decides

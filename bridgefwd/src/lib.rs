@@ -7,6 +7,7 @@ pub mod cli;
 pub mod commands;
 pub mod daemon;
 pub mod datapath;
+pub mod doctor;
 pub mod explain;
 pub mod failure;
 pub mod host;

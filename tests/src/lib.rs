@@ -5,6 +5,7 @@
 //! stands for it. A fixture that fails panics with what was wrong: that is the test's failure.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+pub mod attached;
 pub mod beyond;
 pub mod bpf;
 pub mod bridgefwd;

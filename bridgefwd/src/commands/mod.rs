@@ -4,6 +4,7 @@
 mod bridges;
 mod completions;
 mod config;
+mod doctor;
 mod down;
 mod explain;
 mod flows;
@@ -80,6 +81,7 @@ fn ask_something(command: Command, instance: &Instance) -> Result<u8> {
         Command::Plan(options) => {
             return config::plan(options.file.as_deref(), options.output, instance);
         }
+        Command::Doctor(options) => return doctor::run(&options, instance),
         Command::Explain(options) => explain::run(&options, instance),
         Command::Down(_) => down::run(instance),
         Command::Run(_)

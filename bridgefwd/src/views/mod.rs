@@ -4,6 +4,7 @@
 //! pipe: then every row is one line, however long. Its text ends with a newline.
 
 pub mod bridges;
+pub mod doctor;
 pub mod explain;
 pub mod explain_walk;
 pub mod flows;

@@ -15,7 +15,7 @@ fn bridgefwd(args: &[&str]) -> Output {
     }
 }
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 18] = [
     "run",
     "pair",
     "flows",
@@ -23,6 +23,7 @@ const COMMANDS: [&str; 17] = [
     "top",
     "status",
     "metrics",
+    "doctor",
     "bridges",
     "explain",
     "check",
