@@ -146,8 +146,8 @@ pub fn bridgefwd_host(ctx: TcContext) -> i32 {
 
 /// Never attached: the daemon runs it to free the slots of flows that are over.
 #[classifier]
-pub fn bridgefwd_sweep(_ctx: TcContext) -> i32 {
-    sweep::on_request() as i32
+pub fn bridgefwd_sweep(ctx: TcContext) -> i32 {
+    sweep::on_request(&ctx) as i32
 }
 
 /// Never attached: the daemon runs it to find out where the kernel says whether its routes have changed.

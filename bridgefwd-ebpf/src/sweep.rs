@@ -3,7 +3,8 @@
 //! The daemon asks for it every now and then; where the table is full, new flows do it themselves,
 //! so that nothing wedges while the daemon is away.
 
-use bridgefwd_common::contract::{Flow, FlowState, NatMode, SourceKey};
+use aya_ebpf::programs::TcContext;
+use bridgefwd_common::contract::{Flow, FlowState, NatMode, SourceKey, SweepRequest};
 use bridgefwd_common::decide::{established, mapping, tcp};
 
 use crate::flows::{self, now};
@@ -25,11 +26,21 @@ const EXPIRED: u32 = 0;
 const CLOSED_TOO: u32 = 1;
 /// The same, of the source in `SCRATCH` alone.
 const OF_SOURCE: u32 = 2;
+/// Whatever leads to or from the address in `SCRATCH`, behind the end there.
+const OF_ADDRESS: u32 = 3;
 
-/// Looks at the next slots and frees what is over; how many it freed.
+/// Looks at the next slots and frees what is over, or what the request asks for; how many it freed.
 #[inline(always)]
-pub fn on_request() -> u32 {
-    sweep::<ON_REQUEST>(EXPIRED)
+pub fn on_request(ctx: &TcContext) -> u32 {
+    let mut what = EXPIRED;
+    if let Ok(request) = ctx.load::<SweepRequest>(SweepRequest::AT)
+        && request.end != 0
+    {
+        let Some(scratch) = scratch::current() else { return 0 };
+        (scratch.from, scratch.source) = (request.end, request.address);
+        what = OF_ADDRESS;
+    }
+    sweep::<ON_REQUEST>(what)
 }
 
 /// Looks at a few slots and frees what is over, connections that are closed but still waiting
@@ -121,6 +132,16 @@ fn is_of_source(flow: &Flow) -> bool {
     })
 }
 
+/// Is it a flow of whoever has, or had, the address in `SCRATCH`, behind the end there?
+#[inline(always)]
+fn is_of_address(flow: &Flow) -> bool {
+    scratch::current().is_some_and(|scratch| {
+        let original = flow.original();
+        flow.from == scratch.from && original.src == scratch.source
+            || flow.to == scratch.from && original.dst == scratch.source
+    })
+}
+
 /// The generation of the flow in `slot` if it is over, else 0, which is no flow's. Global to the
 /// verifier: checked once, not once a turn of the loop.
 #[unsafe(no_mangle)]
@@ -132,6 +153,9 @@ pub extern "C" fn over_in_slot(slot: u32, what: u32) -> u32 {
     let flow = unsafe { &*flow };
     if flow.state == FlowState::Free as u8 || what == OF_SOURCE && !is_of_source(flow) {
         return 0;
+    }
+    if what == OF_ADDRESS {
+        return if is_of_address(flow) { flow.generation } else { 0 };
     }
     let cut =
         flow.from != Flow::FROM_HOST && pairs::rule(flow.pair).generation != flow.pair_generation;

@@ -17,6 +17,7 @@ pub use self::pair::{PairCommand, PairNames};
 use crate::commands::lab::LabCommand;
 use crate::daemon::AttachChoice;
 use crate::instance::Instance;
+use crate::policy::DockerChoice;
 use crate::policy::timers::TimerChanges;
 
 /// A fast path between Linux bridges, for the pairs that you allow.
@@ -34,7 +35,8 @@ Exit status: 0 done, 1 it could not be done, 2 asked wrongly, 3 no daemon,
 4 `plan` has found changes.
 
 Examples:
-  bridgefwd run --bridge shop_front --bridge shop_db
+  bridgefwd bridges
+  bridgefwd run
   bridgefwd pair allow shop_front shop_db"
 )]
 pub struct Cli {
@@ -86,7 +88,7 @@ pub enum Command {
     Metrics(MetricsOptions),
     /// Show how the daemon is
     Status(StatusOptions),
-    /// Show the managed bridges with their ports, and the uplinks
+    /// Show the bridges and Docker networks of the host, and which are managed
     Bridges(BridgesOptions),
     /// Show who may reach whom by the host's firewall rules, and which rule decides
     Explain(ExplainOptions),
@@ -158,22 +160,25 @@ what is pinned; `bridgefwd down` takes that away too. BRIDGEFWD_LOG=debug logs
 more.
 
 Where neither a bridge nor an uplink is named, /etc/bridgefwd/bridgefwd.toml is
-read, or the file that BRIDGEFWD_CONFIG names. An option goes before the key of
-the file that says the same (--bridge before `bridges`, each --timer before its
-own), also when the file is read again, on SIGHUP or `bridgefwd reload`; a key
-goes before the default. With a file, pairs are those that it lists; without
-one, they are those of the daemon before.
+read if it is there, or the file that BRIDGEFWD_CONFIG names. Where the file
+names no bridge either, or there is none, all networks of Docker's are managed
+that can be ends, also those to come; without Docker, all bridges.
+
+An option goes before the key of the file that says the same (--bridge before
+`bridges`, each --timer before its own), also when the file is read again, on
+SIGHUP or `bridgefwd reload`; a key goes before the default. With a file, pairs
+are those that it lists; without one, they are those of the daemon before.
 
 Examples:
-  bridgefwd run --bridge shop_front --bridge shop_db
+  bridgefwd run
   bridgefwd run --bridge shop_front shop_db backoffice --unlisted deny
   bridgefwd run --bridge shop_front --uplink eth0 --timer established=4h
   bridgefwd run --bridge shop_front shop_db --ports no --flows-per-source 2000
   bridgefwd run --bridge shop_front shop_db --metrics 9477
-  bridgefwd run
   bridgefwd --netns lab run --config ./lab.toml")]
 pub struct RunOptions {
-    /// Bridge to manage; several after one --bridge, or one after each
+    /// Bridge to manage, by its name or that of its Docker network; several after one --bridge, or one
+    /// after each [default: what the file says, else all that there are]
     #[arg(long = "bridge", value_name = "NAME", num_args = 1..)]
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub bridges: Vec<String>,
@@ -181,6 +186,10 @@ pub struct RunOptions {
     #[arg(long = "uplink", value_name = "NAME", num_args = 1..)]
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub uplinks: Vec<String>,
+    /// Docker engine that knows networks and containers by name: its socket, or none; auto is the one of
+    /// this network namespace, by DOCKER_HOST or /var/run/docker.sock [default: auto]
+    #[arg(long, value_name = "SOCKET|auto|no", value_parser = clap::value_parser!(DockerChoice))]
+    pub docker: Option<DockerChoice>,
     /// Traffic that is in no pair: the kernel's, or dropped [default: kernel]
     #[arg(long, value_name = "kernel|deny", hide_possible_values = true)]
     pub unlisted: Option<UnlistedChoice>,

@@ -34,6 +34,7 @@ pub struct Bridgefwd {
     /// The pin directory.
     pub pin_dir: PathBuf,
     netns: Option<String>,
+    environment: Vec<(String, String)>,
     daemon: Option<Daemon>,
 }
 
@@ -62,13 +63,27 @@ impl Bridgefwd {
     pub fn new(ns: &Arc<Namespace>) -> Self {
         let folder = tempfile::Builder::new().prefix("bfwt-").tempdir().expect("folder");
         let pin_dir = Path::new(BPFFS).join(unique_name("pins"));
-        Self { ns: Arc::clone(ns), folder, pin_dir, netns: None, daemon: None }
+        Self {
+            ns: Arc::clone(ns),
+            folder,
+            pin_dir,
+            netns: None,
+            environment: Vec::new(),
+            daemon: None,
+        }
     }
 
     /// With `--netns` on every command line.
     #[must_use]
     pub fn in_netns(mut self, netns: &str) -> Self {
         self.netns = Some(netns.to_owned());
+        self
+    }
+
+    /// With a variable in the environment of every command.
+    #[must_use]
+    pub fn with_environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -196,10 +211,20 @@ impl Bridgefwd {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{args:?}: {error}: {text}"))
     }
 
+    /// The managed ends, as `bridges` tells of them.
+    #[must_use]
+    #[track_caller]
+    pub fn managed(&self) -> Vec<Value> {
+        let Value::Array(mut ends) = self.json(&["bridges"]) else { panic!("not a list") };
+        ends.retain(|end| end["managed"] == true);
+        ends
+    }
+
     /// The command line of one of its commands, for whoever starts it by hand.
     #[must_use]
     pub fn command_line(&self, command: &str) -> Command {
         let mut line = Command::new(binary());
+        line.env_remove("DOCKER_HOST").envs(self.environment.iter().cloned());
         if let Some(netns) = &self.netns {
             line.args(["--netns", netns]);
         }

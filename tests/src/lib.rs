@@ -11,6 +11,7 @@ pub mod bridgefwd;
 pub mod browser;
 pub mod capture;
 pub mod command;
+pub mod docker;
 pub mod foreign;
 pub mod http;
 pub mod inject;

@@ -22,6 +22,8 @@ const NETNS_DIR: &str = "/run/netns";
 pub struct Namespace {
     name: String,
     handle: File,
+    /// Not ours to delete.
+    borrowed: bool,
 }
 
 /// A name that nobody else has: `bfwt-PID-NUMBER-LABEL`.
@@ -43,7 +45,7 @@ impl Namespace {
         let name = unique_name(label);
         command::run("ip", &["netns", "add", &name]);
         let handle = File::open(Path::new(NETNS_DIR).join(&name)).expect("namespace file");
-        let namespace = Self { name, handle };
+        let namespace = Self { name, handle, borrowed: false };
         namespace.run(|| {
             for scope in ["all", "default"] {
                 // Absent where the kernel has no IPv6, which is as good.
@@ -52,6 +54,15 @@ impl Namespace {
         });
         namespace.ip("link set lo up");
         namespace
+    }
+
+    /// The namespace that `path` stands for, which somebody else has made, and which stays when this
+    /// value goes.
+    #[must_use]
+    #[track_caller]
+    pub fn of(path: &Path) -> Self {
+        let handle = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Self { name: path.display().to_string(), handle, borrowed: true }
     }
 
     /// Its name, as `ip netns` shows it.
@@ -133,7 +144,9 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        delete(&self.name);
+        if !self.borrowed {
+            delete(&self.name);
+        }
     }
 }
 
@@ -166,13 +179,12 @@ fn remove_stale() {
 /// Names of ours in `dir` whose process is gone.
 fn stale_names(dir: &str) -> Vec<String> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| {
-            let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
-            pid.is_some_and(|pid| {
-                pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists()
-            })
-        })
-        .collect()
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| is_stale(name)).collect()
+}
+
+/// Is it a name of ours whose process is gone?
+pub(crate) fn is_stale(name: &str) -> bool {
+    let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
+    pid.is_some_and(|pid| pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists())
 }

@@ -230,6 +230,8 @@ pub enum Layer {
     Oracle,
     /// The commands as a person types them
     Cli,
+    /// Beside a Docker engine of the tests' own
+    Docker,
     /// The package and the tarball: installed, used, upgraded and removed in a root of their own
     Dist,
     /// By Prometheus, in a browser, in a terminal
@@ -238,13 +240,14 @@ pub enum Layer {
 
 impl Layer {
     /// All of them, in the order in which they run.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Unit,
         Self::Docs,
         Self::Bytecode,
         Self::Netns,
         Self::Oracle,
         Self::Cli,
+        Self::Docker,
         Self::Watch,
         Self::Dist,
     ];
@@ -258,6 +261,7 @@ impl Layer {
             Self::Netns => "netns",
             Self::Oracle => "oracle",
             Self::Cli => "cli",
+            Self::Docker => "docker",
             Self::Dist => "dist",
             Self::Watch => "watch",
         }

@@ -18,6 +18,7 @@ mod mapping;
 mod pair;
 mod settings;
 mod source;
+mod sweep;
 
 pub use address::{Address, Family};
 pub use connection::TcpSide;
@@ -33,6 +34,7 @@ pub use mapping::{Endpoint, Mapping};
 pub use pair::{MAX_POOL, NatMode, PairKey, PairPolicy, PairRule, PairState, Pool};
 pub use settings::{Settings, TIMEOUTS, Unlisted};
 pub use source::{SourceKey, SourceUse};
+pub use sweep::SweepRequest;
 
 /// Version of the pinned maps' layout. Pinned state of another version is refused, never misread.
 pub const ABI_VERSION: u32 = 3;

@@ -14,10 +14,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
+use super::bridges::Bridge;
 use super::config::{ConfigPlan, ConfigText, RunningConfig};
 use super::types::{
-    Bridge, Cleared, Flow, FlowFilter, Leaving, Pair, PairChange, Problem, ProblemKind, Stats,
-    Status,
+    Cleared, Flow, FlowFilter, Leaving, Pair, PairChange, Problem, ProblemKind, Stats, Status,
 };
 use crate::failure::{Failure, Result};
 use crate::metrics::Format;
@@ -27,13 +27,16 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 const JSON: &str = "application/json";
 
+/// How long a configuration may take to be planned or applied.
+const CONFIG_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// What stands for itself in a path or query: RFC 3986's unreserved characters.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A client of the daemon that listens on one socket.
 ///
 /// Every method connects anew, fails with [`Failure::NoDaemon`] where nobody listens, and takes at
-/// most five seconds.
+/// most five seconds, or a minute where it is about a configuration.
 #[derive(Clone, Debug)]
 pub struct Client {
     socket: PathBuf,
@@ -117,7 +120,9 @@ impl Client {
             })?,
             None => Vec::new(),
         };
-        self.request(Method::POST, path, body.into()).await
+        // Thousands of pairs take a while.
+        let patient = Self { timeout: CONFIG_TIMEOUT, ..self.clone() };
+        patient.request(Method::POST, path, body.into()).await
     }
 
     /// Has the daemon detach, remove its pins and go. Its process id; it is still alive when this

@@ -1,6 +1,8 @@
 //! The control API: JSON over HTTP on a Unix socket. Every command is a client of it, and `--json`
 //! prints what it answers.
 
+pub mod bridges;
 pub mod client;
 pub mod config;
+pub mod labels;
 pub mod types;

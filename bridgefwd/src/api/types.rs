@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::bridges::DockerStatus;
 use super::config::ConfigState;
 
 /// A number for each direction of a flow.
@@ -42,6 +43,12 @@ pub struct Flow {
     pub state: String,
     /// `masquerade`, `none`, or the address that its pair had when it was opened.
     pub nat: String,
+    /// The container that opened it, where that is known.
+    #[serde(default)]
+    pub client: Option<String>,
+    /// The container that answers, likewise.
+    #[serde(default)]
+    pub server: Option<String>,
     /// As the client sent it.
     pub original: FlowTuple,
     /// As the server sees it.
@@ -245,28 +252,6 @@ pub struct Stats {
     pub sources: Vec<Source>,
 }
 
-/// One managed end.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Bridge {
-    /// Interface name.
-    pub name: String,
-    /// Its ifindex.
-    pub ifindex: u32,
-    /// Addresses with their prefix length, IPv4 first: `172.18.0.1/16`, `fd00::1/64`.
-    pub addresses: Vec<String>,
-    /// MTU in bytes.
-    pub mtu: u32,
-    /// Names of its ports that are attached.
-    pub ports: Vec<String>,
-    /// Names of its ports that are not: `run --ports no` leaves them alone.
-    #[serde(default)]
-    pub ports_not_attached: Vec<String>,
-    /// `tcx` or `clsact`.
-    pub attached: String,
-    /// `bridge` or `uplink`.
-    pub kind: String,
-}
-
 /// Seconds without a packet after which flows are over.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Timers {
@@ -310,6 +295,9 @@ pub struct Status {
     /// Names of the managed uplinks.
     #[serde(default)]
     pub uplinks: Vec<String>,
+    /// The Docker engine that is followed; null where there is none to follow, or no daemon.
+    #[serde(default)]
+    pub docker: Option<DockerStatus>,
     /// The timers in force.
     #[serde(default)]
     pub timers: Timers,

@@ -79,10 +79,10 @@ Example:
 /// The names of a pair, and what happens to its flows.
 #[derive(Args, Debug)]
 pub struct PairNames {
-    /// Bridge or uplink whose side opens flows
+    /// Docker network, bridge or uplink whose side opens flows
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub from: String,
-    /// Bridge or uplink whose side answers
+    /// Docker network, bridge or uplink whose side answers
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub to: String,
     /// Let the flows that exist finish, rather than cut them

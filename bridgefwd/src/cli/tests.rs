@@ -115,3 +115,20 @@ fn what_is_asked_wrongly_is_refused() {
     let empty = Cli::try_parse_from(["bridgefwd", "pair", "allow", "", "b"]).unwrap_err();
     assert_eq!(empty.kind(), ErrorKind::InvalidValue);
 }
+
+#[test]
+fn a_file_is_named_or_not() {
+    for (line, named) in [("plan", None), ("plan f --json", Some("f")), ("apply f", Some("f"))] {
+        let file = match parse(&format!("bridgefwd {line}")).unwrap().command {
+            Command::Plan(options) => options.file,
+            Command::Apply(options) => options.file,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(file, named.map(Into::into), "{line}");
+    }
+    let Command::Save(save) = parse("bridgefwd save -").unwrap().command else { panic!() };
+    assert_eq!(save.file, Some("-".into()));
+    refused("bridgefwd reload f", ErrorKind::UnknownArgument);
+    refused("bridgefwd check f g", ErrorKind::UnknownArgument);
+    refused("bridgefwd save f --json", ErrorKind::UnknownArgument);
+}

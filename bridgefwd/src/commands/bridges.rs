@@ -1,13 +1,25 @@
-//! `bridgefwd bridges`
+//! `bridgefwd bridges`: also tells what there is before anything is managed.
 
-use super::{ask_or_read, output};
+use super::{ask, labels, open_pins, output, read_from_pins, snapshot};
 use crate::cli::BridgesOptions;
-use crate::failure::Result;
+use crate::datapath::offline::Reader;
+use crate::failure::{Failure, Result};
 use crate::instance::Instance;
 use crate::views;
 
 pub(super) fn run(options: &BridgesOptions, instance: &Instance) -> Result<()> {
-    let bridges =
-        ask_or_read(instance, async |client| client.bridges().await, |pins| pins.bridges())?;
+    let bridges = match ask(instance, async |client| client.bridges().await) {
+        Err(Failure::NoDaemon(_)) => {
+            let pins = open_pins(instance)?;
+            let managed = pins.as_ref().map_or_else(|| Ok(Vec::new()), Reader::bridges)?;
+            let bridges = labels(instance)?.bridges(&snapshot()?, managed);
+            output::note(&match pins {
+                Some(_) => read_from_pins(instance),
+                None => "the daemon is not running, so nothing is managed".into(),
+            });
+            bridges
+        }
+        answer => answer?,
+    };
     output::answer(&bridges, options.output, |bridges, width| views::bridges::table(bridges, width))
 }

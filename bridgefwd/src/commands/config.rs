@@ -26,7 +26,7 @@ pub(super) fn check(path: Option<PathBuf>) -> Result<()> {
         output::note(&warning);
     }
     if setup.bridges.is_empty() {
-        output::note("it names no bridge, so `bridgefwd run` has to be told one with --bridge");
+        output::note("it names no bridge, so `bridgefwd run` manages all that it finds");
     }
     output::print(&format!("{} is good: {}\n", path.display(), views::plan::extent(&setup)))
 }

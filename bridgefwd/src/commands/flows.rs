@@ -1,6 +1,6 @@
 //! `bridgefwd flows`
 
-use super::{ask_or_read, output};
+use super::{ask_or_read, labels, output};
 use crate::api::types::FlowFilter;
 use crate::cli::FlowsOptions;
 use crate::failure::Result;
@@ -13,7 +13,7 @@ pub(super) fn run(options: FlowsOptions, instance: &Instance) -> Result<()> {
     let flows = ask_or_read(
         instance,
         async |client| client.flows(&filter).await,
-        |pins| pins.flows(&filter),
+        |pins| labels(instance)?.select(&filter, &pins.bridges()?, pins.flows()?),
     )?;
     output::answer(&flows, output, |flows, width| views::flows::table(flows, width))
 }

@@ -1,6 +1,6 @@
 //! `bridgefwd metrics`
 
-use super::{ask_or_read, output};
+use super::{ask_or_read, labels, output};
 use crate::cli::MetricsOptions;
 use crate::datapath::offline::Reader;
 use crate::failure::Result;
@@ -12,19 +12,19 @@ pub(super) fn run(options: &MetricsOptions, instance: &Instance) -> Result<()> {
     let text = ask_or_read(
         instance,
         async |client| client.metrics(format).await,
-        |pins| metrics::expose(of_pins(pins)?, format),
+        |pins| metrics::expose(of_pins(pins, instance)?, format),
     )?;
     output::print(&text)
 }
 
 /// What there is without a daemon.
-fn of_pins(pins: &Reader) -> Result<Facts> {
+fn of_pins(pins: &Reader, instance: &Instance) -> Result<Facts> {
     let ended = |made: u64, standing: u64| made.saturating_sub(standing);
-    let facts = Facts::new(
-        pins.measure()?,
-        pins.pairs()?,
-        |count, has| ended(count.flows_created, has.standing),
-        None,
-    );
+    let labels = labels(instance)?;
+    let (mut measured, mut pairs) = (pins.measure()?, pins.pairs()?);
+    measured.label(&labels);
+    labels.pairs(&mut pairs);
+    let facts =
+        Facts::new(measured, pairs, |count, has| ended(count.flows_created, has.standing), None);
     Ok(facts)
 }

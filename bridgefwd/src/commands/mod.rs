@@ -16,14 +16,18 @@ mod run;
 mod stats;
 mod status;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tokio::runtime::Builder;
 
 use crate::api::client::Client;
+use crate::api::labels::Labels;
 use crate::cli::{Cli, Command};
+use crate::daemon::docker::ask_once;
 use crate::datapath::offline::Reader;
 use crate::failure::{Failure, Result};
+use crate::host::names::Names;
+use crate::host::netlink::Snapshot;
 use crate::host::netns;
 use crate::instance::{Instance, NETNS_DIR};
 use crate::policy::config::{Config, default_path};
@@ -51,7 +55,8 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Run(options) => run::run(options, socket, instance),
         command => {
             if socket.is_none() && instance.netns.is_none() {
-                instance.socket = socket_in_default_file().unwrap_or(instance.socket);
+                let socket = default_file().and_then(|file| file.socket);
+                instance.socket = socket.unwrap_or(instance.socket);
             }
             return ask_something(command, &instance);
         }
@@ -84,10 +89,10 @@ fn ask_something(command: Command, instance: &Instance) -> Result<u8> {
     done.map(|()| 0)
 }
 
-/// Where the daemon of the default configuration file listens, if it says so. Nobody asked for that
-/// file, so what is wrong with it is not told.
-fn socket_in_default_file() -> Option<PathBuf> {
-    Config::read(&default_path(), &Overrides::default()).ok()?.socket
+/// What the default configuration file says. Nobody asked for that file, so what is wrong with it is
+/// not told.
+fn default_file() -> Option<Config> {
+    Config::read(&default_path(), &Overrides::default()).ok()
 }
 
 /// Asks the daemon. Where there is none, a wrong `--netns` is the likelier mistake: it is named.
@@ -121,20 +126,41 @@ fn ask_or_read<T>(
         Err(absent @ Failure::NoDaemon(_)) => {
             let reader = open_pins(instance)?.ok_or(absent)?;
             let answer = read(&reader)?;
-            output::note(&format!(
-                "the daemon is not running; read from the pins in {}",
-                instance.pin_dir.display()
-            ));
+            output::note(&read_from_pins(instance));
             Ok(answer)
         }
         answer => answer,
     }
 }
 
+fn read_from_pins(instance: &Instance) -> String {
+    format!("the daemon is not running; read from the pins in {}", instance.pin_dir.display())
+}
+
 /// What is pinned, seen from inside the instance's namespace; `None` where nothing is.
 fn open_pins(instance: &Instance) -> Result<Option<Reader>> {
     enter_netns(instance)?;
     Reader::open(&instance.pin_dir)
+}
+
+/// The names of things as they are on the host, for what is read without a daemon. To be called inside
+/// the instance's namespace.
+fn labels(instance: &Instance) -> Result<Labels> {
+    let snapshot = snapshot()?;
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
+    // The file is about the namespace that is meant where none is named.
+    let file = if instance.netns.is_none() { default_file() } else { None };
+    let docker = file.and_then(|file| file.docker).unwrap_or_default();
+    let docker = runtime.block_on(ask_once(&docker));
+    Ok(Labels::new(Names::new(&snapshot, docker.networks())))
+}
+
+fn snapshot() -> Result<Snapshot> {
+    Snapshot::take()
+        .map_err(|error| Failure::failed(format!("cannot list network interfaces: {error}")))
 }
 
 /// Moves into the instance's network namespace.

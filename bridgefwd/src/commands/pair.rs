@@ -1,8 +1,9 @@
 //! `bridgefwd pair`: changes go to the daemon and are answered with a line of what now holds.
 
-use super::{ask, ask_or_read, output};
+use super::{ask, ask_or_read, labels, output};
 use crate::api::types::{PairChange, PairState};
 use crate::cli::{PairCommand, PairNames};
+use crate::datapath::offline::Reader;
 use crate::failure::Result;
 use crate::instance::Instance;
 use crate::views;
@@ -21,8 +22,12 @@ pub(super) fn run(command: &PairCommand, instance: &Instance) -> Result<()> {
         PairCommand::Deny { pair } => put(pair, PairChange::to(PairState::Denied), instance),
         PairCommand::Clear { pair } => clear(pair, instance),
         PairCommand::List { output } => {
-            let pairs =
-                ask_or_read(instance, async |client| client.pairs().await, |pins| pins.pairs())?;
+            let read = |pins: &Reader| {
+                let mut pairs = pins.pairs()?;
+                labels(instance)?.pairs(&mut pairs);
+                Ok(pairs)
+            };
+            let pairs = ask_or_read(instance, async |client| client.pairs().await, read)?;
             output::answer(&pairs, *output, |pairs, width| views::pairs::table(pairs, width))
         }
     }

@@ -1,6 +1,6 @@
 //! `bridgefwd run`: the daemon, in the foreground.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio::runtime::Builder;
 
@@ -9,7 +9,8 @@ use crate::cli::{PortsChoice, RunOptions};
 use crate::daemon::{self, Options};
 use crate::failure::{Failure, Result};
 use crate::instance::Instance;
-use crate::policy::config::{Config, default_path};
+use crate::policy::DockerChoice;
+use crate::policy::config::{Config, DEFAULT_PATH, default_path};
 use crate::policy::setup::Overrides;
 use crate::policy::timers::TimerChanges;
 
@@ -25,6 +26,7 @@ pub(super) fn run(
     let overrides = Overrides {
         bridges: options.bridges,
         uplinks: options.uplinks,
+        docker: options.docker.map(DockerChoice::absolute),
         unlisted: options.unlisted.map(Into::into),
         ports: options.ports.map(|choice| choice == PortsChoice::Yes),
         max_flows: options.max_flows,
@@ -34,7 +36,7 @@ pub(super) fn run(
         metrics: options.metrics,
         metrics_hosts: options.metrics_hosts,
     };
-    let config = config_file(options.config, &overrides)?;
+    let config = config_file(options.config, &overrides);
     if let Some(path) = &config
         && overrides.socket.is_none()
         && let Some(socket) = Config::read(path, &overrides)?.socket
@@ -50,21 +52,17 @@ pub(super) fn run(
         .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
     let attach = options.attach.into();
     let socket_group = options.socket_group;
-    runtime.block_on(daemon::run(Options { instance, config, overrides, attach, socket_group }))
+    let options = Options { instance, config, overrides, attach, socket_group };
+    runtime.block_on(daemon::run(options))
 }
 
-/// The file to use: the one that is named, else the default one where no end is named either.
-fn config_file(named: Option<PathBuf>, overrides: &Overrides) -> Result<Option<PathBuf>> {
+/// The file to use: the one that is named, else, where no end is named either, the one that the
+/// environment names, or the default one if it is there.
+fn config_file(named: Option<PathBuf>, overrides: &Overrides) -> Option<PathBuf> {
     if named.is_some() || !(overrides.bridges.is_empty() && overrides.uplinks.is_empty()) {
-        return Ok(named);
+        return named;
     }
     let default = default_path();
-    match default.symlink_metadata() {
-        Ok(_) => Ok(Some(default)),
-        Err(_) => Err(Failure::usage(format!(
-            "run manages no bridge: name some with --bridge NAME..., or write a configuration \
-             file, {} or another one that you name with --config FILE",
-            default.display()
-        ))),
-    }
+    let named = default != Path::new(DEFAULT_PATH);
+    (named || default.symlink_metadata().is_ok()).then_some(default)
 }

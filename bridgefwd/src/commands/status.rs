@@ -1,6 +1,6 @@
 //! `bridgefwd status`: exit status 3 where the daemon is down, whatever it left in the kernel.
 
-use super::{ask, open_pins, output};
+use super::{ask, labels, open_pins, output};
 use crate::api::types::Status;
 use crate::cli::StatusOptions;
 use crate::failure::{Failure, Result};
@@ -20,6 +20,7 @@ pub(super) fn run(options: &StatusOptions, instance: &Instance) -> Result<()> {
         Err(absent @ Failure::NoDaemon(_)) => {
             if let Some(pins) = open_pins(instance)? {
                 let mut status = pins.status(instance)?;
+                labels(instance)?.status(&mut status);
                 status.warnings.push(UNATTENDED.into());
                 show(&status)?;
             }

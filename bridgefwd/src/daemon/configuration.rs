@@ -1,13 +1,12 @@
 //! The configuration file while the daemon runs: planned, applied, and read again on SIGHUP.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::start::Metrics;
 use super::state::State;
-use super::{Shared, transition};
+use super::{Shared, ends, transition};
 use crate::api::config::{ConfigPlan, ConfigState, ConfigText, RunningConfig};
 use crate::failure::{Failure, Result};
+use crate::host::names::Names;
 use crate::policy::config::{Config, edit, file};
 use crate::policy::difference::differences;
 use crate::policy::setup::{Overrides, Setup};
@@ -18,8 +17,8 @@ use crate::views;
 pub struct Configuration {
     file: Option<PathBuf>,
     overrides: Overrides,
-    metrics: Option<SocketAddr>,
-    metrics_hosts: Vec<String>,
+    /// What the daemon was started with.
+    started: Setup,
 }
 
 /// What a file that was read comes to.
@@ -29,17 +28,16 @@ struct Wanted {
 }
 
 impl Configuration {
-    /// The file that `run` was told of, what it was told besides, and where it serves metrics.
+    /// The file that `run` was told of, what it was told besides, and what both came to.
     #[must_use]
-    pub fn new(file: Option<PathBuf>, overrides: Overrides, metrics: Option<&Metrics>) -> Self {
+    pub fn new(file: Option<PathBuf>, overrides: Overrides, started: Setup) -> Self {
         // Also if the daemon's folder is another one than that of who asks.
         let file = file.map(|file| std::path::absolute(&file).unwrap_or(file));
-        let metrics_hosts = metrics.map(|metrics| metrics.hosts.clone()).unwrap_or_default();
-        Self { file, overrides, metrics: metrics.map(|metrics| metrics.at), metrics_hosts }
+        Self { file, overrides, started }
     }
 
     /// What is `given`, else what the daemon's own file has.
-    fn wanted(&self, given: Option<&ConfigText>, running: &Setup) -> Result<Wanted> {
+    fn wanted(&self, given: Option<&ConfigText>, running: &Setup, names: &Names) -> Result<Wanted> {
         let (file, text) = match (given, &self.file) {
             (Some(given), _) => (Path::new(&given.file), given.text.clone()),
             (None, Some(file)) => (&**file, file::read(file)?),
@@ -52,6 +50,7 @@ impl Configuration {
         };
         let config = Config::parse(&text, file, &self.overrides)?;
         let setup = Setup::of(&config, &self.overrides, running.max_flows);
+        let setup = ends::known_as(setup, names);
         let plan = ConfigPlan {
             file: file.display().to_string(),
             changes: differences(running, &setup),
@@ -68,9 +67,10 @@ impl Shared {
     ///
     /// What is wrong with the file.
     pub fn plan(&self, given: Option<&ConfigText>) -> Result<ConfigPlan> {
-        let running = self.running(&self.state());
-        let Wanted { setup, plan } = self.configuration.wanted(given, &running)?;
-        transition::check_host(&running, &setup)?;
+        let state = self.state();
+        let running = self.running(&state);
+        let Wanted { setup, plan } = self.configuration.wanted(given, &running, &state.names)?;
+        transition::check_host(&state, &setup)?;
         Ok(plan)
     }
 
@@ -82,9 +82,9 @@ impl Shared {
     pub fn apply(&self, given: Option<&ConfigText>) -> Result<ConfigPlan> {
         let mut state = self.state();
         let running = self.running(&state);
-        let Wanted { setup, plan } = self.configuration.wanted(given, &running)?;
+        let Wanted { setup, plan } = self.configuration.wanted(given, &running, &state.names)?;
         transition::check_restart(&plan.changes)?;
-        transition::check_host(&running, &setup)?;
+        transition::check_host(&state, &setup)?;
         transition::apply(&mut state, &setup)?;
         drop(state);
         for change in &plan.changes {
@@ -115,16 +115,18 @@ impl Shared {
     /// How what runs stands to the file; `None` where there is none.
     pub fn config_state(&self) -> Option<ConfigState> {
         let file = self.configuration.file.as_ref()?.display().to_string();
-        let running = self.running(&self.state());
-        let wanted = self.configuration.wanted(None, &running);
+        let state = self.state();
+        let wanted = self.configuration.wanted(None, &self.running(&state), &state.names);
+        drop(state);
         let differences = wanted.as_ref().ok().map(|wanted| wanted.plan.changes.len() as u64);
         Some(ConfigState { file, differences, error: wanted.err().map(|error| error.to_string()) })
     }
 
     fn running(&self, state: &State) -> Setup {
-        let Configuration { metrics, metrics_hosts, .. } = &self.configuration;
+        let Setup { docker, metrics, metrics_hosts, .. } = &self.configuration.started;
         Setup {
             socket: Some(self.instance.socket.clone()),
+            docker: docker.clone(),
             metrics: *metrics,
             metrics_hosts: metrics_hosts.clone(),
             ..transition::running(state)

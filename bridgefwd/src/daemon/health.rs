@@ -37,14 +37,16 @@ impl Shared {
     ///
     /// The kernel's error.
     pub fn facts(&self) -> Result<Facts> {
-        let (failing, warnings) = {
+        let (failing, warnings, labels) = {
             let state = self.state();
-            (state.failures.len() as u64, state.warnings().len() as u64)
+            (state.failures.len() as u64, state.warnings().len() as u64, state.labels())
         };
         let (started, work) = (self.health.started, self.health.counts().work);
         let daemon = Daemon { started, warnings, failing, work };
         let ended = |count: &PairCount, has| self.health.ended(count, has);
-        Ok(Facts::new(self.reader.measure()?, self.pairs()?, ended, Some(daemon)))
+        let mut measured = self.reader.measure()?;
+        measured.label(&labels);
+        Ok(Facts::new(measured, self.pairs()?, ended, Some(daemon)))
     }
 }
 

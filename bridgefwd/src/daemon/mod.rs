@@ -4,7 +4,10 @@
 //! socket, and the line that starts with `ready`. The data path outlives the daemon, unless it is
 //! told to take it down.
 
+mod checks;
 mod configuration;
+pub mod docker;
+mod ends;
 mod health;
 mod limited;
 mod log;
@@ -12,6 +15,7 @@ mod reconcile;
 mod route_mtus;
 mod server;
 mod service;
+mod shared;
 mod socket;
 mod start;
 pub mod state;
@@ -21,7 +25,7 @@ mod web;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bridgefwd_common::contract::AttachKind;
@@ -31,10 +35,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-use crate::api::types::{Pair, Status};
 pub use crate::datapath::AttachChoice;
 use crate::datapath::is_end;
-use crate::datapath::offline::Reader;
 use crate::failure::{Failure, Result};
 use crate::host::netlink::{Changes, Events};
 use crate::instance::Instance;
@@ -44,8 +46,8 @@ use configuration::Configuration;
 use health::Health;
 use route_mtus::RouteWatch;
 use service::Service;
+pub use shared::Shared;
 use start::{Metrics, Running, Start};
-use state::State;
 
 /// How often expired flows are looked for, and what failed is tried again.
 const TICK: Duration = Duration::from_secs(1);
@@ -67,63 +69,6 @@ pub struct Options {
     pub socket_group: Option<String>,
 }
 
-/// What the API works on.
-pub struct Shared {
-    state: Mutex<State>,
-    configuration: Configuration,
-    instance: Instance,
-    /// Reads past the lock: what it reads are the maps.
-    pub reader: Reader,
-    ready: Instant,
-    health: Health,
-    down: watch::Sender<bool>,
-}
-
-impl Shared {
-    /// The one writer's state. What it does under the lock takes well under a millisecond a pair.
-    pub fn state(&self) -> MutexGuard<'_, State> {
-        // After a panic in a request the maps are still the truth, and each change is whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What `status` shows.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's error.
-    pub fn status(&self) -> Result<Status> {
-        let mut warnings = self.state().warnings();
-        let status = self.reader.status(&self.instance)?;
-        warnings.extend(status.warnings.iter().cloned());
-        Ok(Status {
-            state: "running".into(),
-            pid: Some(std::process::id()),
-            uptime_s: Some(self.ready.elapsed().as_secs()),
-            warnings,
-            config: self.config_state(),
-            ..status
-        })
-    }
-
-    /// Every listed pair, in order of their names: also those whose ends are away.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's error.
-    pub fn pairs(&self) -> Result<Vec<Pair>> {
-        let state = self.state();
-        let mut pairs = self.reader.pairs()?;
-        pairs.extend(state.absent_pairs());
-        pairs.sort_by(|a, b| (&a.from, &a.to).cmp(&(&b.from, &b.to)));
-        Ok(pairs)
-    }
-
-    /// Lets [`run`] take everything down and end.
-    pub fn take_down(&self) {
-        self.down.send_replace(true);
-    }
-}
-
 /// Runs the daemon until it is stopped or told to take the data path down. The calling thread, and
 /// with it the runtime, is inside the network namespace already.
 ///
@@ -140,13 +85,13 @@ pub async fn run(options: Options) -> Result<()> {
     let mut terminate = on_signal(SignalKind::terminate())?;
     let mut interrupt = on_signal(SignalKind::interrupt())?;
     let mut hang_up = on_signal(SignalKind::hangup())?;
-    let Running { state, reader, listener, socket, metrics } =
+    let Running { setup, state, mut docker, reader, listener, socket, metrics } =
         start.bring_up(&options, routes.known())?;
     let (sender, mut down) = watch::channel(false);
     let Options { instance, config, overrides, .. } = options;
     let shared = Arc::new(Shared {
         state: Mutex::new(state),
-        configuration: Configuration::new(config, overrides, metrics.as_ref()),
+        configuration: Configuration::new(config, overrides, setup),
         instance,
         reader,
         ready: Instant::now(),
@@ -189,6 +134,10 @@ pub async fn run(options: Options) -> Result<()> {
                 if let Err(error) = route_mtus::follow(&mut shared.state(), routes.known()) {
                     tracing::warn!("{error}");
                 }
+            }
+            Ok(()) = docker.changed() => {
+                shared.state().docker = docker.borrow_and_update().clone();
+                keep_up(&shared, &Changes::default());
             }
             _ = tick.tick() => {
                 // Whoever watches us hears that all is well only where all of it is: the lock was to
@@ -276,9 +225,10 @@ fn print_ready(shared: &Shared, metrics: Option<SocketAddr>) {
     let by_tcx = interfaces.values().all(|interface| interface.attached == AttachKind::Tcx as u8);
     let metrics = metrics.map(|at| format!(", metrics and page at http://{at}/"));
     let metrics = metrics.unwrap_or_default();
+    let ends = state.names_of_ends().join(", ");
     println!(
         "ready: {} {with}, by {}, control socket {}{metrics}",
-        state.names_of_ends().map(String::as_str).collect::<Vec<_>>().join(", "),
+        if ends.is_empty() { "no bridge yet" } else { &ends },
         if by_tcx { "tcx" } else { "clsact" },
         shared.instance.socket.display()
     );

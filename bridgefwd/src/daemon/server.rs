@@ -90,7 +90,7 @@ async fn status(State(shared): Daemon) -> Answer {
 }
 
 async fn bridges(State(shared): Daemon) -> Answer {
-    read(shared, |shared| shared.reader.bridges()).await
+    read(shared, Shared::bridges).await
 }
 
 async fn pairs(State(shared): Daemon) -> Answer {
@@ -98,12 +98,12 @@ async fn pairs(State(shared): Daemon) -> Answer {
 }
 
 async fn stats(State(shared): Daemon) -> Answer {
-    read(shared, |shared| shared.reader.stats()).await
+    read(shared, Shared::stats).await
 }
 
 async fn flows(State(shared): Daemon, filter: Result<Query<FlowFilter>, QueryRejection>) -> Answer {
     let Query(filter) = filter.map_err(|error| Failure::usage(error.body_text()))?;
-    read(shared, move |shared| shared.reader.flows(&filter)).await
+    read(shared, move |shared| shared.flows(&filter)).await
 }
 
 async fn put_pair(State(shared): Daemon, ends: Ends, body: axum::body::Bytes) -> Answer {

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use super::docker::{self, Known};
 use super::state::State;
-use super::{Options, log, reconcile, socket, transition, web};
+use super::{Options, checks, ends, log, reconcile, socket, transition, web};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::datapath::offline::Reader;
 use crate::datapath::{Datapath, Plan, Wanted};
 use crate::failure::{Failure, Result};
+use crate::host::names::Names;
 use crate::host::netlink::Changes;
 use crate::host::routes::RouteMtus;
 use crate::policy::config::Config;
@@ -27,6 +30,8 @@ pub struct Metrics {
 /// What will be brought up.
 pub struct Start {
     setup: Setup,
+    names: Names,
+    docker: watch::Receiver<Known>,
     metrics: Option<Metrics>,
     plan: Plan,
     wanted: Wanted,
@@ -38,7 +43,10 @@ pub struct Start {
 
 /// All that runs.
 pub struct Running {
+    pub setup: Setup,
     pub state: State,
+    /// What the Docker engine tells; what it has told so far is in `state`.
+    pub docker: watch::Receiver<Known>,
     pub reader: Reader,
     pub listener: tokio::net::UnixListener,
     pub socket: socket::SocketFile,
@@ -71,8 +79,16 @@ impl Start {
                 setup.flows_per_source = default_flows_per_source(setup.max_flows);
             }
         }
-        reconcile::check_ends(&setup.bridges, &setup.uplinks)?;
-        transition::check_pairs(&setup, &BTreeMap::new())?;
+        let docker = docker::follow(&setup.docker).await?;
+        let known = docker.borrow().clone();
+        let snapshot = reconcile::snapshot()?;
+        let names = Names::new(&snapshot, known.networks());
+        if setup.bridges.is_empty() {
+            checks::any_end(&names, &known)?;
+        }
+        checks::ends(&names, &snapshot, &setup.bridges, &setup.uplinks)?;
+        let setup = ends::known_as(setup, &names);
+        checks::pairs(&setup, &BTreeMap::new(), &names, &snapshot)?;
         socket::check(&options.instance.socket).await?;
         let group = options.socket_group.as_deref().map(socket::group).transpose()?;
         let metrics = setup
@@ -96,7 +112,7 @@ impl Start {
                 timers: overrides.timers,
             }
         };
-        Ok(Self { setup, metrics, plan, wanted, group, declared })
+        Ok(Self { setup, names, docker, metrics, plan, wanted, group, declared })
     }
 
     /// Fills the maps, attaches, and listens. The namespace's routes have `route_mtus`.
@@ -104,14 +120,16 @@ impl Start {
     /// # Errors
     ///
     /// Where something cannot be done; it is taken back then, but for what an earlier daemon left.
-    pub fn bring_up(self, options: &Options, route_mtus: &RouteMtus) -> Result<Running> {
+    pub fn bring_up(mut self, options: &Options, route_mtus: &RouteMtus) -> Result<Running> {
         let datapath = Datapath::start(&self.plan, self.wanted, options.attach)?;
         let Setup { bridges, uplinks, ports, .. } = &self.setup;
-        let mut state = State::new(datapath, bridges.clone(), uplinks.clone(), *ports);
+        let known = (self.names.clone(), self.docker.borrow_and_update().clone());
+        let mut state = State::new(datapath, bridges.clone(), uplinks.clone(), *ports, known);
         state.route_mtus = route_mtus.clone();
         match self.fill(&mut state, options) {
             Ok((reader, listener, socket)) => {
-                Ok(Running { state, reader, listener, socket, metrics: self.metrics })
+                let Self { setup, docker, metrics, .. } = self;
+                Ok(Running { setup, state, docker, reader, listener, socket, metrics })
             }
             Err(error) => Err(roll_back(state, error)),
         }

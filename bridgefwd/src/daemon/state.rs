@@ -1,7 +1,7 @@
-//! What the daemon knows and changes, behind one lock: the bridges it was asked to manage, the pairs
-//! by the names of their ends, and the data path.
+//! What the daemon knows and changes, behind one lock: the ends it was asked to manage, the pairs by
+//! the names of their ends, and the data path.
 //!
-//! Pairs are kept by name, because a bridge that goes away comes back with another number.
+//! Pairs are kept by name, because what goes away comes back as another interface.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,10 +11,12 @@ use bridgefwd_common::contract::{
     Address, Family, Interface, PairKey, PairPolicy, PairState as MapState,
 };
 
+use super::docker::Known;
 use crate::api::types::{Pair, PairChange, PairState};
-use crate::datapath::offline::{end_by_name, pair_view};
+use crate::datapath::offline::pair_view;
 use crate::datapath::{Datapath, is_end};
 use crate::failure::{Failure, Result};
+use crate::host::names::Names;
 use crate::host::routes::RouteMtus;
 use crate::host::sysctl;
 use crate::policy::{Ends, Nat, PairNat, PairSetup};
@@ -22,12 +24,16 @@ use crate::policy::{Ends, Nat, PairNat, PairSetup};
 /// The daemon's state.
 pub struct State {
     pub(super) datapath: Datapath,
-    /// Names of the bridges to manage, whether they exist or not.
+    /// Names of the bridges to manage, whether they exist or not; none for all that can be ends.
     pub(super) bridges: Vec<String>,
     /// Names of the uplinks, likewise.
     pub(super) uplinks: Vec<String>,
     /// Are the bridges' ports managed too?
     pub(super) ports: bool,
+    /// What things are called.
+    pub(super) names: Names,
+    /// What a Docker engine has told.
+    pub(super) docker: Known,
     pub(super) pairs: BTreeMap<Ends, PairSetup>,
     /// What could not be done for an interface, by ifindex; tried again each second.
     pub(super) failures: BTreeMap<u32, Failure>,
@@ -38,26 +44,36 @@ pub struct State {
 }
 
 impl State {
-    /// With the pairs of an earlier daemon, as far as their ends are known by name.
+    /// With the pairs of an earlier daemon, as far as their ends are known by name. Each bridge that is
+    /// asked for is from now on known as `names` has it.
     #[must_use]
     pub fn new(
         datapath: Datapath,
         bridges: Vec<String>,
         uplinks: Vec<String>,
         ports: bool,
+        (names, docker): (Names, Known),
     ) -> Self {
         let mut state = Self {
             datapath,
             bridges,
             uplinks,
             ports,
+            names,
+            docker,
             pairs: BTreeMap::new(),
             failures: BTreeMap::new(),
             crowded: BTreeSet::new(),
             route_mtus: RouteMtus::default(),
         };
+        for name in &mut state.bridges {
+            if let Ok(place) = state.names.resolve(name) {
+                place.end_name().clone_into(name);
+            }
+        }
         for key in state.datapath.pairs().keys() {
-            if let (Some(ends), Some(policy)) = (state.names(key), state.datapath.pairs().get(key))
+            if let (Some(ends), Some(policy)) =
+                (state.names_of(key), state.datapath.pairs().get(key))
                 && state.is_asked_for(&ends.0)
                 && state.is_asked_for(&ends.1)
             {
@@ -74,7 +90,7 @@ impl State {
     ///
     /// Where it is not a pair, the NAT cannot be, or the kernel refuses.
     pub fn put_pair(&mut self, from: &str, to: &str, change: &PairChange) -> Result<Pair> {
-        let (key, target) = self.key(from, to)?;
+        let (key, target, (from, to)) = self.key(from, to)?;
         let before = self.datapath.pairs().get(key);
         let before = before.map(|policy| self.datapath.pairs().nat(policy)).unwrap_or_default();
         let of_family = |text: &Option<String>, family, before| match text {
@@ -86,12 +102,12 @@ impl State {
             v6: of_family(&change.nat6, Family::V6, before.v6)?,
             mapping: change.mapping.as_ref().map_or(Ok(before.mapping), |text| text.parse())?,
         };
-        check_nat(&nat, to, &target)?;
+        check_nat(&nat, &to, &target)?;
         let allow = change.state == PairState::Allowed;
         let change = PairSetup { allow, nat: nat.clone(), drain: change.drain };
         let policy = self.datapath.pairs_mut().set(key, change)?;
-        let shown = pair_view(from, to, policy, &nat);
-        self.pairs.insert((from.into(), to.into()), change_of(policy, nat));
+        let shown = pair_view(&from, &to, policy, &nat);
+        self.pairs.insert((from, to), change_of(policy, nat));
         Ok(shown)
     }
 
@@ -101,7 +117,7 @@ impl State {
     ///
     /// The kernel's error.
     pub(super) fn set_pair(&mut self, ends: &Ends, pair: PairSetup) -> Result<()> {
-        if let Ok((key, _)) = self.key(&ends.0, &ends.1) {
+        if let Ok((key, ..)) = self.key(&ends.0, &ends.1) {
             self.datapath.pairs_mut().set(key, pair.clone())?;
         }
         self.pairs.insert(ends.clone(), pair);
@@ -114,7 +130,7 @@ impl State {
     ///
     /// The kernel's error.
     pub(super) fn clear_known(&mut self, ends: &Ends) -> Result<()> {
-        if let Ok((key, _)) = self.key(&ends.0, &ends.1) {
+        if let Ok((key, ..)) = self.key(&ends.0, &ends.1) {
             self.datapath.pairs_mut().clear(key, false)?;
         }
         self.pairs.remove(ends);
@@ -127,12 +143,16 @@ impl State {
     ///
     /// Where it is not a pair, or the kernel refuses.
     pub fn clear_pair(&mut self, from: &str, to: &str, drain: bool) -> Result<bool> {
-        let known = self.pairs.remove(&(from.into(), to.into())).is_some();
         match self.key(from, to) {
-            Ok((key, _)) => Ok(self.datapath.pairs_mut().clear(key, drain)? || known),
+            Ok((key, _, ends)) => {
+                let known = self.pairs.remove(&ends).is_some();
+                Ok(self.datapath.pairs_mut().clear(key, drain)? || known)
+            }
             // Its bridge is away; now it will not hold again when that comes back.
-            Err(_) if known => Ok(true),
-            Err(error) => Err(error),
+            Err(error) => match self.pairs.remove(&(from.into(), to.into())) {
+                Some(_) => Ok(true),
+                None => Err(error),
+            },
         }
     }
 
@@ -145,13 +165,13 @@ impl State {
     pub fn rekey_pairs(&mut self) -> Result<()> {
         let listed: Vec<_> = self.datapath.pairs().keys().collect();
         for key in listed {
-            let known = self.names(key).is_some_and(|ends| self.pairs.contains_key(&ends));
+            let known = self.names_of(key).is_some_and(|ends| self.pairs.contains_key(&ends));
             if !known {
                 self.datapath.pairs_mut().cut(key)?;
             }
         }
         for ((from, to), change) in &self.pairs {
-            if let Ok((key, _)) = self.key(from, to)
+            if let Ok((key, ..)) = self.key(from, to)
                 && self.datapath.pairs().get(key).is_none()
             {
                 self.datapath.pairs_mut().set(key, change.clone())?;
@@ -162,8 +182,7 @@ impl State {
 
     /// The pairs of which an end is away: listed, and in no map.
     pub(super) fn absent_pairs(&self) -> impl Iterator<Item = Pair> {
-        let interfaces = self.datapath.interfaces();
-        let away = |name: &str| end_by_name(interfaces, name).is_err();
+        let away = |name: &str| self.end(name).is_err();
         self.pairs.iter().filter(move |((from, to), _)| away(from) || away(to)).map(
             |((from, to), change)| Pair {
                 from: from.clone(),
@@ -197,18 +216,37 @@ impl State {
             }
         }
         for name in self.names_of_ends() {
-            let kind = self.kind(name);
-            match end_by_name(self.datapath.interfaces(), name) {
+            let kind = self.kind(&name);
+            match self.end(&name) {
                 Err(_) => warnings.push(format!(
                     "the {kind} {name} is gone; it is managed again, with its pairs, when it \
                      comes back"
                 )),
-                Ok((_, end)) if end.address_count == 0 && end.address_count_v6 == 0 => {
-                    warnings.push(format!("the {kind} {name} has no address any more"));
+                Ok((ifindex, _)) => {
+                    let end = self.datapath.interfaces().get(&ifindex);
+                    if end.is_some_and(|end| end.address_count == 0 && end.address_count_v6 == 0) {
+                        warnings.push(format!("the {kind} {name} has no address any more"));
+                    }
                 }
-                Ok(_) => {}
             }
         }
+        for (from, to) in self.pairs.keys() {
+            let away = [from, to].into_iter().filter(|name| self.end(name).is_err());
+            for name in away.filter(|name| !self.is_asked_for(name)) {
+                warnings
+                    .push(format!("the pair {from} -> {to} waits for {name}, which is not there"));
+            }
+        }
+        if let Known { socket: Some(socket), networks: Some(_), problem: Some(problem) } =
+            &self.docker
+        {
+            warnings.push(format!(
+                "the Docker engine on {} does not answer ({problem}); its networks are taken to be as \
+                 they were",
+                socket.display()
+            ));
+        }
+        warnings.extend(self.overlaps());
         for name in &self.crowded {
             warnings.push(format!(
                 "the {} {name} has more addresses of a family than are used for NAT; the first {} \
@@ -218,7 +256,7 @@ impl State {
             ));
         }
         for ((from, to), change) in &self.pairs {
-            if let Ok((_, target)) = self.key(from, to)
+            if let Ok((_, target, _)) = self.key(from, to)
                 && let Some(address) = missing(&change.nat, &target)
             {
                 warnings.push(format!(
@@ -236,7 +274,7 @@ impl State {
     pub fn summary(&self) -> String {
         let interfaces = self.datapath.interfaces();
         let there = interfaces.values().filter(|interface| is_end(interface)).count();
-        let ends = self.names_of_ends().count();
+        let ends = self.names_of_ends().len();
         let warnings = match self.warnings().len() {
             0 => String::new(),
             1 => "; 1 warning, see `bridgefwd status`".into(),
@@ -250,47 +288,9 @@ impl State {
         )
     }
 
-    /// The key of a pair, and its target.
-    fn key(&self, from: &str, to: &str) -> Result<(PairKey, Interface)> {
-        let interfaces = self.datapath.interfaces();
-        for name in [from, to] {
-            if self.is_asked_for(name) && end_by_name(interfaces, name).is_err() {
-                return Err(Failure::failed(format!(
-                    "the {} {name} is managed, but it does not exist at the moment",
-                    self.kind(name)
-                )));
-            }
-        }
-        let (from_index, _) = end_by_name(interfaces, from)?;
-        let (to_index, target) = end_by_name(interfaces, to)?;
-        if from == to {
-            return Err(Failure::usage(format!(
-                "{from} -> {to} is no pair: a pair leads from one bridge to another"
-            )));
-        }
-        Ok((PairKey { from: from_index, to: to_index }, *target))
-    }
-
-    /// Names of all ends to manage, whether they exist or not: bridges, then uplinks.
-    pub(super) fn names_of_ends(&self) -> impl Iterator<Item = &String> {
-        self.bridges.iter().chain(&self.uplinks)
-    }
-
-    /// What messages call the end of that name.
-    pub(super) fn kind(&self, name: &str) -> &'static str {
-        if self.uplinks.iter().any(|uplink| uplink == name) { "uplink" } else { "bridge" }
-    }
-
-    fn is_asked_for(&self, name: &str) -> bool {
-        self.names_of_ends().any(|end| end == name)
-    }
-
-    fn names(&self, key: PairKey) -> Option<Ends> {
-        let name = |ifindex| {
-            let interface = self.datapath.interfaces().get(ifindex)?;
-            is_end(interface).then(|| interface.name().to_owned())
-        };
-        Some((name(&key.from)?, name(&key.to)?))
+    fn names_of(&self, key: PairKey) -> Option<Ends> {
+        let ends = self.ends_now();
+        Some((ends.get(&key.from)?.clone(), ends.get(&key.to)?.clone()))
     }
 }
 

@@ -13,16 +13,16 @@
 
 use std::collections::BTreeMap;
 
-use bridgefwd_common::contract::{MAX_PAIRS, Unlisted};
+use bridgefwd_common::contract::Unlisted;
 
-use super::reconcile;
 use super::state::State;
+use super::{checks, reconcile};
 use crate::api::config::PlannedChange;
 use crate::failure::{Failure, Result};
 use crate::host::netlink::Changes;
 use crate::policy::difference::same;
 use crate::policy::setup::Setup;
-use crate::policy::{Ends, PairSetup};
+use crate::policy::{DockerChoice, Ends, PairSetup};
 
 type Pairs = BTreeMap<Ends, PairSetup>;
 
@@ -38,6 +38,7 @@ pub fn running(state: &State) -> Setup {
         max_flows: settings.max_flows,
         flows_per_source: settings.max_flows_per_source,
         timeouts_s: settings.timeouts_s,
+        docker: DockerChoice::default(),
         socket: None,
         metrics: None,
         metrics_hosts: Vec::new(),
@@ -78,50 +79,19 @@ pub fn check_restart(changes: &[PlannedChange]) -> Result<()> {
     )))
 }
 
-/// Fails where the host has not what `to` takes beyond `from`.
+/// Fails where the host has not what `to` takes beyond what runs.
 ///
 /// # Errors
 ///
 /// Names the end or the pair, what is wrong with it, and what to do.
-pub fn check_host(from: &Setup, to: &Setup) -> Result<()> {
+pub fn check_host(state: &State, to: &Setup) -> Result<()> {
     let new = |from: &[String], to: &[String]| -> Vec<String> {
         to.iter().filter(|name| !from.contains(name)).cloned().collect()
     };
-    if to.bridges.is_empty() {
-        return Err(Failure::usage("there would be no bridge to manage: name some in `bridges`"));
-    }
-    reconcile::check_these(&new(&from.bridges, &to.bridges), &new(&from.uplinks, &to.uplinks))?;
-    check_pairs(to, &from.pairs)
-}
-
-/// Fails where pairs of `setup` that are not `known` cannot be.
-///
-/// # Errors
-///
-/// Names the pair.
-pub fn check_pairs(setup: &Setup, known: &Pairs) -> Result<()> {
-    if setup.pairs.len() > MAX_PAIRS as usize {
-        return Err(Failure::usage(format!(
-            "there are {} pairs, and at most {MAX_PAIRS} can be listed",
-            setup.pairs.len()
-        )));
-    }
-    for (ends, pair) in &setup.pairs {
-        let (from, to) = ends;
-        let wrong =
-            |what: &str| Failure::usage(format!("configuration, pair {from} -> {to}: {what}"));
-        for name in [from, to] {
-            if !setup.bridges.contains(name) && !setup.uplinks.contains(name) {
-                let managed = [&setup.bridges[..], &setup.uplinks].concat().join(", ");
-                return Err(wrong(&format!("{name} is not managed; managed are: {managed}")));
-            }
-        }
-        if known.get(ends).is_none_or(|known| known.nat != pair.nat) {
-            reconcile::check_nat_addresses(&pair.nat, to)
-                .map_err(|error| wrong(&error.to_string()))?;
-        }
-    }
-    Ok(())
+    let (bridges, uplinks) = (new(&state.bridges, &to.bridges), new(&state.uplinks, &to.uplinks));
+    let snapshot = reconcile::snapshot()?;
+    checks::ends(&state.names, &snapshot, &bridges, &uplinks)?;
+    checks::pairs(to, &state.pairs, &state.names, &snapshot)
 }
 
 /// Makes `to` the listed pairs.
@@ -141,7 +111,12 @@ fn steps(state: &mut State, from: &Setup, to: &Setup) -> Result<()> {
         let more = other.iter().filter(|name| !one.contains(name));
         one.iter().chain(more).cloned().collect::<Vec<_>>()
     };
-    let both = (union(&from.bridges, &to.bridges), union(&from.uplinks, &to.uplinks));
+    let bridges = if from.bridges.is_empty() && to.bridges.is_empty() {
+        Vec::new()
+    } else {
+        union(&state.bridges_by_name(&from.bridges), &state.bridges_by_name(&to.bridges))
+    };
+    let both = (bridges, union(&from.uplinks, &to.uplinks));
     manage(state, both, from.ports || to.ports)?;
     let unlisted = if from.unlisted == Unlisted::Deny { Unlisted::Deny } else { to.unlisted };
     state.datapath.set(unlisted, to.flows_per_source, to.timeouts_s)?;

@@ -9,7 +9,6 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use aya::programs::links::{FdLink, LinkError, LinkOrder, PinnedLink};
 use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle};
@@ -27,8 +26,6 @@ use crate::host::qdisc::{self, Filter, Hook};
 const PRIORITY: u16 = 7;
 /// Handle of our clsact filters; with the priority and the name it says that a filter is ours.
 const HANDLE: u32 = 0xb1d9_0001;
-/// How long the kernel may take to finish the removal of a link that nobody holds any more.
-const REMOVAL_DEADLINE: Duration = Duration::from_secs(5);
 
 /// By what means to attach.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -105,7 +102,7 @@ impl Attacher {
             }
         }
         let own = self.ensure_filter(program, hook, ifindex, name, owning)?;
-        remove_pin(&pins::link(&self.pin_dir, ifindex, hook))?;
+        detach_link(&pins::link(&self.pin_dir, ifindex, hook), name)?;
         Ok(if own || recorded == Some(AttachKind::OwnClsact) {
             AttachKind::OwnClsact
         } else {
@@ -132,7 +129,7 @@ impl Attacher {
             }
             // The interface of this link is gone, or in another network namespace, and this one
             // has got its number.
-            fs::remove_file(&pin)?;
+            bpf::detach_link(&pin).and_then(|()| fs::remove_file(&pin))?;
         }
         let options = TcAttachOptions::TcxOrder(LinkOrder::first());
         let id = program.attach_with_options(name, attach_type(hook), options)?;
@@ -204,23 +201,7 @@ impl Attacher {
     }
 }
 
-/// A program whose link is on its way out.
-#[derive(Debug)]
-pub struct Leaving {
-    ifindex: u32,
-    hook: Hook,
-    program: u32,
-}
-
-impl Leaving {
-    /// Is it still at its hook? Not where the interface is gone or cannot be asked.
-    fn is_there(&self) -> bool {
-        bpf::tcx_programs(self.ifindex, self.hook).is_ok_and(|ids| ids.contains(&self.program))
-    }
-}
-
-/// Takes our program off a hook of an interface, by whatever means it is there. Returns what is on
-/// its way out, for [`wait_for_removal`].
+/// Takes our program off a hook of an interface, by whatever means it is there.
 ///
 /// # Errors
 ///
@@ -231,38 +212,12 @@ pub fn detach(
     ifindex: u32,
     name: &str,
     recorded: Option<AttachKind>,
-) -> Result<Option<Leaving>> {
-    let pin = pins::link(pin_dir, ifindex, hook);
-    let link = PinnedLink::from_pin(&pin).ok();
-    let info = link.and_then(|link| FdLink::from(link).info().ok());
-    remove_pin(&pin)?;
+) -> Result<()> {
+    detach_link(&pins::link(pin_dir, ifindex, hook), name)?;
     if recorded != Some(AttachKind::Tcx) {
         detach_filter(ifindex, hook, name, recorded)?;
     }
-    Ok(info.map(|info| Leaving { ifindex, hook, program: info.program_id() }))
-}
-
-/// Waits until the kernel has removed these programs: it does so a moment after the last reference
-/// to their links.
-///
-/// # Errors
-///
-/// Where one is still there after some seconds: somebody else holds it.
-pub fn wait_for_removal(leaving: &[Leaving]) -> Result<()> {
-    let deadline = Instant::now() + REMOVAL_DEADLINE;
-    loop {
-        let Some(left) = leaving.iter().find(|leaving| leaving.is_there()) else {
-            return Ok(());
-        };
-        if Instant::now() > deadline {
-            return Err(Failure::failed(format!(
-                "the program with the id {} is not pinned any more, but something else holds its \
-                 link: `bpftool link show` tells more",
-                left.program
-            )));
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    Ok(())
 }
 
 /// Waits until no packet is in a program any more that was replaced before this was called: what such a
@@ -333,11 +288,13 @@ fn is_gone(error: &io::Error) -> bool {
     gone.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-fn remove_pin(pin: &Path) -> Result<()> {
-    match fs::remove_file(pin) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Failure::failed(format!("cannot remove the pin {}: {error}", pin.display())))
-        }
+/// Where there is such a pin, and nobody else takes it away meanwhile.
+fn detach_link(pin: &Path, name: &str) -> Result<()> {
+    match bpf::detach_link(pin).and_then(|()| fs::remove_file(pin)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Failure::failed(format!(
+            "cannot take the program off {name}, by its link {}: {error}",
+            pin.display()
+        ))),
         _ => Ok(()),
     }
 }

@@ -120,6 +120,8 @@ pub fn view(
         proto: protocol_name(flow.protocol),
         state: FlowState::from_byte(flow.state).name().into(),
         nat: nat(flow),
+        client: None,
+        server: None,
         original: tuple(flow.original()),
         translated: tuple(flow.translated()),
         packets: both(|side| side.packets),

@@ -113,7 +113,7 @@ pub fn smallest_route_mtu(entries: &BTreeMap<u32, Interface>) -> u32 {
 }
 
 /// The entries for the bridges of these names, as far as they exist, and their ports where they are
-/// asked for, and for the uplinks; by ifindex, not attached.
+/// asked for and the bridge keeps no VLANs apart, and for the uplinks; by ifindex, not attached.
 #[must_use]
 pub fn wanted(
     snapshot: &Snapshot,
@@ -125,7 +125,9 @@ pub fn wanted(
     for name in bridges {
         let Some(bridge) = snapshot.by_name(name).filter(|link| link.is_bridge) else { continue };
         entries.insert(bridge.ifindex, entry(bridge, bridge, Role::Bridge));
-        for port in snapshot.ports(bridge.ifindex).filter(|_| ports) {
+        // At a port's ingress nothing tells of which VLAN a frame will be; on a bridge that keeps VLANs
+        // apart the bridge says which of them come to it.
+        for port in snapshot.ports(bridge.ifindex).filter(|_| ports && !bridge.vlan_aware) {
             entries.insert(port.ifindex, entry(port, bridge, Role::Port));
         }
     }
@@ -190,6 +192,7 @@ mod tests {
                 ifindex: 5,
                 name: "front".into(),
                 is_bridge: true,
+                vlan_aware: false,
                 master: None,
                 mac: [2, 0, 0, 0, 0, 5],
                 mtu: 1500,
@@ -217,6 +220,14 @@ mod tests {
         assert_eq!(port.router_mac, [2, 0, 0, 0, 0, 5]);
         assert_eq!((port.address_count, port.address_count_v6), (0, 0));
         assert!(is_end(&bridge) && !is_end(&port));
+    }
+
+    #[test]
+    fn ports_of_a_bridge_that_keeps_vlans_apart_are_left_alone() {
+        let mut snapshot = snapshot();
+        snapshot.links.get_mut(&5).unwrap().vlan_aware = true;
+        let entries = wanted(&snapshot, &["front".into(), "other".into()], &[], true);
+        assert_eq!(entries.keys().copied().collect::<Vec<_>>(), [5, 7, 8]);
     }
 
     #[test]

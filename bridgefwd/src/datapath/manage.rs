@@ -214,7 +214,7 @@ impl Datapath {
         recorded: Option<AttachKind>,
     ) -> Result<()> {
         let name = interface.name();
-        attach::detach(&self.pin_dir, Hook::Egress, ifindex, name, recorded).map(drop)
+        attach::detach(&self.pin_dir, Hook::Egress, ifindex, name, recorded)
     }
 }
 

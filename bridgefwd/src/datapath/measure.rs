@@ -8,6 +8,7 @@ use super::offline::Reader;
 use super::port_use::PortUse;
 use super::sources::SourcesUse;
 use super::{flows, interfaces, pairs, sources};
+use crate::api::labels::Labels;
 use crate::api::types::Stats;
 use crate::failure::Result;
 
@@ -45,6 +46,19 @@ pub struct PairUse {
     pub standing: u64,
     /// Share of the source ports in use, from 0 to 1, where most are.
     pub busiest_ports: f64,
+}
+
+impl Measurement {
+    /// Gives ends the names that people use.
+    pub fn label(&mut self, labels: &Labels) {
+        labels.stats(&mut self.stats);
+        let named =
+            std::mem::take(&mut self.by_pair).into_iter().map(|((mut from, mut to), has)| {
+                labels.ends_of(&mut from, &mut to);
+                ((from, to), has)
+            });
+        self.by_pair = named.collect();
+    }
 }
 
 /// What one walk over the flows finds.

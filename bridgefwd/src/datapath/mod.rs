@@ -29,11 +29,11 @@ use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
 use bridgefwd_common::contract::{
-    Flow, Interface, MAP_FLOWS, MAP_PAIRS, PairRule, Settings, TIMEOUTS, Unlisted,
+    Address, Flow, Interface, MAP_FLOWS, MAP_PAIRS, PairRule, Settings, TIMEOUTS, Unlisted,
 };
 
 pub use attach::AttachChoice;
-pub use interfaces::{is_end, wanted as wanted_interfaces};
+pub use interfaces::{addresses, is_end, wanted as wanted_interfaces};
 pub use load::{Wanted, check_permission, load_programs, map_sizes};
 pub use object::OBJECT;
 pub use pairs::Pairs;
@@ -292,6 +292,15 @@ impl Datapath {
             self.pairs.end_draining(&alive)?;
         }
         self.pairs.end_pools()
+    }
+
+    /// Ends every flow from or to an address behind the end with that ifindex: who had it is gone.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub fn end_flows_of(&mut self, end: u32, address: Address) -> Result<()> {
+        sweep::address(&mut self.ebpf, end, address, self.settings.max_flows)
     }
 
     /// Takes everything off: links, filters, pins.

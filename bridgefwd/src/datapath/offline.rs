@@ -15,10 +15,9 @@ use super::layout::{self, Found};
 use super::memory::Memory;
 use super::wire::{self, Wire, WireArray, WireHashMap, WirePerCpuArray};
 use super::{counters, flows, interfaces, pairs, pools, sources};
-use crate::api::types::{
-    self, Bridge, FlowFilter, FlowTable, Pair, PairCount, PairState as StateView, Stats, Status,
-};
-use crate::failure::{Failure, Result};
+use crate::api::bridges::Bridge;
+use crate::api::types::{self, FlowTable, Pair, PairCount, PairState as StateView, Stats, Status};
+use crate::failure::Result;
 use crate::host::netlink::Snapshot;
 use crate::instance::Instance;
 use crate::policy::{PairNat, timers};
@@ -63,34 +62,17 @@ impl Reader {
         }))
     }
 
-    /// The live flows that `filter` lets through.
+    /// The live flows.
     ///
     /// # Errors
     ///
-    /// Where the filter names a bridge that is not managed, or an unknown protocol.
-    pub fn flows(&self, filter: &FlowFilter) -> Result<Vec<types::Flow>> {
+    /// The kernel's error.
+    pub fn flows(&self) -> Result<Vec<types::Flow>> {
         let (settings, interfaces) = (self.settings()?, interfaces::read(&self.interfaces)?);
-        for name in [&filter.from, &filter.to].into_iter().flatten() {
-            end_by_name(&interfaces, name)?;
-        }
-        if let Some(proto) = &filter.proto
-            && !["tcp", "udp", "icmp", "icmpv6"].contains(&&**proto)
-        {
-            return Err(Failure::usage(format!(
-                "unknown protocol {proto:?}: use tcp, udp, icmp or icmpv6"
-            )));
-        }
-        let wanted = |wanted: &Option<String>, is: &String| wanted.as_ref().is_none_or(|w| w == is);
         let now_ns = flows::now_ns();
         let mut found = Vec::new();
         flows::for_each_live(&self.flows, &self.rules, &settings, now_ns, |flow, _| {
-            if let Some(flow) = flows::view(flow, &interfaces, &settings, now_ns)
-                && wanted(&filter.from, &flow.from)
-                && wanted(&filter.to, &flow.to)
-                && wanted(&filter.proto, &flow.proto)
-            {
-                found.push(flow);
-            }
+            found.extend(flows::view(flow, &interfaces, &settings, now_ns));
         });
         Ok(found)
     }
@@ -198,6 +180,7 @@ impl Reader {
             netns: instance.netns.clone(),
             bridges: names_of_kind("bridge"),
             uplinks: names_of_kind("uplink"),
+            docker: None,
             timers: timers::in_force(&settings.timeouts_s),
             ports: entries.values().filter(attached).count() as u64,
             ports_not_attached: not_attached.count() as u64,
@@ -251,29 +234,6 @@ pub fn pair_view(from: &str, to: &str, policy: PairPolicy, nat: &PairNat) -> Pai
     }
 }
 
-/// The managed end of that name.
-///
-/// # Errors
-///
-/// Where there is none: says which there are.
-pub fn end_by_name<'a>(
-    interfaces: &'a BTreeMap<u32, Interface>,
-    name: &str,
-) -> Result<(u32, &'a Interface)> {
-    let mut ends = interfaces.iter().filter(|(_, interface)| interfaces::is_end(interface));
-    ends.clone().find(|(_, interface)| interface.name() == name).map_or_else(
-        || {
-            let mut names: Vec<_> = ends.by_ref().map(|(_, end)| end.name()).collect();
-            names.sort_unstable();
-            Err(Failure::usage(format!(
-                "{name} is not a managed bridge or uplink; managed are: {}",
-                if names.is_empty() { "none".into() } else { names.join(", ") }
-            )))
-        },
-        |(&ifindex, interface)| Ok((ifindex, interface)),
-    )
-}
-
 /// What the kernel has; nothing where it does not say.
 fn snapshot() -> Snapshot {
     Snapshot::take().unwrap_or_default()
@@ -312,6 +272,9 @@ fn bridge_views(entries: &BTreeMap<u32, Interface>, snapshot: &Snapshot) -> Vec<
                     None => "no".into(),
                 },
                 kind: if interface.role == Role::Uplink as u8 { "uplink" } else { "bridge" }.into(),
+                managed: true,
+                interface: Some(interface.name().into()),
+                ..Bridge::default()
             }
         })
         .collect();

@@ -72,15 +72,11 @@ pub(super) fn remove_held(pin_dir: &Path, folder: Folder) -> Result<bool> {
             problems.push(error.to_string());
         }
     };
-    let mut leaving = Vec::new();
     let places = whereabouts(pin_dir);
     // Egress last: it mends what was taken in before.
     for hook in [Hook::Ingress, Hook::Egress] {
         for (&ifindex, (name, recorded)) in &places {
-            match attach::detach(pin_dir, hook, ifindex, name, *recorded) {
-                Ok(id) => leaving.extend(id),
-                Err(error) => note(Err(error)),
-            }
+            note(attach::detach(pin_dir, hook, ifindex, name, *recorded));
         }
     }
     let failed = |error: std::io::Error| {
@@ -90,7 +86,6 @@ pub(super) fn remove_held(pin_dir: &Path, folder: Folder) -> Result<bool> {
     if matches!(folder, Folder::Goes) {
         note(std::fs::remove_dir(pin_dir).map_err(failed));
     }
-    note(attach::wait_for_removal(&leaving));
     if problems.is_empty() { Ok(true) } else { Err(Failure::failed(problems.join("; "))) }
 }
 

@@ -1,13 +1,18 @@
 //! What is asked of `bpf(2)` past the library: such that it takes no more than `CAP_NET_ADMIN`.
 
+use std::ffi::CString;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use super::qdisc::Hook;
 
 /// Most programs that the kernel lets be at one hook (`BPF_MPROG_MAX`).
 const MOST: usize = 64;
+const OBJ_GET: libc::c_long = 7;
 const PROG_QUERY: libc::c_long = 16;
+const LINK_DETACH: libc::c_long = 34;
 const TCX_INGRESS: u32 = 46;
 const TCX_EGRESS: u32 = 47;
 
@@ -60,6 +65,34 @@ pub fn tcx_programs(ifindex: u32, hook: Hook) -> io::Result<Vec<u32>> {
     Ok(ids.into_iter().take(query.count as usize).collect())
 }
 
+/// `union bpf_attr`, as `BPF_OBJ_GET` has it, as far as it is used.
+#[repr(C)]
+struct Get {
+    path: u64,
+    fd: u32,
+    flags: u32,
+}
+
+/// Takes the program of a pinned link off its hook, now: when this returns no packet is in it that came
+/// by that hook. Removing the pin alone has the kernel do it at some later time, and until then the
+/// same program cannot be attached there again (`EEXIST`).
+///
+/// # Errors
+///
+/// The kernel's error; `NotFound` where there is no such pin. That the interface is gone is none.
+pub fn detach_link(pin: &Path) -> io::Result<()> {
+    let path = CString::new(pin.as_os_str().as_bytes())?;
+    let mut get = Get { path: path.as_ptr() as u64, fd: 0, flags: 0 };
+    // SAFETY: `get` is a prefix of union bpf_attr, of the length that is passed; the one address in it
+    // is that of `path`, which ends with a zero and outlives the call.
+    let fd = unsafe { bpf(OBJ_GET, &mut get) }?;
+    // SAFETY: the kernel has just made it, for nobody else.
+    let link = unsafe { OwnedFd::from_raw_fd(fd) };
+    let mut number = link.as_raw_fd().cast_unsigned();
+    // SAFETY: of union bpf_attr this command takes the number of a link's file alone.
+    unsafe { bpf(LINK_DETACH, &mut number) }.map(drop)
+}
+
 /// The system call, with attributes that the kernel reads and may write to.
 ///
 /// # Safety
@@ -80,6 +113,13 @@ unsafe fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<RawFd>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_that_is_not_pinned_cannot_be_detached() {
+        let error = detach_link(Path::new("/sys/fs/bpf/no-such-link")).unwrap_err();
+        let known = [libc::ENOENT, libc::EPERM, libc::EACCES];
+        assert!(known.iter().any(|errno| error.raw_os_error() == Some(*errno)), "{error}");
+    }
 
     #[test]
     fn an_interface_that_is_not_there_has_no_programs() {

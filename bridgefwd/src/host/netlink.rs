@@ -11,7 +11,9 @@ use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader,
     NetlinkMessage, NetlinkPayload,
 };
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{
+    InfoBridge, InfoData, InfoKind, LinkAttribute, LinkInfo, LinkMessage,
+};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use tokio::io::Interest;
@@ -39,6 +41,8 @@ pub struct Link {
     pub name: String,
     /// Is it a bridge?
     pub is_bridge: bool,
+    /// Is it a bridge that keeps VLANs apart (`vlan_filtering`)?
+    pub vlan_aware: bool,
     /// ifindex of the interface that it is a port of.
     pub master: Option<u32>,
     /// Its MAC address; zero for interfaces without one.
@@ -344,6 +348,10 @@ fn link(message: LinkMessage) -> Link {
             }
             LinkAttribute::LinkInfo(infos) => {
                 link.is_bridge = infos.contains(&LinkInfo::Kind(InfoKind::Bridge));
+                link.vlan_aware = infos.iter().any(|info| {
+                    let LinkInfo::Data(InfoData::Bridge(settings)) = info else { return false };
+                    settings.contains(&InfoBridge::VlanFiltering(true))
+                });
             }
             _ => {}
         }

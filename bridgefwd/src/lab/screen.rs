@@ -275,6 +275,8 @@ mod tests {
             to: "shop_db".into(),
             proto: "icmp".into(),
             state: "established".into(),
+            client: None,
+            server: None,
             nat: "masquerade".into(),
             original: FlowTuple {
                 src: [172, 18, 0, 2].into(),

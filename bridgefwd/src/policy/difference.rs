@@ -30,8 +30,10 @@ pub fn differences(from: &Setup, to: &Setup) -> Vec<PlannedChange> {
     let socket = from.socket.as_ref().zip(to.socket.as_ref());
     let socket = socket.map(|(from, to)| (from.display().to_string(), to.display().to_string()));
     let (before, after) = socket.unwrap_or_default();
+    let docker = |setup: &Setup| setup.docker.to_string();
     let at = |setup: &Setup| setup.metrics.map_or_else(|| "none".into(), |at| at.to_string());
     for (name, before, after) in [
+        ("docker", docker(from), docker(to)),
         ("api.socket", before, after),
         ("api.metrics", at(from), at(to)),
         ("api.metrics_hosts", from.metrics_hosts.join(" "), to.metrics_hosts.join(" ")),
@@ -52,7 +54,7 @@ pub fn differences(from: &Setup, to: &Setup) -> Vec<PlannedChange> {
             changes.push(change("timer", &name, Some(before), Some(after)));
         }
     }
-    ends(&mut changes, "bridge", &from.bridges, &to.bridges);
+    bridges(&mut changes, from, to);
     ends(&mut changes, "uplink", &from.uplinks, &to.uplinks);
     pairs(&mut changes, from, to);
     changes
@@ -77,6 +79,20 @@ fn setting<T: Display + PartialEq>(changes: &mut Vec<PlannedChange>, name: &str,
     if from != to {
         changes.push(change("setting", name, Some(from), Some(to)));
     }
+}
+
+/// Which all are only the host knows, so they are told as what they are.
+fn bridges(changes: &mut Vec<PlannedChange>, from: &Setup, to: &Setup) {
+    let (before, after) = (&from.bridges, &to.bridges);
+    if before.is_empty() == after.is_empty() {
+        return ends(changes, "bridge", before, after);
+    }
+    let named = |names: &Vec<String>| {
+        if names.is_empty() { "all".to_owned() } else { names.join(" ") }
+    };
+    let effect = before.is_empty().then(|| "flows of all others are cut".into());
+    let change = change("setting", "bridges", Some(named(before)), Some(named(after)));
+    changes.push(PlannedChange { effect, ..change });
 }
 
 fn ends(changes: &mut Vec<PlannedChange>, what: &str, from: &[String], to: &[String]) {
@@ -210,6 +226,26 @@ mod tests {
             ]
         );
         assert_eq!(told[5].effect.as_deref(), Some("its flows are cut"));
+    }
+
+    #[test]
+    fn all_bridges_are_told_as_all() {
+        let all = Setup::default();
+        let named = Setup { bridges: vec!["a".into(), "b".into()], ..Setup::default() };
+        assert_eq!(differences(&all, &all.clone()), []);
+        for (from, to, before, after, effect) in [
+            (&all, &named, "all", "a b", Some("flows of all others are cut")),
+            (&named, &all, "a b", "all", None),
+        ] {
+            let told = differences(from, to);
+            let [change] = &told[..] else { panic!("{told:?}") };
+            assert_eq!((&*change.what, &*change.name), ("setting", "bridges"));
+            assert_eq!(
+                (change.before.as_deref(), change.after.as_deref()),
+                (Some(before), Some(after))
+            );
+            assert_eq!((change.effect.as_deref(), change.needs_restart), (effect, false));
+        }
     }
 
     #[test]

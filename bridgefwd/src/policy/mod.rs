@@ -3,11 +3,13 @@
 
 pub mod config;
 pub mod difference;
+mod docker;
 pub mod listen;
 mod nat;
 mod pair;
 pub mod setup;
 pub mod timers;
 
+pub use docker::DockerChoice;
 pub use nat::{Mapping, Nat, PairNat};
 pub use pair::{Ends, PairSetup};

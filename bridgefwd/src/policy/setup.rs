@@ -13,7 +13,7 @@ use bridgefwd_common::contract::{
 
 use super::config::Config;
 use super::timers::TimerChanges;
-use super::{Ends, PairSetup};
+use super::{DockerChoice, Ends, PairSetup};
 
 /// How many flows there can be: fewer make no sense, and each takes 176 bytes and two index entries.
 pub const MAX_FLOWS: RangeInclusive<u32> = 16..=1 << 24;
@@ -26,6 +26,8 @@ pub struct Overrides {
     pub bridges: Vec<String>,
     /// Uplinks, likewise.
     pub uplinks: Vec<String>,
+    /// The Docker engine that knows networks by name.
+    pub docker: Option<DockerChoice>,
     /// What happens to pairs that are not listed.
     pub unlisted: Option<Unlisted>,
     /// Are the bridges' ports attached to as well?
@@ -47,10 +49,12 @@ pub struct Overrides {
 /// All that a daemon is told.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Setup {
-    /// Bridges to manage, in no order that matters.
+    /// Bridges to manage, in no order that matters; none for all that there are.
     pub bridges: Vec<String>,
     /// Uplinks, likewise.
     pub uplinks: Vec<String>,
+    /// The Docker engine that knows networks by name.
+    pub docker: DockerChoice,
     /// What happens to pairs that are not listed.
     pub unlisted: Unlisted,
     /// Are the bridges' ports attached to as well?
@@ -91,6 +95,12 @@ impl Setup {
         Self {
             bridges: named(&overrides.bridges, &config.bridges),
             uplinks: named(&overrides.uplinks, &config.uplinks),
+            docker: overrides
+                .docker
+                .as_ref()
+                .or(config.docker.as_ref())
+                .cloned()
+                .unwrap_or_default(),
             unlisted: overrides.unlisted.or(config.unlisted).unwrap_or(Unlisted::Kernel),
             ports: overrides.ports.or(config.ports).unwrap_or(true),
             max_flows,
@@ -120,6 +130,7 @@ impl Overrides {
         let hidden = [
             ("--bridge", other(bridges, &config.bridges)),
             ("--uplink", other(uplinks, &config.uplinks)),
+            ("--docker", differ(self.docker.as_ref(), config.docker.as_ref())),
             ("--unlisted", differ(*unlisted, config.unlisted)),
             ("--ports", differ(*ports, config.ports)),
             ("--max-flows", differ(*max_flows, config.max_flows)),

@@ -1,7 +1,7 @@
 //! The flow table.
 //!
 //! Where it is wide enough a flow is one line; in a narrow terminal it is two, so that neither long
-//! bridge names nor long addresses are broken.
+//! bridge names nor long addresses are broken, and three where containers are known by name.
 
 use std::net::SocketAddr;
 
@@ -42,8 +42,8 @@ fn wide(flows: &[Flow]) -> String {
             flow.to.clone(),
             flow.proto.clone(),
             flow.state.clone(),
-            client(flow),
-            server(flow),
+            named(&flow.client, client(flow)),
+            named(&flow.server, server(flow)),
             seen_as(flow).unwrap_or_else(|| "itself".into()),
             both(flow.packets, units::count),
             both(flow.bytes, units::bytes),
@@ -83,6 +83,10 @@ fn folded(flows: &[Flow]) -> String {
             client(flow),
             server(flow),
         ));
+        if flow.client.is_some() || flow.server.is_some() {
+            let name = |name: &Option<String>| name.clone().unwrap_or_else(|| "?".into());
+            folded.push_str(&format!("  {} -> {}\n", name(&flow.client), name(&flow.server)));
+        }
     }
     folded
 }
@@ -120,6 +124,14 @@ fn source(flow: &Flow, tuple: &FlowTuple) -> String {
     }
 }
 
+/// With the container's name, where it is known.
+fn named(container: &Option<String>, address: String) -> String {
+    match container {
+        Some(name) => format!("{name} {address}"),
+        None => address,
+    }
+}
+
 fn both(ways: BothWays, unit: impl Fn(u64) -> String) -> String {
     format!("{}/{}", unit(ways.original), unit(ways.reply))
 }
@@ -145,6 +157,8 @@ mod tests {
             proto: proto.into(),
             state: "established".into(),
             nat: "masquerade".into(),
+            client: None,
+            server: None,
             original: tuple([172, 18, 0, 2], 41_512),
             translated: tuple([172, 19, 0, 1], 41_512),
             packets: BothWays { original: 12, reply: 10 },
@@ -181,6 +195,17 @@ br-0123456789ab -> br-ba9876543210  tcp          12/10    1.2kB/48kB  1m12s/3s
         let narrow = table(&[flow], Some(80));
         assert_eq!(narrow, expected);
         assert!(narrow.lines().all(|line| line.len() <= 80));
+    }
+
+    #[test]
+    fn containers_are_named() {
+        let mut flow = flow("shop_front", "shop_db", "tcp");
+        flow.client = Some("web".into());
+        let wide = table(std::slice::from_ref(&flow), None);
+        assert!(wide.contains("  web 172.18.0.2:41512  172.19.0.2:8080  "), "{wide}");
+        flow.server = Some("db".into());
+        let narrow = table(&[flow], Some(80));
+        assert!(narrow.ends_with(", seen as 172.19.0.1:41512\n  web -> db\n"), "{narrow}");
     }
 
     #[test]

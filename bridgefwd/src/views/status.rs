@@ -26,6 +26,14 @@ pub fn report(status: &Status) -> String {
         ports.push_str(&format!(", {} not attached", status.ports_not_attached));
     }
     let uplinks = if status.uplinks.is_empty() { "none".into() } else { status.uplinks.join(" ") };
+    let docker = match &status.docker {
+        None => "none".into(),
+        Some(docker) => {
+            let networks = counted(docker.networks, "network", "networks");
+            let away = if docker.problem.is_some() { ", does not answer" } else { "" };
+            format!("{}, {networks}{away}", docker.socket)
+        }
+    };
     let Timers { opening, established, closing, udp_one_way, udp_two_way, icmp } = status.timers;
     let timers = format!(
         "opening {opening}s, established {established}s, closing {closing}s, udp_one_way \
@@ -43,6 +51,7 @@ pub fn report(status: &Status) -> String {
         ("pins", status.pin_dir.clone()),
         ("bridges", format!("{ends}, {ports}")),
         ("uplinks", uplinks),
+        ("docker", docker),
         ("pairs", pairs),
         ("unlisted", unlisted),
         ("timers", timers),
@@ -78,6 +87,7 @@ fn stands(config: &ConfigState) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::bridges::DockerStatus;
     use crate::api::types::FlowTable;
 
     #[test]
@@ -94,6 +104,11 @@ mod tests {
             netns: Some("lab".into()),
             bridges: vec!["shop_front".into(), "shop_db".into()],
             uplinks: vec!["eth0".into()],
+            docker: Some(DockerStatus {
+                socket: "/var/run/docker.sock".into(),
+                networks: 5,
+                problem: None,
+            }),
             timers: Timers {
                 opening: 240,
                 established: 7440,
@@ -119,6 +134,7 @@ socket     /run/bridgefwd/bridgefwd-lab.sock
 pins       /sys/fs/bpf/bridgefwd-lab
 bridges    shop_front shop_db, 1 port
 uplinks    eth0
+docker     /var/run/docker.sock, 5 networks
 pairs      1 allowed, 0 denied
 unlisted   deny (what is not listed is dropped)
 timers     opening 240s, established 7440s, closing 240s, udp_one_way 120s, udp_two_way 300s, icmp 60s

@@ -1,7 +1,9 @@
 //! One run of the program on one frame, and what it came to.
 
 use aya::programs::{TestRun as _, TestRunOptions};
-use bridgefwd_common::contract::{Counter, EGRESS_PROGRAM, PROGRAM, Role, SWEEP_PROGRAM};
+use bridgefwd_common::contract::{
+    Counter, EGRESS_PROGRAM, PROGRAM, Role, SWEEP_PROGRAM, SweepRequest,
+};
 use bridgefwd_common::{Reason, Verdict};
 
 use super::{DROP, PASS, Program, REDIRECT};
@@ -184,7 +186,12 @@ impl Program {
 
     /// Runs the sweep once; what it returns is its own affair.
     pub fn sweep(&self) -> i32 {
-        self.run_uncounted(SWEEP_PROGRAM, &Buffer::default(), &[0; 64]).verdict
+        self.sweep_for(SweepRequest::default())
+    }
+
+    /// Runs the sweep once, for what is asked for.
+    pub fn sweep_for(&self, request: SweepRequest) -> i32 {
+        self.run_uncounted(SWEEP_PROGRAM, &Buffer::default(), &request.frame()).verdict
     }
 
     /// Several threads at a time: each runs the program on its frames, one after the other, `rounds`

@@ -1,7 +1,9 @@
 //! The flow table: full, recovering, swept, and without leaks.
 
+use std::net::Ipv4Addr;
+
 use bridgefwd_common::Reason;
-use bridgefwd_common::contract::{FlowState, Settings};
+use bridgefwd_common::contract::{Address, FlowState, Settings, SweepRequest};
 use bridgefwd_tests::needs_root;
 use bridgefwd_tests::packets::{Packet, flags};
 use bridgefwd_tests::view::at;
@@ -103,6 +105,35 @@ fn the_sweep_frees_what_is_over_and_nothing_else() {
             bench.expect(A, &ask(bench, port), Reason::FlowCreated);
         }
         bench.expect(A, &ask(bench, 10_103), Reason::TableFull);
+    });
+}
+
+#[test]
+fn the_sweep_frees_the_flows_of_an_address_and_no_others() {
+    needs_root!();
+    bench_with(SLOTS, |bench| {
+        let (a, b) = (bench.a().address, bench.b().address);
+        let asked =
+            |end, address: Ipv4Addr| SweepRequest { end, address: Address::v4(address.octets()) };
+        for (name, address, frees) in [
+            ("br-a", b, false),
+            ("br-b", a, false),
+            ("br-a", Ipv4Addr::new(10, 1, 0, 200), false),
+            ("br-a", a, true),
+            ("br-b", b, true),
+        ] {
+            fill(bench);
+            let request = asked(bench.router.bridge(name).ifindex, address);
+            for _ in 0..4 {
+                bench.program.sweep_for(request);
+            }
+            let left = if frees { 0 } else { SLOTS as usize };
+            let (flows, index) = (bench.program.flows().len(), bench.program.index().len());
+            assert_eq!((flows, index), (left, 2 * left), "{name} {address}");
+            expire(bench);
+            sweep(bench);
+            back_to_normal(bench);
+        }
     });
 }
 

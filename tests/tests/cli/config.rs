@@ -182,14 +182,13 @@ fn that_cannot_hold_changes_nothing() {
     let before = [&["pair", "list"][..], &["bridges"]].map(|command| bridgefwd.json(command));
     for (text, status, words) in [
         ("bridges = ['br-a']\nbridges = []\n", USAGE, &["line 2", "duplicate"][..]),
-        ("bridges = ['br-a', 'br-z']\nunlisted = 'deny'\n", USAGE, &["no interface br-z"]),
+        ("bridges = ['br-a', 'br-z']\nunlisted = 'deny'\n", USAGE, &["no bridge or network br-z"]),
         ("bridges = ['br-a', 'lo']\nunlisted = 'deny'\n", USAGE, &["lo is not a bridge"]),
         (
             "bridges = ['br-a']\nuplinks = ['br-b']\nunlisted = 'deny'\n",
             USAGE,
             &["br-b is a bridge"],
         ),
-        ("unlisted = 'deny'\n", USAGE, &["no bridge"]),
         (
             "bridges = ['br-a', 'br-b']\nunlisted = 'deny'\n[[pair]]\nfrom = 'br-a'\nto = 'br-b'\n\
              nat = '10.2.0.99'\n",
@@ -282,11 +281,11 @@ fn is_taken_by_default_where_no_end_is_named() {
         command.arg("run").args(args).env("BRIDGEFWD_CONFIG", config);
         output_in(&router.ns, &mut command)
     };
-    refused(&run(&[], &own), USAGE, &["no interface br-z"]);
-    refused(&run(&["--timer", "icmp=70"], &own), USAGE, &["no interface br-z"]);
+    refused(&run(&[], &own), USAGE, &["no bridge or network br-z"]);
+    refused(&run(&["--timer", "icmp=70"], &own), USAGE, &["no bridge or network br-z"]);
     // Where an end is named nothing of it is read.
-    refused(&run(&["--bridge", "br-y"], &own), USAGE, &["no interface br-y"]);
-    refused(&run(&[], "/no/such.toml"), USAGE, &["--bridge", "/no/such.toml", "--config"]);
+    refused(&run(&["--bridge", "br-y"], &own), USAGE, &["no bridge or network br-y"]);
+    refused(&run(&[], "/no/such.toml"), USAGE, &["/no/such.toml", "No such file"]);
 }
 
 #[test]

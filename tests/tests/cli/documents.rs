@@ -126,13 +126,13 @@ fn pairs() {
 fn bridges() {
     needs_root!();
     with_traffic(|bridgefwd| {
-        let bridges = bridgefwd.json(&["bridges"]);
-        let bridges = bridges.as_array().expect("a list");
+        let bridges = bridgefwd.managed();
         assert_eq!(bridges.len(), 2);
-        for bridge in bridges {
+        for bridge in &bridges {
             let shape = json!({
                 "name": "", "ifindex": 0, "addresses": [], "mtu": 0, "ports": [],
-                "attached": "", "kind": "",
+                "attached": "", "kind": "", "managed": true, "interface": "", "subnets": [],
+                "gateways": [], "containers": [],
             });
             has_shape(bridge, &shape);
             assert_eq!((&bridge["mtu"], &bridge["kind"]), (&json!(1500), &json!("bridge")));
@@ -142,6 +142,11 @@ fn bridges() {
         assert_eq!(bridges[0]["addresses"], json!(["10.1.0.1/24", "fd00:1::1/64"]));
         assert_eq!(bridges[0]["ports_not_attached"], json!([]));
         assert_eq!(bridges[0]["ports"], json!(["p-a2"]));
+        // What is not managed comes after.
+        let all = bridgefwd.json(&["bridges"]);
+        let other = &all.as_array().expect("a list")[2];
+        assert_eq!((&other["name"], &other["managed"]), (&json!("br-c"), &json!(false)));
+        assert_eq!((&other["attached"], &other["driver"]), (&json!("no"), &json!(null)));
     });
 }
 

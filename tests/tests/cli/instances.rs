@@ -7,6 +7,7 @@ use bridgefwd_tests::bridgefwd::Bridgefwd;
 use bridgefwd_tests::command;
 use bridgefwd_tests::needs_root;
 use bridgefwd_tests::topology::{Options, Router};
+use bridgefwd_tests::wait::until;
 
 #[test]
 fn the_socket_is_for_owner_and_group() {
@@ -46,8 +47,21 @@ fn many_bridges_after_one_option() {
     needs_root!();
     let router = Router::new(Options::default(), &["br-a", "br-b", "br-c"]);
     let bridgefwd = Bridgefwd::run(&router.ns, &["--bridge", "br-a", "br-b", "br-c"]);
-    let bridges = bridgefwd.json(&["bridges"]);
-    assert_eq!(bridges.as_array().expect("a list").len(), 3);
+    assert_eq!(bridgefwd.managed().len(), 3);
+}
+
+#[test]
+fn every_bridge_where_none_is_named() {
+    needs_root!();
+    let router = Router::new(Options::default(), &["br-a", "br-b"]);
+    let bridgefwd = Bridgefwd::run(&router.ns, &["--docker", "no"]);
+    assert_eq!(bridgefwd.managed().len(), 3);
+    bridgefwd.ok(&["pair", "allow", "br-a", "br-b"]);
+    router.ns.ip("link add br-new type bridge\naddr add 10.9.0.1/24 dev br-new\n");
+    until("a new one is managed, too", || bridgefwd.managed().len() == 4);
+    router.ns.ip("link del br-c\n");
+    until("one that has gone is not", || bridgefwd.managed().len() == 3);
+    assert_eq!(bridgefwd.json(&["status"])["warnings"], serde_json::json!([]));
 }
 
 #[test]

@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use crate::refusals::{NO_DAEMON, refused};
 
-const READING: [&[&str]; 5] =
-    [&["pair", "list"], &["flows"], &["stats"], &["status"], &["bridges"]];
+/// `bridges` is none of them: it tells what there is also where nothing was ever started.
+const READING: [&[&str]; 4] = [&["pair", "list"], &["flows"], &["stats"], &["status"]];
 
 #[test]
 fn nothing_was_ever_started() {
@@ -31,6 +31,20 @@ fn nothing_was_ever_started() {
         refused(&bridgefwd.cli(&[command]), NO_DAEMON, &["bridgefwd run"]);
     }
     assert!(!bridgefwd.pin_dir.exists() && !bridgefwd.socket().exists());
+}
+
+#[test]
+fn bridges_are_shown_before_anything_is_managed() {
+    needs_root!();
+    let router = Router::new(Options::default(), &["br-a"]);
+    let bridgefwd = Bridgefwd::new(&router.ns);
+    let output = bridgefwd.cli(&["bridges", "--json"]);
+    assert_eq!(output.status, 0, "{output:?}");
+    assert!(output.stderr.contains("daemon is not running"), "{output:?}");
+    let bridges: Value = serde_json::from_str(&output.stdout).expect("JSON");
+    assert_eq!(bridges.as_array().map(Vec::len), Some(3), "{bridges}");
+    assert_eq!((&bridges[0]["name"], &bridges[0]["managed"]), (&"br-a".into(), &false.into()));
+    assert_eq!(bridges[0]["ports_not_attached"][0], "p-a2");
 }
 
 #[test]

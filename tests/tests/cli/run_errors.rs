@@ -27,7 +27,24 @@ fn fails(router: &Router, args: &[&str]) -> Output {
 fn no_bridge_at_all() {
     needs_root!();
     let router = Router::new(Options::default(), &[]);
-    refused(&fails(&router, &[]), USAGE, &["--bridge"]);
+    router.ns.ip("link del br-a\nlink del br-b\nlink del br-c\n");
+    refused(&fails(&router, &[]), USAGE, &["no bridge", "--bridge"]);
+    refused(&fails(&router, &["--docker", "no"]), USAGE, &["no bridge", "--bridge"]);
+}
+
+#[test]
+fn a_docker_engine_that_is_not_there() {
+    needs_root!();
+    let router = Router::new(Options::default(), &["br-a"]);
+    let output = fails(&router, &["--docker", "/nowhere/docker.sock"]);
+    refused(&output, COULD_NOT, &["/nowhere/docker.sock", "No such file", "--docker no"]);
+    // Somebody answers there, and is none.
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("other.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&path).expect("listening");
+    std::thread::spawn(move || listener.incoming().flatten().for_each(drop));
+    let path = path.to_str().expect("UTF-8");
+    refused(&fails(&router, &["--docker", path]), COULD_NOT, &[path, "--docker no"]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ fn everything_is_forwarded() {
     needs_root!();
     let rig = Rig::allowed(Options::default(), &["--attach", "clsact"]);
     let (a, b) = (rig.a(), rig.b());
-    for bridge in rig.bridgefwd.json(&["bridges"]).as_array().expect("a list") {
+    for bridge in rig.bridgefwd.managed() {
         assert_eq!(bridge["attached"], "clsact", "{bridge}");
     }
     let listener = listen(&b.ns, b.at(80));

@@ -17,6 +17,7 @@ mod hostile;
 mod lifecycle;
 mod mapping;
 mod neighbours;
+mod odd_bridges;
 mod others;
 mod outside;
 mod own;

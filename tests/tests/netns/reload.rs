@@ -167,8 +167,8 @@ fn ends_come_and_go_by_reload_while_flows_of_others_go_on() {
         say(&mut near, &mut far, "before");
         let attached = site.attached();
         let ends = || {
-            let bridges = site.bridgefwd.json(&["bridges"]);
-            let names = bridges.as_array().expect("a list").iter();
+            let managed = site.bridgefwd.managed();
+            let names = managed.iter();
             names.map(|end| end["name"].as_str().expect("a name").to_owned()).collect::<Vec<_>>()
         };
         let (server, client) = (udp(&c.ns, c.at(53)), udp(&a.ns, a.at(10_000)));

@@ -53,7 +53,7 @@ impl Site {
     }
 
     fn bridges(&self) -> Value {
-        self.bridgefwd.json(&["bridges"])
+        Value::Array(self.bridgefwd.managed())
     }
 
     /// One exchange with the server outside, from `port`; returns the client as the server sees it.

@@ -45,6 +45,14 @@ pub fn for_build(workspace: &Workspace, progress: &Progress) -> anyhow::Result<T
     toolchain(workspace, progress, &mut Apt::default())
 }
 
+/// What the `docker` layer needs beside. Where it cannot be had the layer's tests say so themselves:
+/// it may be a machine with another engine, or none.
+pub fn for_docker(progress: &Progress) {
+    if let Err(error) = packages::engine(progress, &mut Apt::default()) {
+        progress.note(&format!("the docker layer has no engine: {error:#}"));
+    }
+}
+
 /// What the `watch` layer needs beside. Where it cannot be had the layer's tests say so themselves.
 pub fn for_watch(progress: &Progress) {
     if let Err(error) = packages::watchers(progress, &mut Apt::default()) {

@@ -50,6 +50,15 @@ const TOOLS: [Tool; 10] = [
     Tool { command: "tcpdump", package: "tcpdump", why: "captures what came out" },
 ];
 
+/// The engine that the `docker` layer starts for itself, and what it puts into containers.
+const ENGINE: [Tool; 5] = [
+    Tool { command: "dockerd", package: "docker.io", why: "is the engine that tests start" },
+    Tool { command: "docker", package: "docker.io", why: "makes networks and containers" },
+    Tool { command: "containerd", package: "containerd", why: "is a part of it" },
+    Tool { command: "runc", package: "runc", why: "is a part of it" },
+    Tool { command: "busybox", package: "busybox-static", why: "is all that is in containers" },
+];
+
 /// What watches bridgefwd in the `watch` layer.
 const WATCHERS: [Tool; 5] = [
     Tool { command: "prometheus", package: "prometheus", why: "scrapes the metrics" },
@@ -63,6 +72,13 @@ const WATCHERS: [Tool; 5] = [
 pub fn tools(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
     obtain("the lab and the tests", &TOOLS, progress, |names, why| {
         apt.install(progress, names, why)
+    })
+}
+
+/// Finds or installs a Docker engine for the tests. The package's own service is not started.
+pub fn engine(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
+    obtain("the docker layer", &ENGINE, progress, |names, why| {
+        apt.install_without_starting(progress, names, why)
     })
 }
 

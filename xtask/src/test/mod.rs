@@ -27,6 +27,9 @@ pub fn run(workspace: &Workspace, layers: &[Layer], filter: &[String]) -> anyhow
     let layers = if layers.is_empty() { &Layer::ALL[..] } else { layers };
     let progress = Progress::new(true);
     let toolchain = setup::run(workspace, &progress)?;
+    if layers.contains(&Layer::Docker) {
+        setup::for_docker(&progress);
+    }
     if layers.contains(&Layer::Watch) {
         setup::for_watch(&progress);
     }
@@ -76,6 +79,7 @@ fn run_layer(
         | Layer::Netns
         | Layer::Oracle
         | Layer::Cli
+        | Layer::Docker
         | Layer::Watch
         | Layer::Dist => as_root(workspace, layer)?,
     };
@@ -144,7 +148,13 @@ fn selection(layer: Layer) -> Vec<&'static str> {
         Layer::Netns => {
             vec!["--package", "bridgefwd-tests", "--package", "bridgefwd-bench", "--test", "netns"]
         }
-        Layer::Docs | Layer::Bytecode | Layer::Oracle | Layer::Cli | Layer::Watch | Layer::Dist => {
+        Layer::Docs
+        | Layer::Bytecode
+        | Layer::Oracle
+        | Layer::Cli
+        | Layer::Docker
+        | Layer::Watch
+        | Layer::Dist => {
             vec!["--package", "bridgefwd-tests", "--test", layer.name()]
         }
     }

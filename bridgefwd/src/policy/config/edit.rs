@@ -15,7 +15,7 @@ use crate::policy::difference::{differences, same, unlisted};
 use crate::policy::listen;
 use crate::policy::setup::{Overrides, Setup, default_flows_per_source};
 use crate::policy::timers;
-use crate::policy::{Ends, Mapping, Nat, PairNat, PairSetup};
+use crate::policy::{DockerChoice, Ends, Mapping, Nat, PairNat, PairSetup};
 
 /// The text of a file, changed so that it says what `setup` is; a key that it has not and whose value
 /// is the default stays away. Which control
@@ -64,6 +64,13 @@ fn settings(table: &mut Table, setup: &Setup) {
         Some("deny") => Some(Unlisted::Deny),
         _ => None,
     };
+    let docker = |item: &Item| match item.as_bool() {
+        Some(true) => Some(DockerChoice::Auto),
+        Some(false) => Some(DockerChoice::No),
+        None => item.as_str()?.parse().ok(),
+    };
+    let of_docker = |docker: &DockerChoice| docker.to_string().into();
+    put_value(table, "docker", &setup.docker, &default.docker, docker, of_docker);
     put_value(table, "unlisted", &setup.unlisted, &default.unlisted, unlisted_of, |&own| {
         unlisted(own).into()
     });

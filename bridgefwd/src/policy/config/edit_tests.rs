@@ -49,36 +49,52 @@ fn setup() -> impl Strategy<Value = Setup> {
     let flows =
         (prop_oneof![Just(DEFAULT_MAX_FLOWS), 16..1_u32 << 24], proptest::option::of(1..u32::MAX));
     let timers = vec(proptest::option::of(1..=u32::MAX), 6);
-    (ends, pairs, flows, timers, any::<[bool; 4]>()).prop_map(
-        |((ends, split), pairs, (max_flows, share), timers, [deny, ports, metrics, host])| {
-            let names: Vec<String> = ends.into_iter().map(str::to_owned).collect();
-            let (bridges, uplinks) = names.split_at(split.min(names.len()));
-            let mut changes = TimerChanges::default();
-            for (name, seconds) in timers::names().zip(timers) {
-                seconds.map_or(Ok(()), |seconds| changes.set(name, seconds)).unwrap();
-            }
-            let mut timeouts_s = Settings::DEFAULT_TIMEOUTS_S;
-            changes.apply(&mut timeouts_s);
-            let listed = |name: &str| names.iter().any(|end| end == name);
-            let pairs = pairs
-                .into_iter()
-                .filter(|((from, to), _)| from != to && listed(from) && listed(to))
-                .map(|((from, to), pair)| ((from.to_owned(), to.to_owned()), pair));
-            Setup {
-                bridges: bridges.to_vec(),
-                uplinks: uplinks.to_vec(),
-                unlisted: if deny { Unlisted::Deny } else { Unlisted::Kernel },
-                ports,
-                max_flows,
-                flows_per_source: share.unwrap_or_else(|| default_flows_per_source(max_flows)),
-                timeouts_s,
-                socket: None,
-                metrics: metrics.then(|| ([192, 0, 2, 1], 9477).into()),
-                metrics_hosts: host.then(|| "router.example".into()).into_iter().collect(),
-                pairs: pairs.collect(),
-            }
-        },
+    (
+        ends,
+        pairs,
+        flows,
+        timers,
+        any::<[bool; 4]>(),
+        select(vec!["auto", "no", "/run/docker #1.sock"]),
     )
+        .prop_map(
+            |(
+                (ends, split),
+                pairs,
+                (max_flows, share),
+                timers,
+                [deny, ports, metrics, host],
+                docker,
+            )| {
+                let names: Vec<String> = ends.into_iter().map(str::to_owned).collect();
+                let (bridges, uplinks) = names.split_at(split.min(names.len()));
+                let mut changes = TimerChanges::default();
+                for (name, seconds) in timers::names().zip(timers) {
+                    seconds.map_or(Ok(()), |seconds| changes.set(name, seconds)).unwrap();
+                }
+                let mut timeouts_s = Settings::DEFAULT_TIMEOUTS_S;
+                changes.apply(&mut timeouts_s);
+                let listed = |name: &str| names.iter().any(|end| end == name);
+                let pairs = pairs
+                    .into_iter()
+                    .filter(|((from, to), _)| from != to && listed(from) && listed(to))
+                    .map(|((from, to), pair)| ((from.to_owned(), to.to_owned()), pair));
+                Setup {
+                    bridges: bridges.to_vec(),
+                    uplinks: uplinks.to_vec(),
+                    docker: docker.parse().unwrap(),
+                    unlisted: if deny { Unlisted::Deny } else { Unlisted::Kernel },
+                    ports,
+                    max_flows,
+                    flows_per_source: share.unwrap_or_else(|| default_flows_per_source(max_flows)),
+                    timeouts_s,
+                    socket: None,
+                    metrics: metrics.then(|| ([192, 0, 2, 1], 9477).into()),
+                    metrics_hosts: host.then(|| "router.example".into()).into_iter().collect(),
+                    pairs: pairs.collect(),
+                }
+            },
+        )
 }
 
 proptest! {

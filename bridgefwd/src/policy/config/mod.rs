@@ -6,6 +6,7 @@
 pub mod edit;
 pub mod file;
 mod mistakes;
+mod pairs;
 mod read;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use bridgefwd_common::contract::Unlisted;
 
 use super::setup::Overrides;
 use super::timers::TimerChanges;
-use super::{Ends, PairSetup};
+use super::{DockerChoice, Ends, PairSetup};
 use crate::failure::Result;
 
 /// Where `run`, `check` and others look where no file is named.
@@ -29,10 +30,12 @@ pub const PATH_VARIABLE: &str = "BRIDGEFWD_CONFIG";
 /// A configuration file's content.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Config {
-    /// Bridges to manage.
+    /// Bridges to manage; none for all that there are.
     pub bridges: Vec<String>,
     /// Ordinary interfaces to manage.
     pub uplinks: Vec<String>,
+    /// The Docker engine that knows networks by name.
+    pub docker: Option<DockerChoice>,
     /// What happens to pairs that are not listed.
     pub unlisted: Option<Unlisted>,
     /// Are the bridges' ports attached to as well?

@@ -2,24 +2,23 @@
 //! the first alone.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::num::NonZero;
 use std::ops::{Range, RangeInclusive};
 
-use bridgefwd_common::contract::{Family, Unlisted};
+use bridgefwd_common::contract::Unlisted;
 use toml_edit::{Document, Item, Key, TableLike};
 
 use super::Config;
 use super::mistakes::{Mistake, line_of, meant, shown};
-use crate::policy::listen;
 use crate::policy::setup::{MAX_FLOWS, Overrides};
 use crate::policy::timers::{self, TimerChanges};
-use crate::policy::{Nat, PairNat, PairSetup};
+use crate::policy::{DockerChoice, listen};
 
 /// Keys of the file.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "bridges",
     "uplinks",
+    "docker",
     "unlisted",
     "ports",
     "max_flows",
@@ -30,26 +29,16 @@ const KEYS: [&str; 9] = [
 ];
 /// Keys of `[api]`.
 const API_KEYS: [&str; 3] = ["socket", "metrics", "metrics_hosts"];
-/// Keys of a `[[pair]]`.
-const PAIR_KEYS: [&str; 7] = ["from", "to", "state", "nat", "nat6", "mapping", "drain"];
-
-/// A pair in the file, with where it is.
-struct Listed {
-    from: Named,
-    to: Named,
-    setup: PairSetup,
-    line: usize,
-}
 
 /// A name, with where it is.
-struct Named {
-    name: String,
-    line: usize,
+pub(super) struct Named {
+    pub name: String,
+    pub line: usize,
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     text: &'a str,
-    mistakes: Vec<Mistake>,
+    pub mistakes: Vec<Mistake>,
 }
 
 /// Reads the text of a file.
@@ -89,6 +78,7 @@ impl Reader<'_> {
         let names = |ends: &[Named]| ends.iter().map(|end| end.name.clone()).collect::<Vec<_>>();
         let (bridges, uplinks) = (names(&bridges), names(&uplinks));
         let mut config = Config {
+            docker: self.docker(table),
             unlisted: self.value(table, "unlisted", "unlisted", |item| match item.as_str() {
                 Some("kernel") => Ok(Unlisted::Kernel),
                 Some("deny") => Ok(Unlisted::Deny),
@@ -116,8 +106,26 @@ impl Reader<'_> {
             known(&overrides.uplinks, &config.uplinks),
         ]
         .concat();
-        self.pairs(table, ends_known.then_some(&ends), &mut config);
+        // Where no bridge is named all are ends that there are, which only the host knows.
+        let named = !(overrides.bridges.is_empty() && config.bridges.is_empty());
+        self.pairs(table, (ends_known && named).then_some(&ends), &mut config);
         config
+    }
+
+    fn docker(&mut self, table: &dyn TableLike) -> Option<DockerChoice> {
+        self.value(table, "docker", "docker", |item| {
+            let text = match item.as_bool() {
+                Some(true) => Some("auto"),
+                Some(false) => Some("no"),
+                None => item.as_str(),
+            };
+            match text.map(str::parse) {
+                Some(Ok(DockerChoice::Socket(path))) if path.is_relative() => None,
+                Some(Ok(choice)) => Some(choice),
+                _ => None,
+            }
+            .ok_or("\"auto\", \"no\", or the absolute path of a socket in quotes")
+        })
     }
 
     fn api(&mut self, table: &dyn TableLike, config: &mut Config) {
@@ -186,109 +194,7 @@ impl Reader<'_> {
         changes
     }
 
-    fn pairs(&mut self, table: &dyn TableLike, ends: Option<&Vec<String>>, config: &mut Config) {
-        let Some((at, item)) = table.get_key_value("pair") else { return };
-        let mut tables: Vec<(&dyn TableLike, Option<Range<usize>>)> = Vec::new();
-        if let Some(list) = item.as_array_of_tables() {
-            tables.extend(list.iter().map(|table| (table as &dyn TableLike, table.span())));
-        } else if let Some(list) = item.as_array()
-            && list.iter().all(toml_edit::Value::is_inline_table)
-        {
-            let inline = list.iter().filter_map(|value| value.as_inline_table());
-            tables.extend(inline.map(|table| (table as &dyn TableLike, table.span())));
-        } else {
-            let line = self.line(at.span());
-            self.wrong(line, "pair", "begin each pair with [[pair]]".into());
-            return;
-        }
-        let mut lines = BTreeMap::new();
-        for (table, span) in tables {
-            let line = self.line(span);
-            let Some(pair) = self.pair(table, line) else { continue };
-            for (key, end) in [("pair.from", &pair.from), ("pair.to", &pair.to)] {
-                if let Some(ends) = ends.filter(|ends| !ends.contains(&end.name)) {
-                    let what = unknown_end(&end.name, ends);
-                    self.wrong(end.line, key, what);
-                }
-            }
-            let Listed { from, to, setup, line } = pair;
-            if from.name == to.name {
-                let what =
-                    format!("{0} -> {0} is no pair: a pair leads from one end to another", to.name);
-                self.wrong(to.line, "pair.to", what);
-            }
-            let ends = (from.name, to.name);
-            match lines.insert(ends.clone(), (line, setup.allow)) {
-                Some((earlier, allow)) => {
-                    let what = listed_twice(&ends, earlier, allow, setup.allow);
-                    self.wrong(line, "pair", what);
-                }
-                None => drop(config.pairs.insert(ends, setup)),
-            }
-        }
-    }
-
-    /// One pair; `None` where it does not say between whom, or says something wrong.
-    fn pair(&mut self, table: &dyn TableLike, line: usize) -> Option<Listed> {
-        let before = self.mistakes.len();
-        self.known_keys(table, "pair.", &PAIR_KEYS);
-        let (from, to) = (self.end(table, "from", line), self.end(table, "to", line));
-        let allow = self.value(table, "state", "pair.state", |item| match item.as_str() {
-            Some("allowed") => Ok(true),
-            Some("denied") => Ok(false),
-            _ => Err("\"allowed\" or \"denied\""),
-        });
-        let default = PairNat::default();
-        let nat = PairNat {
-            v4: self
-                .parsed(table, "nat", |text| Nat::parse(text, Family::V4))
-                .unwrap_or(default.v4),
-            v6: self
-                .parsed(table, "nat6", |text| Nat::parse(text, Family::V6))
-                .unwrap_or(default.v6),
-            mapping: self.parsed(table, "mapping", str::parse).unwrap_or(default.mapping),
-        };
-        let drain = self.boolean(table, "drain", "pair.drain").unwrap_or(false);
-        let setup = PairSetup { allow: allow.unwrap_or(true), nat, drain };
-        let listed = Listed { from: from?, to: to?, setup, line };
-        (self.mistakes.len() == before).then_some(listed)
-    }
-
-    fn end(&mut self, table: &dyn TableLike, key: &str, line: usize) -> Option<Named> {
-        let path = format!("pair.{key}");
-        let Some((at, item)) = table.get_key_value(key) else {
-            self.wrong(line, &path, format!("is missing: say `{key} = \"NAME\"`"));
-            return None;
-        };
-        let line = self.line(at.span());
-        match item.as_str() {
-            Some(name) => match bad_name(name) {
-                Some(why) => self.wrong(line, &path, why),
-                None => return Some(Named { name: name.into(), line }),
-            },
-            None => self.not(line, &path, item, "a name in quotes"),
-        }
-        None
-    }
-
-    /// What a pair's key says in words of its own.
-    fn parsed<T, E: Display>(
-        &mut self,
-        table: &dyn TableLike,
-        key: &str,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Option<T> {
-        let (at, item) = table.get_key_value(key)?;
-        let (line, path) = (self.line(at.span()), format!("pair.{key}"));
-        match item.as_str().map(parse) {
-            Some(Ok(value)) => return Some(value),
-            Some(Err(why)) => self.wrong(line, &path, why.to_string()),
-            None => self.not(line, &path, item, "text in quotes"),
-        }
-        None
-    }
-
-    fn boolean(&mut self, table: &dyn TableLike, key: &str, path: &str) -> Option<bool> {
+    pub(super) fn boolean(&mut self, table: &dyn TableLike, key: &str, path: &str) -> Option<bool> {
         self.value(table, key, path, |item| item.as_bool().ok_or("true or false"))
     }
 
@@ -320,7 +226,7 @@ impl Reader<'_> {
     }
 
     /// A key's value, or the mistake that it should have been `Err`.
-    fn value<T>(
+    pub(super) fn value<T>(
         &mut self,
         table: &dyn TableLike,
         key: &str,
@@ -336,7 +242,7 @@ impl Reader<'_> {
             .ok()
     }
 
-    fn known_keys(&mut self, table: &dyn TableLike, prefix: &str, known: &[&str]) {
+    pub(super) fn known_keys(&mut self, table: &dyn TableLike, prefix: &str, known: &[&str]) {
         for (name, _) in table.iter().filter(|(name, _)| !known.contains(name)) {
             let line = self.line(table.get_key_value(name).and_then(|(at, _)| Key::span(at)));
             let instead = match meant(name, known.iter().copied()) {
@@ -351,46 +257,28 @@ impl Reader<'_> {
         }
     }
 
-    fn not(&mut self, line: usize, key: &str, item: &Item, instead: &str) {
+    pub(super) fn not(&mut self, line: usize, key: &str, item: &Item, instead: &str) {
         let found = item.as_value().map_or_else(|| "a table".into(), shown);
         self.wrong(line, key, format!("write {instead}, not {found}"));
     }
 
-    fn wrong(&mut self, line: usize, key: &str, what: String) {
+    pub(super) fn wrong(&mut self, line: usize, key: &str, what: String) {
         // What was not shown as it is must not come to the terminal by the name of a key.
         let key = key.escape_debug().to_string();
         self.mistakes.push(Mistake { line, key, what });
     }
 
-    fn line(&self, span: Option<Range<usize>>) -> usize {
+    pub(super) fn line(&self, span: Option<Range<usize>>) -> usize {
         line_of(self.text, span.map_or(0, |span| span.start))
     }
 }
 
 /// Why this cannot be the name of an end.
-fn bad_name(name: &str) -> Option<String> {
+pub(super) fn bad_name(name: &str) -> Option<String> {
     (name.is_empty() || has_odd(name, '/')).then(|| format!("{name:?} is no name"))
 }
 
 /// Does it have characters that are never in names, or `other`?
 fn has_odd(text: &str, other: char) -> bool {
     text.chars().any(|letter| letter == other || letter.is_whitespace() || letter.is_control())
-}
-
-fn unknown_end(name: &str, ends: &[String]) -> String {
-    let instead = match meant(name, ends.iter().map(String::as_str)) {
-        Some(end) => format!("did you mean {end}?"),
-        None if ends.is_empty() => "list it there".into(),
-        None => format!("there are: {}", ends.join(", ")),
-    };
-    format!("{name} is neither in bridges nor in uplinks; {instead}")
-}
-
-fn listed_twice((from, to): &(String, String), earlier: usize, was: bool, is: bool) -> String {
-    let state = |allow| if allow { "allowed" } else { "denied" };
-    if was == is {
-        format!("{from} -> {to} is listed twice, first in line {earlier}")
-    } else {
-        format!("{from} -> {to} is {} here and {} in line {earlier}", state(is), state(was))
-    }
 }

@@ -1,0 +1,115 @@
+//! Networks and containers by their names.
+
+use bridgefwd_tests::bridgefwd::Output;
+use bridgefwd_tests::docker::{EngineOptions, Outside};
+use bridgefwd_tests::needs_docker;
+
+use crate::rig::Shop;
+
+#[test]
+fn a_container_fetches_from_another_network_by_the_names_of_both() {
+    needs_docker!();
+    for bridge_netfilter in [true, false] {
+        let shop = Shop::running(EngineOptions { bridge_netfilter, ..EngineOptions::default() });
+        assert_eq!(shop.managed(), ["bridge", "shop_db", "shop_front"]);
+        let (web, db) = (shop.web(), shop.db());
+        assert_eq!(shop.engine.fetch("web", db), None, "as Docker has it");
+        let said = shop.bridgefwd.ok(&["pair", "allow", "shop_front", "shop_db"]);
+        assert_eq!(said, "shop_front -> shop_db: allowed, nat masquerade\n");
+        let gateway = shop.engine.inspect("shop_db")["IPAM"]["Config"][0]["Gateway"].clone();
+        assert_eq!(shop.engine.fetch("web", db).as_deref(), gateway.as_str());
+        // The other direction was not allowed.
+        assert_eq!(shop.engine.fetch("db", web), None);
+        let flows = shop.bridgefwd.json(&["flows", "--from", "shop_front", "--proto", "tcp"]);
+        assert_eq!((&flows[0]["from"], &flows[0]["to"]), (&"shop_front".into(), &"shop_db".into()));
+        assert_eq!((&flows[0]["client"], &flows[0]["server"]), (&"web".into(), &"db".into()));
+        for command in [&["bridges"][..], &["flows"], &["status"], &["pair", "list"], &["stats"]] {
+            println!("{}", shop.bridgefwd.ok(command));
+        }
+    }
+}
+
+#[test]
+fn an_end_is_found_by_each_of_its_names() {
+    needs_docker!();
+    let mut shop = Shop::new(EngineOptions::default());
+    let engine = &shop.engine;
+    // As Compose makes them, and with a bridge that is called as somebody likes.
+    engine.network("shop_cache", &["--opt", "com.docker.network.bridge.name=cache0"]);
+    engine.container("cache", "shop_cache", &[]);
+    let id = engine.inspect("shop_db")["Id"].as_str().expect("an id").to_owned();
+    shop.run(&["--bridge", "shop_front", &id[..12], "cache0"]);
+    assert_eq!(shop.managed(), ["shop_cache", "shop_db", "shop_front"]);
+    let bridge = format!("br-{}", &id[..12]);
+    for (name, known_as) in [
+        ("shop_db", "shop_db"),
+        (&id, "shop_db"),
+        (&id[..6], "shop_db"),
+        (&bridge, "shop_db"),
+        ("shop_cache", "shop_cache"),
+        ("cache0", "shop_cache"),
+    ] {
+        let said = shop.bridgefwd.ok(&["pair", "deny", "shop_front", name]);
+        assert_eq!(said, format!("shop_front -> {known_as}: denied\n"), "{name}");
+        let said = shop.bridgefwd.ok(&["pair", "allow", "shop_front", name]);
+        assert!(said.starts_with(&format!("shop_front -> {known_as}: allowed")), "{said}");
+    }
+    assert_eq!(shop.bridgefwd.json(&["pair", "list"]).as_array().map(Vec::len), Some(2));
+    assert!(shop.engine.fetch("web", shop.db()).is_some());
+    assert!(shop.engine.fetch("web", shop.engine.address("cache", "shop_cache")).is_some());
+    assert_eq!(shop.bridgefwd.json(&["flows", "--to", "cache0"]).as_array().map(Vec::len), Some(1));
+    shop.bridgefwd.ok(&["pair", "clear", "shop_front", "cache0"]);
+    assert_eq!(shop.bridgefwd.json(&["pair", "list"]).as_array().map(Vec::len), Some(1));
+    // A network is there, and not asked for.
+    let output = shop.bridgefwd.cli(&["pair", "allow", "shop_front", "bridge"]);
+    assert_eq!(output.status, 2, "{output:?}");
+    assert!(output.stderr.contains("bridge is not managed"), "{output:?}");
+}
+
+#[test]
+fn what_cannot_be_an_end_says_what_it_is_and_disturbs_nothing() {
+    needs_docker!();
+    let mut shop = Shop::new(EngineOptions::default());
+    let _outside = Outside::new(&shop.engine.ns);
+    shop.engine.network("vault", &["--internal"]);
+    shop.engine.container("safe", "vault", &[]);
+    let lan = ["--driver", "macvlan", "--opt", "parent=eth0", "--subnet", "192.0.2.0/24"];
+    shop.engine.network("lan", &lan);
+    let vlan = ["--driver", "ipvlan", "--opt", "parent=eth0", "--subnet", "198.18.0.0/24"];
+    shop.engine.docker(&[&["network", "create"], &vlan[..], &["vlan"]].concat());
+    let cases: [(&str, &[&str]); 5] = [
+        ("host", &["the network host cannot be an end", "interfaces of the host"]),
+        ("none", &["the network none cannot be an end", "no network at all"]),
+        ("vault", &["the network vault cannot be an end", "internal"]),
+        ("lan", &["the network lan cannot be an end", "macvlan", "eth0"]),
+        ("vlan", &["the network vlan cannot be an end", "ipvlan", "eth0"]),
+    ];
+    let says = |output: &Output, words: &[&str]| {
+        assert_eq!((output.status, &*output.stdout), (2, ""), "{output:?}");
+        let all = words.iter().chain(&["docker network create"]);
+        assert!(all.clone().all(|word| output.stderr.contains(word)), "{output:?}");
+    };
+    let socket = shop.engine.socket();
+    for (name, words) in cases {
+        let socket = socket.to_str().expect("a path of ours");
+        let args = ["--docker", socket, "--bridge", "shop_front", name];
+        says(&shop.bridgefwd.try_start(&args).expect_err("refused"), words);
+    }
+    shop.run(&[]);
+    assert_eq!(shop.managed(), ["bridge", "shop_db", "shop_front"]);
+    for (name, words) in cases {
+        says(&shop.bridgefwd.cli(&["pair", "allow", "shop_front", name]), words);
+        says(&shop.bridgefwd.cli(&["pair", "allow", name, "shop_db"]), words);
+        let listed = shop.bridgefwd.json(&["bridges"]);
+        let listed = listed.as_array().expect("a list").iter().find(|end| end["name"] == name);
+        let listed = listed.unwrap_or_else(|| panic!("{name} is not listed"));
+        assert_eq!(listed["managed"], false);
+        assert!(listed["problem"].as_str().is_some_and(|why| why.contains(words[0])), "{listed}");
+    }
+    let output = shop.bridgefwd.cli(&["pair", "allow", "shop_front", "shop_bd"]);
+    assert_eq!(output.status, 2);
+    assert!(output.stderr.contains("there are: bridge, shop_db, shop_front"), "{output:?}");
+    shop.bridgefwd.ok(&["pair", "allow", "shop_front", "shop_db"]);
+    assert!(shop.engine.fetch("web", shop.db()).is_some());
+    println!("{}", shop.bridgefwd.ok(&["bridges"]));
+}
