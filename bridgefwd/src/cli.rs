@@ -3,6 +3,7 @@
 mod config;
 mod explain;
 mod pair;
+mod reading;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,6 +15,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use self::config::{ApplyOptions, CheckOptions, PlanOptions, ReloadOptions, SaveOptions};
 pub use self::explain::ExplainOptions;
 pub use self::pair::{PairCommand, PairNames};
+pub use self::reading::{
+    BridgesOptions, FlowsOptions, MetricsOptions, Output, StatsOptions, StatusOptions, TopOptions,
+};
 use crate::commands::lab::LabCommand;
 use crate::daemon::AttachChoice;
 use crate::instance::Instance;
@@ -84,6 +88,8 @@ pub enum Command {
     Flows(FlowsOptions),
     /// Show the counters
     Stats(StatsOptions),
+    /// Watch pairs, flows and reasons live, and turn pairs on and off
+    Top(TopOptions),
     /// Print the counters as metrics for Prometheus
     Metrics(MetricsOptions),
     /// Show how the daemon is
@@ -282,87 +288,6 @@ impl From<AttachOption> for AttachChoice {
     }
 }
 
-/// `bridgefwd flows`
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  bridgefwd flows
-  bridgefwd flows --from shop_front --proto tcp
-  bridgefwd flows --json")]
-pub struct FlowsOptions {
-    /// Only flows opened from this bridge or uplink
-    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
-    pub from: Option<String>,
-    /// Only flows opened to this bridge or uplink
-    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
-    pub to: Option<String>,
-    /// Only flows of this protocol
-    #[arg(long, value_name = "PROTO", value_parser = ["tcp", "udp", "icmp", "icmpv6", "sctp"])]
-    pub proto: Option<String>,
-    /// How to show them.
-    #[command(flatten)]
-    pub output: Output,
-}
-
-/// `bridgefwd stats`
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Every packet seen is counted under exactly one reason.
-
-Examples:
-  bridgefwd stats
-  bridgefwd stats --all
-  bridgefwd stats --json")]
-pub struct StatsOptions {
-    /// Also show the reasons that never happened (--json always does)
-    #[arg(long)]
-    pub all: bool,
-    /// How to show them.
-    #[command(flatten)]
-    pub output: Output,
-}
-
-/// `bridgefwd metrics`
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Prometheus' text format, as GET /metrics answers it on the control socket and
-where `run --metrics` serves it.
-
-Examples:
-  bridgefwd metrics
-  bridgefwd metrics > /var/lib/prometheus/node-exporter/bridgefwd.prom")]
-pub struct MetricsOptions {
-    /// Print OpenMetrics instead
-    #[arg(long)]
-    pub openmetrics: bool,
-}
-
-/// `bridgefwd status`
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Exit status 0 where the daemon runs, 3 where it does not; what it left in the
-kernel is shown either way.
-
-Examples:
-  bridgefwd status
-  bridgefwd --netns lab status --json")]
-pub struct StatusOptions {
-    /// How to show it.
-    #[command(flatten)]
-    pub output: Output,
-}
-
-/// `bridgefwd bridges`
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Example:
-  bridgefwd bridges --json")]
-pub struct BridgesOptions {
-    /// How to show them.
-    #[command(flatten)]
-    pub output: Output,
-}
-
 /// `bridgefwd down`
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -372,14 +297,6 @@ Examples:
   bridgefwd down
   bridgefwd --netns lab down")]
 pub struct DownOptions {}
-
-/// How a reading command answers.
-#[derive(Args, Clone, Copy, Debug)]
-pub struct Output {
-    /// Print JSON, as the daemon answers it
-    #[arg(long)]
-    pub json: bool,
-}
 
 /// An address to listen at.
 fn listen(text: &str) -> Result<SocketAddr, String> {

@@ -14,5 +14,7 @@ pub mod instance;
 pub mod lab;
 pub mod metrics;
 pub mod policy;
+pub mod terminal;
+pub mod top;
 pub mod views;
 pub mod web;

@@ -15,6 +15,7 @@ mod pair;
 mod run;
 mod stats;
 mod status;
+mod top;
 
 use std::path::Path;
 
@@ -23,13 +24,13 @@ use tokio::runtime::Builder;
 use crate::api::client::Client;
 use crate::api::labels::Labels;
 use crate::cli::{Cli, Command};
-use crate::daemon::docker::ask_once;
+use crate::daemon::docker;
 use crate::datapath::offline::Reader;
 use crate::failure::{Failure, Result};
-use crate::host::names::Names;
 use crate::host::netlink::Snapshot;
 use crate::host::netns;
 use crate::instance::{Instance, NETNS_DIR};
+use crate::policy::DockerChoice;
 use crate::policy::config::{Config, default_path};
 use crate::policy::setup::Overrides;
 
@@ -69,6 +70,7 @@ fn ask_something(command: Command, instance: &Instance) -> Result<u8> {
         Command::Pair(command) => pair::run(&command, instance),
         Command::Flows(options) => flows::run(options, instance),
         Command::Stats(options) => stats::run(&options, instance),
+        Command::Top(options) => top::run(&options, instance),
         Command::Metrics(options) => metrics::run(&options, instance),
         Command::Status(options) => status::run(&options, instance),
         Command::Bridges(options) => bridges::run(&options, instance),
@@ -146,16 +148,18 @@ fn open_pins(instance: &Instance) -> Result<Option<Reader>> {
 /// The names of things as they are on the host, for what is read without a daemon. To be called inside
 /// the instance's namespace.
 fn labels(instance: &Instance) -> Result<Labels> {
-    let snapshot = snapshot()?;
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
+    runtime.block_on(docker::names(&engine(instance))).map(Labels::new)
+}
+
+/// Which Docker engine knows the names in the instance's namespace.
+fn engine(instance: &Instance) -> DockerChoice {
     // The file is about the namespace that is meant where none is named.
     let file = if instance.netns.is_none() { default_file() } else { None };
-    let docker = file.and_then(|file| file.docker).unwrap_or_default();
-    let docker = runtime.block_on(ask_once(&docker));
-    Ok(Labels::new(Names::new(&snapshot, docker.networks())))
+    file.and_then(|file| file.docker).unwrap_or_default()
 }
 
 fn snapshot() -> Result<Snapshot> {

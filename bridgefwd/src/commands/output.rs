@@ -52,7 +52,7 @@ pub fn colours() -> bool {
 }
 
 /// Columns of the terminal that stdout is, if it is one and knows.
-fn terminal_width() -> Option<u16> {
+pub(super) fn terminal_width() -> Option<u16> {
     let stdout = io::stdout();
     let size = stdout.is_terminal().then(|| rustix::termios::tcgetwinsize(&stdout).ok())??;
     (size.ws_col > 0).then_some(size.ws_col)

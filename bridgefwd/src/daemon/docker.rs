@@ -15,6 +15,8 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use crate::api::bridges::DockerStatus;
 use crate::failure::{Failure, Result};
 use crate::host::docker::{Engine, Network, usual_socket};
+use crate::host::names::Names;
+use crate::host::netlink::Snapshot;
 use crate::policy::DockerChoice;
 
 /// Pause before the first new attempt to reach an engine; twice as long before each next one.
@@ -104,6 +106,17 @@ pub async fn ask_once(choice: &DockerChoice) -> Known {
         Ok(networks) => Known { socket: Some(socket), networks: Some(networks), problem: None },
         Err(problem) => Known { socket: Some(socket), networks: None, problem: Some(problem) },
     }
+}
+
+/// The names of things as they are now in this network namespace, for what is read without a daemon.
+///
+/// # Errors
+///
+/// The interfaces cannot be listed.
+pub async fn names(choice: &DockerChoice) -> Result<Names> {
+    let snapshot = Snapshot::take()
+        .map_err(|error| Failure::failed(format!("cannot list network interfaces: {error}")))?;
+    Ok(Names::new(&snapshot, ask_once(choice).await.networks()))
 }
 
 /// Follows the engine for as long as anybody listens.

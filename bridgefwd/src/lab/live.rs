@@ -1,29 +1,19 @@
 //! The live view: pairs and flows as they are now, and keys to turn pairs on and off.
 
-use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use ratatui::DefaultTerminal;
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use ratatui::crossterm::execute;
-use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tokio::time::MissedTickBehavior;
 
 use super::load::Load;
 use super::screen::Screen;
 use crate::api::client::Client;
 use crate::api::types::{FlowFilter, PairChange, PairState};
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
+use crate::terminal::{FullScreen, Keys};
 
 /// Time between two looks at the daemon.
 const REFRESH_EVERY: Duration = Duration::from_millis(500);
-
-/// How often the thread that reads keys looks whether it shall end.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What a key asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -52,7 +42,7 @@ pub async fn run(client: &Client, colour: bool) -> Result<()> {
     loop {
         let action = tokio::select! {
             _ = ticks.tick() => None,
-            event = keys.events.recv() => match event {
+            event = keys.next() => match event {
                 Some(event) => action_of(&event),
                 None => Some(Action::End),
             },
@@ -83,7 +73,7 @@ pub async fn run(client: &Client, colour: bool) -> Result<()> {
             let (pairs, stats) = (client.pairs().await?, client.stats().await?);
             screen.update(&pairs, &stats, client.flows(&FlowFilter::default()).await?);
         }
-        terminal.draw(&screen)?;
+        terminal.draw(|frame| screen.draw(frame))?;
     }
 }
 
@@ -140,87 +130,6 @@ fn action_of_key(key: &KeyEvent) -> Action {
             .map_or(Action::Redraw, Action::Select),
         _ => Action::Redraw,
     }
-}
-
-/// The terminal, while it is ours. It is given back on every way out, a panic included.
-struct FullScreen(DefaultTerminal);
-
-impl FullScreen {
-    fn enter() -> Result<Self> {
-        ratatui::try_init().map(Self).map_err(|error| cannot_use(&error))
-    }
-
-    fn draw(&mut self, screen: &Screen) -> Result<()> {
-        self.0.draw(|frame| screen.draw(frame)).map(drop).map_err(|error| cannot_use(&error))
-    }
-
-    /// Uncovers what was on the terminal before.
-    fn aside(&mut self) -> Result<()> {
-        execute!(io::stdout(), LeaveAlternateScreen).map_err(|error| cannot_use(&error))
-    }
-
-    /// Covers it again.
-    fn back(&mut self) -> Result<()> {
-        execute!(io::stdout(), EnterAlternateScreen)
-            .and_then(|()| self.0.clear())
-            .map_err(|error| cannot_use(&error))
-    }
-}
-
-impl Drop for FullScreen {
-    fn drop(&mut self) {
-        // A terminal that is gone needs no restoring.
-        let _ = ratatui::try_restore();
-    }
-}
-
-/// Keys, read by a thread of their own because reading blocks.
-struct Keys {
-    events: UnboundedReceiver<Event>,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Keys {
-    fn listen() -> Result<Self> {
-        let (sender, events) = unbounded_channel();
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let thread = thread::Builder::new()
-            .name("keys".into())
-            .spawn(move || read_keys(&sender, &stopped))
-            .map_err(|error| Failure::failed(format!("cannot start a thread: {error}")))?;
-        Ok(Self { events, stop, thread: Some(thread) })
-    }
-}
-
-impl Drop for Keys {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.take() {
-            // A panic there was said there.
-            let _ = thread.join();
-        }
-    }
-}
-
-/// Ends with the view, or with the terminal.
-fn read_keys(sender: &UnboundedSender<Event>, stop: &AtomicBool) {
-    while !stop.load(Ordering::Acquire) {
-        let event = match event::poll(LOOK_EVERY) {
-            Ok(false) => continue,
-            Ok(true) => event::read(),
-            Err(error) => Err(error),
-        };
-        let Ok(event) = event else { return };
-        if sender.send(event).is_err() {
-            return;
-        }
-    }
-}
-
-fn cannot_use(error: &io::Error) -> Failure {
-    Failure::failed(format!("cannot use the terminal: {error}"))
 }
 
 #[cfg(test)]

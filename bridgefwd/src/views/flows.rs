@@ -3,7 +3,7 @@
 //! Where it is wide enough a flow is one line; in a narrow terminal it is two, so that neither long
 //! bridge names nor long addresses are broken, and three where containers are known by name.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::{Align, sheet, text, units};
 use crate::api::types::{BothWays, Flow, FlowTuple};
@@ -114,13 +114,17 @@ pub fn seen_as(flow: &Flow) -> Option<String> {
     (seen != client(flow)).then_some(seen)
 }
 
-/// An echo has no port but an identifier.
 fn source(flow: &Flow, tuple: &FlowTuple) -> String {
-    let FlowTuple { src, src_port, .. } = tuple;
+    end_of(flow, tuple.src, tuple.src_port)
+}
+
+/// An address with its port; an echo has no port but an identifier.
+#[must_use]
+pub fn end_of(flow: &Flow, address: IpAddr, port: u16) -> String {
     if flow.proto.starts_with("icmp") {
-        format!("{src} id {src_port}")
+        format!("{address} id {port}")
     } else {
-        SocketAddr::new(*src, *src_port).to_string()
+        SocketAddr::new(address, port).to_string()
     }
 }
 

@@ -86,6 +86,6 @@ fn wrapped(lead: &str, text: &str, width: usize) -> String {
 }
 
 /// Counts of things: `1 packet`, `2 packets`.
-fn counted(count: u64, one: &str, many: &str) -> String {
+pub fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }

@@ -24,6 +24,24 @@ pub fn duration(seconds: u64) -> String {
     }
 }
 
+/// A rate of bytes a second, as bits: `0`, `512 bit/s`, `1.2 Mbit/s`.
+#[must_use]
+pub fn bits_per_second(bytes: f64) -> String {
+    let bits = (bytes * 8.0).round();
+    if bits < 1.0 {
+        return "0".into();
+    }
+    // Far beyond what any line carries it is cut to the largest that there is.
+    let units = [" bit/s", " kbit/s", " Mbit/s", " Gbit/s", " Tbit/s", " Pbit/s"];
+    scaled(bits as u64, 1_000, &units)
+}
+
+/// How many a second: `0`, `0.4`, `12`, `100k`.
+#[must_use]
+pub fn per_second(rate: f64) -> String {
+    if rate > 0.0 && rate < 9.95 { format!("{rate:.1}") } else { count(rate.round() as u64) }
+}
+
 /// `count` as it is below `exact`, else cut (never rounded up: 999 999 is not a million) to two or
 /// three digits of the largest unit of a thousand.
 fn scaled(count: u64, exact: u64, units: &[&str]) -> String {
@@ -72,6 +90,24 @@ mod tests {
             assert_eq!(count(number), text);
         }
         assert_eq!(count(u64::MAX), "18E");
+    }
+
+    #[test]
+    fn rates_are_bits_and_each() {
+        let cases = [
+            (0.0, "0"),
+            (0.01, "0"),
+            (64.0, "512 bit/s"),
+            (156_250.0, "1.2 Mbit/s"),
+            (1.25e9, "10 Gbit/s"),
+            (f64::MAX, "18446 Pbit/s"),
+        ];
+        for (bytes, text) in cases {
+            assert_eq!(bits_per_second(bytes), text);
+        }
+        for (rate, text) in [(0.0, "0"), (0.04, "0.0"), (0.4, "0.4"), (9.96, "10"), (1e5, "100k")] {
+            assert_eq!(per_second(rate), text);
+        }
     }
 
     #[test]

@@ -15,11 +15,12 @@ fn bridgefwd(args: &[&str]) -> Output {
     }
 }
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "run",
     "pair",
     "flows",
     "stats",
+    "top",
     "status",
     "metrics",
     "bridges",
@@ -92,6 +93,8 @@ fn typing_errors() {
         &["run", "--bridge", "a", "--metrics", "localhost:9477"],
         &["run", "--bridge", "a", "--metrics-host", "router.example"],
         &["metrics", "--json"],
+        &["top", "--every", "never"],
+        &["top", "--every", "0s"],
         &["explain", "a"],
         &["explain", "a", "b", "tcp/80", "c"],
         &["explain", "--bridge-nf", "2"],

@@ -6,6 +6,7 @@ mod map;
 mod metrics;
 mod reasons;
 mod scorecard;
+mod screens;
 
 use std::path::{Path, PathBuf};
 

@@ -5,3 +5,5 @@ mod metrics;
 mod page;
 mod prometheus;
 mod rig;
+mod top;
+mod top_hang_up;
