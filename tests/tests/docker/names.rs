@@ -30,6 +30,29 @@ fn a_container_fetches_from_another_network_by_the_names_of_both() {
 }
 
 #[test]
+fn explain_knows_networks_containers_and_pairs_by_their_names() {
+    needs_docker!();
+    let shop = Shop::running(EngineOptions::default());
+    shop.bridgefwd.ok(&["pair", "allow", "shop_front", "shop_db"]);
+    let report = shop.bridgefwd.json(&["explain"]);
+    let cells = report["cells"].as_array().expect("cells");
+    let answer = |from: &str, to: &str| {
+        let cell = cells.iter().find(|cell| cell["from"] == from && cell["to"] == to);
+        let cell = cell.unwrap_or_else(|| panic!("{from} -> {to} is not there: {report:#}"));
+        (cell["answer"].as_str().expect("an answer").to_owned(), !cell["bridgefwd"].is_null())
+    };
+    assert_eq!(answer("shop_front", "shop_db"), ("yes".into(), true));
+    assert_eq!(answer("shop_db", "shop_front"), ("no".into(), false));
+    // As it is.
+    assert!(shop.engine.fetch("web", shop.db()).is_some());
+    assert_eq!(shop.engine.fetch("db", shop.web()), None);
+    let walk = shop.bridgefwd.json(&["explain", "db", "web", "tcp/80"]);
+    assert_eq!((&walk["answer"], &walk["bridgefwd"]), (&"no".into(), &serde_json::Value::Null));
+    println!("{}", shop.bridgefwd.ok(&["explain"]));
+    println!("{}", shop.bridgefwd.ok(&["explain", "web", "db", "tcp/80"]));
+}
+
+#[test]
 fn an_end_is_found_by_each_of_its_names() {
     needs_docker!();
     let mut shop = Shop::new(EngineOptions::default());
