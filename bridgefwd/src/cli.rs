@@ -16,7 +16,8 @@ pub use self::config::{ApplyOptions, CheckOptions, PlanOptions, ReloadOptions, S
 pub use self::explain::ExplainOptions;
 pub use self::pair::{PairCommand, PairNames};
 pub use self::reading::{
-    BridgesOptions, FlowsOptions, MetricsOptions, Output, StatsOptions, StatusOptions, TopOptions,
+    BridgesOptions, FlowsOptions, InspectOptions, MetricsOptions, Output, StatsOptions,
+    StatusOptions, TopOptions,
 };
 use crate::commands::lab::LabCommand;
 use crate::daemon::AttachChoice;
@@ -96,6 +97,8 @@ pub enum Command {
     Status(StatusOptions),
     /// Show the bridges and Docker networks of the host, and which are managed
     Bridges(BridgesOptions),
+    /// Show a container as the network has it: namespace, cables, bridge, routes, pairs
+    Inspect(InspectOptions),
     /// Show who may reach whom by the host's firewall rules, and which rule decides
     Explain(ExplainOptions),
     /// Check a configuration file

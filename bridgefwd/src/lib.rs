@@ -10,6 +10,7 @@ pub mod datapath;
 pub mod explain;
 pub mod failure;
 pub mod host;
+pub mod inspect;
 pub mod instance;
 pub mod lab;
 pub mod metrics;

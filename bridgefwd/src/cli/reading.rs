@@ -105,6 +105,25 @@ pub struct BridgesOptions {
     pub output: Output,
 }
 
+/// `bridgefwd inspect`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+WHO is a process by its number, a network namespace by its name, or a container
+by its name or id, in this order. Where no daemon runs it reads the pins.
+
+Examples:
+  bridgefwd inspect web
+  bridgefwd inspect 4242 --json
+  bridgefwd --netns lab inspect lab-web")]
+pub struct InspectOptions {
+    /// Container, network namespace or process
+    #[arg(value_name = "WHO", value_parser = NonEmptyStringValueParser::new())]
+    pub who: String,
+    /// How to show it.
+    #[command(flatten)]
+    pub output: Output,
+}
+
 /// How a reading command answers.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Output {

@@ -7,6 +7,7 @@ mod config;
 mod down;
 mod explain;
 mod flows;
+mod inspect;
 pub mod lab;
 mod man;
 mod metrics;
@@ -68,6 +69,7 @@ pub fn run(cli: Cli) -> Result<u8> {
 fn ask_something(command: Command, instance: &Instance) -> Result<u8> {
     let done = match command {
         Command::Pair(command) => pair::run(&command, instance),
+        Command::Inspect(options) => inspect::run(&options, instance),
         Command::Flows(options) => flows::run(options, instance),
         Command::Stats(options) => stats::run(&options, instance),
         Command::Top(options) => top::run(&options, instance),

@@ -7,6 +7,7 @@ pub mod bpffs;
 pub mod btf;
 pub mod docker;
 pub mod firewall;
+pub mod inside;
 pub mod names;
 pub mod netlink;
 pub mod netns;

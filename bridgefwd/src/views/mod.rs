@@ -7,6 +7,7 @@ pub mod bridges;
 pub mod explain;
 pub mod explain_walk;
 pub mod flows;
+pub mod inspect;
 pub mod pairs;
 pub mod plan;
 pub mod stats;

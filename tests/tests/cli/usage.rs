@@ -15,7 +15,7 @@ fn bridgefwd(args: &[&str]) -> Output {
     }
 }
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 18] = [
     "run",
     "pair",
     "flows",
@@ -25,6 +25,7 @@ const COMMANDS: [&str; 17] = [
     "metrics",
     "bridges",
     "explain",
+    "inspect",
     "check",
     "plan",
     "apply",
@@ -100,6 +101,9 @@ fn typing_errors() {
         &["explain", "--bridge-nf", "2"],
         &["explain", "--import", "a", "b"],
         &["explain", "--rules", "/nonexistent"],
+        &["inspect"],
+        &["inspect", ""],
+        &["inspect", "a", "b"],
         &["down", "now"],
         &["check", "a", "b"],
         &["plan", "a", "b"],
