@@ -86,7 +86,7 @@ fn find(ctx: &TcContext, scratch: &mut Scratch, by: u32) -> Result<bool, Reason>
             scratch.ttl = plan.ttl;
             scratch.to = plan.out_end;
             scratch.next_hop = plan.next_hop;
-            scratch.neighbour_known = plan.neighbour_known;
+            scratch.neighbour_known = plan.neighbour.is_some();
             scratch.reason = match packet.ip.fragment {
                 Fragment::None => plan.reason,
                 Fragment::First | Fragment::Later => Reason::ForwardedFragment,

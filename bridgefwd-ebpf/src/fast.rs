@@ -21,6 +21,7 @@ use network_types::eth::EthHdr;
 use network_types::ip::Ipv4Hdr;
 use network_types::udp::UdpHdr;
 
+use crate::direct::{self, Hop};
 use crate::flows::{self, Found};
 use crate::maps::{INTERFACES, SETTINGS};
 use crate::read::{IP, L4, Packet};
@@ -69,7 +70,7 @@ pub fn forward(ctx: &TcContext) -> Option<Outcome> {
     };
     let plan =
         established::plan(&packet.ip, flow, found.direction, route(flow, &found, way)).ok()?;
-    continue_flow(ctx, end, &packet, &found, &plan)
+    continue_flow(ctx, end, &packet, &link, &found, &plan, epoch)
 }
 
 /// Counts a packet that ended here; what the program has to return.
@@ -99,7 +100,12 @@ fn read(ctx: &TcContext, gso_size: u32) -> Option<(EthHdr, Packet)> {
     // SAFETY: all of these are before the packet's end.
     let (link, header, transport) = unsafe {
         (
-            [asm::load_word::<0>(frame), asm::load_word::<4>(frame), asm::load_word::<10>(frame)],
+            [
+                asm::load_word::<0>(frame),
+                asm::load_word::<4>(frame),
+                asm::load_word::<8>(frame),
+                asm::load_word::<12>(frame),
+            ],
             [
                 asm::load_word::<{ IP }>(frame),
                 asm::load_word::<{ IP + 4 }>(frame),
@@ -131,16 +137,13 @@ fn read(ctx: &TcContext, gso_size: u32) -> Option<(EthHdr, Packet)> {
     Some((ethernet(link), packet))
 }
 
-/// The Ethernet header, from its bytes 0 to 8 and 10 to 14.
+/// The Ethernet header, from its bytes and the two behind it.
 #[inline(always)]
-fn ethernet([dst, dst_src, src_type]: [u32; 3]) -> EthHdr {
-    let [a, b, c, d] = dst.to_ne_bytes();
-    let [e, f, g, h] = dst_src.to_ne_bytes();
-    let [k, l, m, n] = src_type.to_ne_bytes();
-    // Nobody looks at the source's middle.
+fn ethernet(words: [u32; 4]) -> EthHdr {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, ..]: [u8; 16] = bytemuck::cast(words);
     EthHdr {
         dst_addr: [a, b, c, d, e, f],
-        src_addr: [g, h, 0, 0, k, l],
+        src_addr: [g, h, i, j, k, l],
         ether_type: u16::from_ne_bytes([m, n]),
     }
 }
@@ -172,7 +175,11 @@ fn route(flow: &Flow, found: &Found, way: &Way) -> Route {
         Direction::Original => flow.to,
         Direction::Reply => flow.from,
     };
-    Route::Via { ifindex, next_hop: Address::v4_word(way.next_hop), neighbour_known: true }
+    Route::Via {
+        ifindex,
+        next_hop: Address::v4_word(way.next_hop),
+        neighbour: Some(way.neighbour_mac),
+    }
 }
 
 #[inline(always)]
@@ -180,8 +187,10 @@ fn continue_flow(
     ctx: &TcContext,
     end: u32,
     packet: &Packet,
+    link: &EthHdr,
     found: &Found,
     plan: &Plan,
+    epoch: u32,
 ) -> Option<Outcome> {
     // SAFETY: array elements never move or go.
     let flow = unsafe { &*found.flow };
@@ -209,7 +218,9 @@ fn continue_flow(
         Known::Passes | Known::Over => return None,
     };
     flows::refresh(found, state, now, bytes);
-    Some(match send(ctx, packet, plan) {
+    direct::note_neighbour(found, link.src_addr, epoch, now);
+    let hop = direct::hop(flow, direction, epoch, now);
+    Some(match send(ctx, packet, plan, hop) {
         Ok(action) => {
             count::pair_forwarded(flow.pair, direction, bytes);
             Ok((plan.reason, action))
@@ -223,7 +234,7 @@ fn continue_flow(
 
 /// As [`apply::apply`], of an everyday packet.
 #[inline(always)]
-fn send(ctx: &TcContext, packet: &Packet, plan: &Plan) -> Result<i32, Reason> {
+fn send(ctx: &TcContext, packet: &Packet, plan: &Plan, hop: Option<Hop>) -> Result<i32, Reason> {
     let (arriving, leaving) = (&packet.segment.tuple, &plan.leaving);
     let rewrite = Rewrite::v4(arriving, leaving);
     // The checksum helper first: it invalidates pointers into the packet. It also knows what else
@@ -254,12 +265,31 @@ fn send(ctx: &TcContext, packet: &Packet, plan: &Plan) -> Result<i32, Reason> {
         asm::store_word::<{ IP + 16 }>(frame, leaving.dst.last_word());
         asm::store_word::<{ L4 }>(frame, u32::from_ne_bytes(bytemuck::cast(rewrite.ports)));
     }
-    apply::redirect(ctx, plan.out_end, &plan.next_hop)
+    match hop {
+        Some(hop) => {
+            let [first, second, third] = hop.addresses;
+            // SAFETY: as above.
+            unsafe {
+                asm::store_word::<0>(frame, first);
+                asm::store_word::<4>(frame, second);
+                asm::store_word::<8>(frame, third);
+            }
+            direct::redirect(ctx, hop.port)
+        }
+        None => apply::redirect(ctx, plan.out_end, &plan.next_hop),
+    }
 }
 
 /// Notes how a packet of an IPv4 flow leaves: what the kernel said after `epoch` was read.
 #[inline(always)]
-pub fn note_way(ctx: &TcContext, packet: &Packet, found: &Found, plan: &Plan, epoch: u32) {
+pub fn note_way(
+    ctx: &TcContext,
+    packet: &Packet,
+    found: &Found,
+    plan: &Plan,
+    neighbour_mac: [u8; 6],
+    epoch: u32,
+) {
     // SAFETY: array elements never move or go.
     let flow = unsafe { &mut *found.flow };
     let everyday = matches!(packet.ip.protocol, PROTOCOL_TCP | PROTOCOL_UDP);
@@ -281,7 +311,10 @@ pub fn note_way(ctx: &TcContext, packet: &Packet, found: &Found, plan: &Plan, ep
         (*way).longest = if wire_len > u32::from(u16::MAX) { u16::MAX } else { wire_len as u16 };
         (*way).tos = packet.ip.tos & ROUTED_TOS;
         (*way).arrives_at = arrives_at;
+        (*way).flags = direct::flags(interface);
         (*way).router_mac = interface.router_mac;
+        (*way).neighbour_mac = neighbour_mac;
+        (*way).neighbour_seen = 0;
         (*way).next_hop = plan.next_hop.last_word();
         (&raw mut (*way).epoch).write_volatile(epoch);
     }

@@ -76,7 +76,9 @@ fn judge<const V6: bool>(ctx: &mut TcContext, scratch: &mut Scratch) -> Way {
         return Way::GoesOn(COLD_RARE);
     }
     match continue_flow(ctx, scratch, &found) {
-        Ok(Some(step)) if step.plan.neighbour_known => Way::Ends(send::<V6>(ctx, scratch, &step)),
+        Ok(Some(step)) if step.plan.neighbour.is_some() => {
+            Way::Ends(send::<V6>(ctx, scratch, &step))
+        }
         Ok(Some(step)) => {
             remember(scratch, &step);
             Way::GoesOn(COLD_NEIGHBOUR)
@@ -95,7 +97,7 @@ fn remember(scratch: &mut Scratch, step: &Step) {
     scratch.ttl = step.plan.ttl;
     scratch.to = step.plan.out_end;
     scratch.next_hop = step.plan.next_hop;
-    scratch.neighbour_known = step.plan.neighbour_known;
+    scratch.neighbour_known = step.plan.neighbour.is_some();
     scratch.pair = step.pair;
     scratch.direction = step.direction;
     scratch.reason = step.plan.reason;
@@ -180,8 +182,10 @@ fn continue_flow(
     match known_plan(ctx, scratch.from, packet, found, now, settings) {
         Ok(Some((plan, state))) => {
             flows::refresh(found, state, now, bytes);
-            if plan.neighbour_known && matches!(packet.ip.family, Family::V4) {
-                fast::note_way(ctx, packet, found, &plan, epoch);
+            if let Some(mac) = plan.neighbour
+                && matches!(packet.ip.family, Family::V4)
+            {
+                fast::note_way(ctx, packet, found, &plan, mac, epoch);
             }
             Ok(Some(Step { plan, pair, direction }))
         }

@@ -16,6 +16,7 @@ mod connection;
 mod count;
 mod create;
 mod deep;
+mod direct;
 mod egress;
 mod fast;
 mod flows;

@@ -67,9 +67,9 @@ fn examine(ctx: &TcContext, opening: &mut Scratch) -> Result<(), Reason> {
         Route::Via { ifindex, .. } if ifindex == from && !opening.turns_back => {
             return Err(Reason::SameEnd);
         }
-        Route::Via { ifindex, next_hop, neighbour_known } => {
+        Route::Via { ifindex, next_hop, neighbour } => {
             opening.next_hop = next_hop;
-            opening.neighbour_known = neighbour_known;
+            opening.neighbour_known = neighbour.is_some();
             ifindex
         }
         Route::No(reason) => return Err(reason),

@@ -61,8 +61,8 @@ pub fn lookup(ctx: &TcContext, ip: &Ip, query: &Query) -> Route {
             Address::from_words(params.__bindgen_anon_4.ipv6_dst)
         }
     };
-    let neighbour_known = answer != BPF_FIB_LKUP_RET_NO_NEIGH;
-    let via = Route::Via { ifindex: params.ifindex, next_hop, neighbour_known };
+    let neighbour = if answer == BPF_FIB_LKUP_RET_NO_NEIGH { None } else { Some(params.dmac) };
+    let via = Route::Via { ifindex: params.ifindex, next_hop, neighbour };
     match answer {
         // A neighbour that is not known yet is asked for when the packet is sent.
         BPF_FIB_LKUP_RET_SUCCESS | BPF_FIB_LKUP_RET_NO_NEIGH => via,

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::address::Address;
-use super::flow::Tuple;
+use super::tuple::Tuple;
 
 /// Key of `FRAGMENTS`: what the pieces of one packet have in common (RFC 791, section 3.2; RFC 8200,
 /// section 4.5), and where they are seen.

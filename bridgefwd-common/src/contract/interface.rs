@@ -75,6 +75,8 @@ pub struct Interface {
     pub address_count: u32,
     /// How many of `addresses_v6` are set.
     pub address_count_v6: u32,
+    /// [`Interface::TO_PEER`].
+    pub flags: u32,
     /// The end's IPv4 addresses, primary first; empty for ports.
     pub addresses: [InterfaceAddress; MAX_ADDRESSES],
     /// The end's IPv6 addresses that reach beyond the link and are ready for use, those that are not
@@ -85,9 +87,13 @@ pub struct Interface {
 }
 
 const _: () = assert!(size_of::<InterfaceAddress>() == 20);
-const _: () = assert!(size_of::<Interface>() == 368);
+const _: () = assert!(size_of::<Interface>() == 372);
 
 impl Interface {
+    /// In `flags`, of a port: what leaves by it may be handed to its peer, in another network
+    /// namespace, at once; nobody wants to see it on its way there.
+    pub const TO_PEER: u32 = 1;
+
     /// The smallest MTU that a route of the family by this end has of its own, in bytes; 0 where none
     /// has one.
     #[inline(always)]

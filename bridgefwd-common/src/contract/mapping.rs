@@ -4,7 +4,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::address::Address;
-use super::flow::Tuple;
+use super::tuple::Tuple;
 
 /// An address with a port, on one side of an end: the key of `MAPPINGS`, where it is an inner one, and
 /// of `MAPPED`, where it is an outer one.

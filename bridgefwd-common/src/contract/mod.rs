@@ -8,36 +8,41 @@
 //! [`ABI_VERSION`].
 
 mod address;
+mod body;
 mod connection;
 mod counters;
 mod flow;
+mod flow_state;
 mod fragment;
 mod interface;
 mod kept;
 mod mapping;
+mod moment;
 mod pair;
 mod settings;
 mod source;
 mod sweep;
+mod tuple;
 
 pub use address::{Address, Family};
+pub use body::{Body, Way};
 pub use connection::TcpSide;
 pub use counters::{Counter, PairCounters, SEEN};
-pub use flow::{
-    Body, Direction, Flow, FlowSide, FlowState, IndexEntry, MOMENT_SHIFT, SlotOwner, Tuple,
-    TupleV4, Way, moment, ns_between,
-};
+pub use flow::{Direction, Flow, FlowSide, IndexEntry, SlotOwner};
+pub use flow_state::FlowState;
 pub use fragment::{FRAGMENT_TIMEOUT_NS, FragmentKey, FragmentOwner};
 pub use interface::{AttachKind, Interface, InterfaceAddress, MAX_ADDRESSES, NAME_LEN, Role};
 pub use kept::{Kept, NOTHING_KEPT};
 pub use mapping::{Endpoint, Mapping};
+pub use moment::{MOMENT_SHIFT, moment, ns_between};
 pub use pair::{MAX_POOL, NatMode, PairKey, PairPolicy, PairRule, PairState, Pool};
 pub use settings::{Settings, TIMEOUTS, Unlisted};
 pub use source::{SourceKey, SourceUse};
 pub use sweep::SweepRequest;
+pub use tuple::{Tuple, TupleV4};
 
 /// Version of the pinned maps' layout. Pinned state of another version is refused, never misread.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Name of the classifier that is attached at ingress of ends and ports.
 pub const PROGRAM: &str = "bridgefwd";

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::flow::FlowState;
+use super::flow_state::FlowState;
 
 /// What happens to packets of a pair that is neither allowed nor denied.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

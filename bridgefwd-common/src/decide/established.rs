@@ -135,12 +135,12 @@ pub fn plan(ip: &Ip, flow: &Flow, direction: Direction, route: Route) -> Result<
         return Err(if flow.turns_back() { reason } else { Reason::ThroughKernel });
     }
     match route {
-        Route::Via { ifindex, next_hop, neighbour_known } if ifindex == out_end => Ok(Plan {
+        Route::Via { ifindex, next_hop, neighbour } if ifindex == out_end => Ok(Plan {
             leaving: flow.leaving(direction),
             ttl: ip.ttl - 1,
             out_end,
             next_hop,
-            neighbour_known,
+            neighbour,
             reason,
         }),
         Route::Via { .. } => Err(Reason::RouteChanged),

@@ -174,7 +174,7 @@ fn ip(ttl: u8, dont_fragment: bool) -> Ip {
 }
 
 fn via(ifindex: u32) -> Route {
-    Route::Via { ifindex, next_hop: Address::v4([9; 4]), neighbour_known: true }
+    Route::Via { ifindex, next_hop: Address::v4([9; 4]), neighbour: Some([2; 6]) }
 }
 
 #[test]

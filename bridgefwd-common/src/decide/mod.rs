@@ -35,8 +35,8 @@ pub struct Plan {
     pub out_end: u32,
     /// Address of the neighbour that it is sent to.
     pub next_hop: Address,
-    /// Is it known where that neighbour is?
-    pub neighbour_known: bool,
+    /// That neighbour's MAC address, where it is known.
+    pub neighbour: Option<[u8; 6]>,
     /// What it is counted under.
     pub reason: Reason,
 }
@@ -50,8 +50,8 @@ pub enum Route {
         ifindex: u32,
         /// The neighbour.
         next_hop: Address,
-        /// Is it known where that neighbour is?
-        neighbour_known: bool,
+        /// Its MAC address, where it is known.
+        neighbour: Option<[u8; 6]>,
     },
     /// It would be, but is larger than the way out allows.
     TooBig,

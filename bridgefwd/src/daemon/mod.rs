@@ -6,6 +6,7 @@
 
 mod checks;
 mod configuration;
+mod direct;
 pub mod docker;
 mod ends;
 mod health;
@@ -38,6 +39,7 @@ use tokio::time::MissedTickBehavior;
 pub use crate::datapath::AttachChoice;
 use crate::datapath::is_end;
 use crate::failure::{Failure, Result};
+use crate::host::neighbours::NeighbourEvents;
 use crate::host::netlink::{Changes, Events};
 use crate::instance::Instance;
 use crate::policy::setup::Overrides;
@@ -82,6 +84,7 @@ pub async fn run(options: Options) -> Result<()> {
     // Before the first look at the interfaces, so that no change falls between.
     let mut events = listen()?;
     let mut routes = watch_routes()?;
+    let mut neighbours = watch_neighbours()?;
     let mut terminate = on_signal(SignalKind::terminate())?;
     let mut interrupt = on_signal(SignalKind::interrupt())?;
     let mut hang_up = on_signal(SignalKind::hangup())?;
@@ -135,6 +138,14 @@ pub async fn run(options: Options) -> Result<()> {
                     tracing::warn!("{error}");
                 }
             }
+            changed = neighbours.changed() => {
+                if let Err(error) = changed {
+                    tracing::warn!("news about neighbours broke off: {error}; listening anew");
+                    shared.health.resynced();
+                    neighbours = watch_neighbours()?;
+                }
+                shared.state().datapath.routes_changed();
+            }
             Ok(()) = docker.changed() => {
                 shared.state().docker = docker.borrow_and_update().clone();
                 keep_up(&shared, &Changes::default());
@@ -166,7 +177,7 @@ pub async fn run(options: Options) -> Result<()> {
 /// What is done every second. `true` where it went well; what fails for one interface is a warning.
 fn tick_all(shared: &Shared) -> bool {
     let mut state = shared.state();
-    let ticked = state.datapath.tick();
+    let ticked = state.datapath.tick().and_then(|()| direct::follow(&mut state));
     if let Err(error) = &ticked {
         tracing::warn!("{error}");
     }
@@ -247,6 +258,11 @@ fn listen() -> Result<Events> {
 
 fn watch_routes() -> Result<RouteWatch> {
     RouteWatch::start().map_err(|error| Failure::failed(format!("cannot list routes: {error}")))
+}
+
+fn watch_neighbours() -> Result<NeighbourEvents> {
+    NeighbourEvents::listen()
+        .map_err(|error| Failure::failed(format!("cannot listen for neighbours: {error}")))
 }
 
 fn on_signal(kind: SignalKind) -> Result<tokio::signal::unix::Signal> {

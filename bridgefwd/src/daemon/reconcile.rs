@@ -23,6 +23,7 @@ pub fn reconcile(state: &mut State, changes: &Changes, renew: bool) -> Result<()
     let bridges = state.interfaces_of_bridges();
     let mut wanted = wanted_interfaces(&snapshot, &bridges, &state.uplinks, state.ports);
     route_mtus::enter(&state.route_mtus, &mut wanted);
+    state.direct.enter(&snapshot, state.datapath.interfaces(), &mut wanted);
     let renew = renew || changes.lost;
     let mut failures = state.datapath.manage(wanted, changes, renew);
     state.datapath.note_smallest_route_mtu()?;

@@ -11,6 +11,7 @@ use bridgefwd_common::contract::{
     Address, Family, Interface, PairKey, PairPolicy, PairState as MapState,
 };
 
+use super::direct::Direct;
 use super::docker::Known;
 use crate::api::types::{Pair, PairChange, PairState};
 use crate::datapath::offline::pair_view;
@@ -41,6 +42,8 @@ pub struct State {
     pub(super) crowded: BTreeSet<String>,
     /// The MTUs that routes have of their own.
     pub(super) route_mtus: RouteMtus,
+    /// Where packets are handed over at once.
+    pub(super) direct: Direct,
 }
 
 impl State {
@@ -54,6 +57,7 @@ impl State {
         ports: bool,
         (names, docker): (Names, Known),
     ) -> Self {
+        let direct = Direct::new(datapath.can_hand_over());
         let mut state = Self {
             datapath,
             bridges,
@@ -65,6 +69,7 @@ impl State {
             failures: BTreeMap::new(),
             crowded: BTreeSet::new(),
             route_mtus: RouteMtus::default(),
+            direct,
         };
         for name in &mut state.bridges {
             if let Ok(place) = state.names.resolve(name) {

@@ -168,6 +168,7 @@ fn entry(link: &Link, end: &Link, role: Role) -> Interface {
         route_mtu_v6: 0,
         address_count,
         address_count_v6,
+        flags: 0,
         addresses,
         addresses_v6,
         name: Interface::name_bytes(&link.name),
@@ -198,6 +199,7 @@ mod tests {
                 mtu: 1500,
                 addresses: vec![address; MAX_ADDRESSES + 1],
                 addresses_v6: vec![Address { address: v6(), prefix_len: 64, deprecated: false }],
+                ..Link::default()
             },
             Link { ifindex: 6, name: "p6".into(), master: Some(5), mtu: 1400, ..Link::default() },
             Link { ifindex: 7, name: "other".into(), is_bridge: true, ..Link::default() },

@@ -108,6 +108,7 @@ pub struct Datapath {
     rules: Memory<PairRule>,
     epoch: Epoch,
     adopted: bool,
+    can_hand_over: bool,
     cold_paths: u32,
     _lock: WriterLock,
 }
@@ -180,9 +181,21 @@ impl Datapath {
             rules,
             epoch,
             adopted,
+            can_hand_over: kept::has_redirect_peer(),
             cold_paths: loaded.cold_paths,
             _lock: lock,
         })
+    }
+
+    /// Can the program hand packets to the peers of ports?
+    #[must_use]
+    pub const fn can_hand_over(&self) -> bool {
+        self.can_hand_over
+    }
+
+    /// What flows keep of the kernel's routing holds no longer.
+    pub fn routes_changed(&self) {
+        self.epoch.next();
     }
 
     /// Were there maps of an earlier daemon?

@@ -12,7 +12,8 @@ use netlink_packet_core::{
     NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::link::{
-    InfoBridge, InfoData, InfoKind, LinkAttribute, LinkInfo, LinkMessage,
+    BridgePortState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, LinkAttribute,
+    LinkInfo, LinkMessage,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -43,6 +44,10 @@ pub struct Link {
     pub is_bridge: bool,
     /// Is it a bridge that keeps VLANs apart (`vlan_filtering`)?
     pub vlan_aware: bool,
+    /// Is it one end of a veth pair whose other end is in another network namespace?
+    pub leads_elsewhere: bool,
+    /// Is it a bridge port that forwards (`BR_STATE_FORWARDING`)?
+    pub forwards: bool,
     /// ifindex of the interface that it is a port of.
     pub master: Option<u32>,
     /// Its MAC address; zero for interfaces without one.
@@ -338,24 +343,34 @@ fn note(datagram: &[u8], changes: &mut Changes) {
 
 fn link(message: LinkMessage) -> Link {
     let mut link = Link { ifindex: message.header.index, ..Link::default() };
+    let (mut is_veth, mut is_linked_elsewhere) = (false, false);
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name = name,
             LinkAttribute::Mtu(mtu) => link.mtu = mtu,
             LinkAttribute::Controller(master) => link.master = (master != 0).then_some(master),
+            LinkAttribute::LinkNetNsId(_) => is_linked_elsewhere = true,
             LinkAttribute::Address(mac) => {
                 link.mac = mac.try_into().unwrap_or_default();
             }
             LinkAttribute::LinkInfo(infos) => {
                 link.is_bridge = infos.contains(&LinkInfo::Kind(InfoKind::Bridge));
+                is_veth = infos.contains(&LinkInfo::Kind(InfoKind::Veth));
                 link.vlan_aware = infos.iter().any(|info| {
                     let LinkInfo::Data(InfoData::Bridge(settings)) = info else { return false };
                     settings.contains(&InfoBridge::VlanFiltering(true))
+                });
+                link.forwards = infos.iter().any(|info| {
+                    let LinkInfo::PortData(InfoPortData::BridgePort(settings)) = info else {
+                        return false;
+                    };
+                    settings.contains(&InfoBridgePort::State(BridgePortState::Forwarding))
                 });
             }
             _ => {}
         }
     }
+    link.leads_elsewhere = is_veth && is_linked_elsewhere;
     link
 }
 

@@ -1,5 +1,6 @@
 //! Traffic control's clsact qdisc and the filters on it: what kernels before TCX attach by.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
@@ -9,6 +10,8 @@ use netlink_packet_route::tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessa
 use super::netlink::{change, dump};
 
 const CLSACT: &str = "clsact";
+/// What virtual interfaces have where nobody has set anything else.
+const NOQUEUE: &str = "noqueue";
 /// `ffff:`, the handle that ingress and clsact qdiscs share.
 const INGRESS_HANDLE: TcHandle = TcHandle { major: u16::MAX, minor: 0 };
 
@@ -75,6 +78,34 @@ pub fn has_clsact(ifindex: u32) -> io::Result<bool> {
         }
         _ => false,
     }))
+}
+
+/// What traffic control has on an interface.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Queueing {
+    /// Is there a qdisc that packets wait in, or are dropped by?
+    pub queues: bool,
+    /// Is there a clsact or an ingress qdisc?
+    pub has_clsact: bool,
+}
+
+/// What traffic control has on each interface of this network namespace, by ifindex.
+///
+/// # Errors
+///
+/// The kernel's error.
+pub fn all() -> io::Result<BTreeMap<u32, Queueing>> {
+    let mut all: BTreeMap<u32, Queueing> = BTreeMap::new();
+    for found in dump(RouteNetlinkMessage::GetQueueDiscipline(message(0)?))? {
+        let RouteNetlinkMessage::NewQueueDiscipline(found) = found else { continue };
+        let of_interface = all.entry(found.header.index.unsigned_abs()).or_default();
+        if found.header.handle == INGRESS_HANDLE {
+            of_interface.has_clsact = true;
+        } else if !found.attributes.contains(&TcAttribute::Kind(NOQUEUE.into())) {
+            of_interface.queues = true;
+        }
+    }
+    Ok(all)
 }
 
 /// Removes the clsact qdisc with all that is on it. Fine where it is not there (any more).

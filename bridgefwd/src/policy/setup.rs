@@ -15,7 +15,7 @@ use super::config::Config;
 use super::timers::TimerChanges;
 use super::{DockerChoice, Ends, PairSetup};
 
-/// How many flows there can be: fewer make no sense, and each takes 176 bytes and two index entries.
+/// How many flows there can be: fewer make no sense, and each takes 192 bytes and two index entries.
 pub const MAX_FLOWS: RangeInclusive<u32> = 16..=1 << 24;
 
 /// What the command line of `run` says. It goes before the file, key by key, for as long as the

@@ -135,7 +135,7 @@ fn route(bytes: &mut Bytes<'_>, family: Family) -> Route {
         _ => Route::Via {
             ifindex: u32::from(bytes.byte() % 4),
             next_hop: address(bytes, family),
-            neighbour_known: bytes.flag(),
+            neighbour: bytes.flag().then_some([2, 0, 0, 0, 0, 9]),
         },
     }
 }

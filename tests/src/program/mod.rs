@@ -98,7 +98,8 @@ impl Program {
         this
     }
 
-    /// Has flows keep their ways, in the calling thread's network namespace.
+    /// Has flows keep their ways, in the calling thread's network namespace: from now on, those that
+    /// they have kept before no more.
     ///
     /// # Errors
     ///
@@ -107,7 +108,9 @@ impl Program {
         let offsets = kept::offsets().map_err(|error| error.to_string())?;
         let map = self.ebpf.map_mut(MAP_KEPT).expect(MAP_KEPT);
         let mut array = Array::<_, Plain<Kept>>::try_from(map).expect(MAP_KEPT);
-        array.set(0, Plain(offsets), 0).expect(MAP_KEPT);
+        let Plain(before) = array.get(&0, 0).expect(MAP_KEPT);
+        let kept = Kept { epoch: before.epoch + 1, ..offsets };
+        array.set(0, Plain(kept), 0).expect(MAP_KEPT);
         kept::run(&mut self.ebpf).map_err(|error| error.to_string())
     }
 
@@ -195,6 +198,7 @@ pub fn interface_of(bridge: &Bridge) -> Interface {
         route_mtu_v6: 0,
         address_count: 1,
         address_count_v6: 1,
+        flags: 0,
         addresses,
         addresses_v6,
         name: Interface::name_bytes(bridge.name),

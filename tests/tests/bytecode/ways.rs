@@ -3,7 +3,9 @@
 //! long way.
 
 use bridgefwd_common::Reason;
-use bridgefwd_common::contract::{COLD_FRONT, Direction, Flow, NatMode, PairState, Settings, Way};
+use bridgefwd_common::contract::{
+    COLD_FRONT, Direction, Flow, Interface, NatMode, PairState, Settings, Way,
+};
 use bridgefwd_tests::needs_root;
 use bridgefwd_tests::packets::{Packet, Transport, flags};
 use bridgefwd_tests::program::Buffer;
@@ -184,6 +186,118 @@ fn pairs_and_timers_are_asked_of_each_packet() {
         bench.set(policy(PairState::Allowed), GENERATION + 1);
         let (sender, packet) = tcp(bench, B, flags::ACK, 2, 2);
         bench.expect(sender, &packet, Reason::FlowCut);
+    });
+}
+
+/// Says of every port that packets may be handed to its peer, and has flows note that.
+fn hand_over(bench: &mut Bench<'_>) {
+    for host in [A, B] {
+        let ifindex = bench.router.hosts[host].port_index;
+        let port = bench.program.interface(ifindex).expect("a managed port");
+        bench.program.manage(ifindex, &Interface { flags: Interface::TO_PEER, ..port });
+    }
+    note_anew(bench);
+}
+
+/// Both ways are noted, then each end is seen.
+fn note_anew(bench: &mut Bench<'_>) {
+    bench.program.keep_ways().expect("as before");
+    for packet in everyday(bench).into_iter().chain(everyday(bench)) {
+        send(bench, &packet);
+    }
+}
+
+/// The MAC addresses of a datagram from the client as it leaves: whose they are is for the kernel to say
+/// where they are what they were.
+fn addressed(bench: &mut Bench<'_>) -> ([u8; 6], [u8; 6]) {
+    let (_, packet) = udp(bench, A);
+    let frame = bench.frame(bench.a(), &packet);
+    let outcome = bench.program.run_with(&Buffer { mark: 7, ..at_port(bench, A) }, &frame);
+    assert_eq!(outcome.reason, Reason::Forwarded);
+    let mac = |at: usize| outcome.frame[at..at + 6].try_into().expect("six bytes");
+    // As where it goes from one network namespace to another.
+    assert_eq!(outcome.mark, if outcome.frame[..12] == frame[..12] { 7 } else { 0 });
+    (mac(0), mac(6))
+}
+
+fn at_port(bench: &Bench<'_>, host: usize) -> Buffer {
+    Buffer::at(bench.router.hosts[host].port_index)
+}
+
+#[test]
+fn a_neighbour_that_was_seen_a_moment_ago_is_handed_its_packets() {
+    needs_root!();
+    keeping(|bench| {
+        let untouched = (bench.router.bridge("br-a").mac, bench.a().mac);
+        let handed = (bench.b().mac, bench.router.bridge("br-b").mac);
+        assert_eq!(addressed(bench), untouched, "nobody says that it may be");
+        hand_over(bench);
+        assert_eq!(addressed(bench), handed);
+        only_the_shortest_way(bench);
+        everyday_packets_are(bench, true);
+        assert_eq!(addressed(bench), handed);
+    });
+}
+
+#[test]
+fn who_is_not_seen_where_the_kernel_has_it_gets_its_packets_by_the_kernel() {
+    needs_root!();
+    keeping(|bench| {
+        let untouched = (bench.router.bridge("br-a").mac, bench.a().mac);
+        let handed = (bench.b().mac, bench.router.bridge("br-b").mac);
+        hand_over(bench);
+        let (_, answer) = udp(bench, B);
+        let mut from_elsewhere = bench.frame(bench.b(), &answer);
+        from_elsewhere[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 0x99]);
+        let by_itself = bench.frame(bench.b(), &answer);
+        for _ in 0..2 {
+            assert_eq!(addressed(bench), handed);
+            // Somebody else has its address; the kernel still says where it is.
+            let outcome = bench.program.run_with(&at_port(bench, B), &from_elsewhere);
+            assert_eq!(outcome.reason, Reason::ForwardedReply);
+            assert_eq!(addressed(bench), untouched);
+            bench.program.run_with(&at_port(bench, B), &by_itself);
+        }
+        // It was seen too long ago.
+        let slots: Vec<_> = bench.program.flows().iter().map(|(slot, _)| *slot).collect();
+        for ago in [60, 0x4000_0000] {
+            assert_eq!(addressed(bench), handed);
+            for &slot in &slots {
+                bench.program.edit_flow(slot, |flow| {
+                    let way = flow.way_mut(Direction::Reply);
+                    way.neighbour_seen = way.neighbour_seen.wrapping_sub(ago);
+                });
+            }
+            assert_eq!(addressed(bench), untouched);
+            bench.program.run_with(&at_port(bench, B), &by_itself);
+        }
+        // The routes changed, and nothing was noted since.
+        bench.router.ns.command("ip", &["route", "add", "10.99.0.0/16", "via", "10.2.0.2"]);
+        assert_eq!(addressed(bench), untouched);
+        assert_eq!(addressed(bench), untouched, "the way back is not known yet");
+        bench.program.run_with(&at_port(bench, B), &by_itself);
+        assert_eq!(addressed(bench), untouched, "its MAC address is: it was not seen since");
+        bench.program.run_with(&at_port(bench, B), &by_itself);
+        assert_eq!(addressed(bench), handed);
+    });
+}
+
+#[test]
+fn what_the_kernel_has_had_in_hands_is_not_handed_over() {
+    needs_root!();
+    keeping(|bench| {
+        hand_over(bench);
+        // By the bridge: a connection of the kernel's may hang on it.
+        let bridge = bench.router.bridge("br-a").ifindex;
+        let (_, packet) = udp(bench, A);
+        let frame = bench.frame(bench.a(), &packet);
+        for _ in 0..3 {
+            let outcome = bench.program.run_with(&Buffer::at(bridge), &frame);
+            assert_eq!(outcome.reason, Reason::Forwarded);
+            assert_eq!(outcome.frame[..12], frame[..12]);
+        }
+        addressed(bench);
+        assert_eq!(addressed(bench).0, bench.b().mac, "by the port, once that is noted");
     });
 }
 

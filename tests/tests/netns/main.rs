@@ -7,6 +7,7 @@ mod bulk;
 mod churn;
 mod clsact;
 mod counters;
+mod direct;
 mod endpoints;
 mod expiry;
 mod explain;
