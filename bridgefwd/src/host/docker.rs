@@ -80,7 +80,7 @@ pub struct Container {
     pub id: String,
     /// Its name.
     pub name: String,
-    /// Process that it was started with; `None` where it does not run.
+    /// Process that it was started with, as the engine counts them; `None` where it does not run.
     pub pid: Option<u32>,
 }
 
@@ -88,6 +88,8 @@ pub struct Container {
 #[derive(Clone, Debug)]
 pub struct Engine {
     docker: Docker,
+    /// The process that listens, as we count them; `None` where that cannot be seen.
+    process: Option<u32>,
 }
 
 impl Engine {
@@ -100,12 +102,14 @@ impl Engine {
     pub async fn connect(socket: &Path) -> Result<Self, String> {
         let stream = UnixStream::connect(socket).await.map_err(|error| error.to_string())?;
         check_namespace(&stream)?;
+        let process = stream.peer_cred().ok().and_then(|peer| peer.pid());
+        let process = process.and_then(|pid| u32::try_from(pid).ok());
         drop(stream);
         let path = socket.to_str().ok_or("its name is not text")?;
         let docker = Docker::connect_with_unix(path, PATIENCE.as_secs(), API_DEFAULT_VERSION)
             .map_err(|error| error.to_string())?;
         let docker = within(docker.negotiate_version()).await?;
-        Ok(Self { docker })
+        Ok(Self { docker, process })
     }
 
     /// All networks, with what is in them, in order of name and id.
@@ -144,6 +148,15 @@ impl Engine {
             Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    /// The network namespace of a process as the engine counts them: it may count others than we do.
+    #[must_use]
+    pub fn namespace_of(&self, pid: u32) -> PathBuf {
+        let as_it_sees = self.process.map_or_else(PathBuf::new, |process| {
+            PathBuf::from(format!("/proc/{process}/root/proc/{pid}/ns/net"))
+        });
+        if as_it_sees.exists() { as_it_sees } else { format!("/proc/{pid}/ns/net").into() }
     }
 
     /// Yields whenever something may have changed, and ends where the engine is gone. What has

@@ -16,7 +16,8 @@ pub struct Report {
     pub name: String,
     /// The container's id; null for others.
     pub id: Option<String>,
-    /// The process that was meant, or with which the container was started; null for a namespace.
+    /// The process that was meant, or with which the container was started, as its engine counts them;
+    /// null for a namespace.
     pub pid: Option<u32>,
     /// Inode number of its network namespace.
     pub namespace: u64,

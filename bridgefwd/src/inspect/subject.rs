@@ -24,8 +24,10 @@ pub enum Subject {
     Container {
         /// It.
         container: Container,
-        /// The process that it was started with.
+        /// The process that it was started with, as the engine counts them.
         pid: u32,
+        /// Its network namespace.
+        namespace: PathBuf,
     },
 }
 
@@ -50,12 +52,18 @@ impl Subject {
             ))
         };
         let Some(socket) = socket else { return Err(none("no Docker engine is asked")) };
-        let asked = async { Engine::connect(socket).await?.container(name).await };
+        let asked = async {
+            let engine = Engine::connect(socket).await?;
+            let found = engine.container(name).await?;
+            let namespace =
+                found.as_ref().and_then(|it| it.pid).map(|pid| engine.namespace_of(pid));
+            Ok::<_, String>(found.map(|container| (container, namespace)))
+        };
         match asked.await {
-            Ok(Some(container @ Container { pid: Some(pid), .. })) => {
-                Ok(Self::Container { container, pid })
+            Ok(Some((container @ Container { pid: Some(pid), .. }, Some(namespace)))) => {
+                Ok(Self::Container { container, pid, namespace })
             }
-            Ok(Some(container)) => Err(Failure::failed(format!(
+            Ok(Some((container, _))) => Err(Failure::failed(format!(
                 "the container {} does not run, so it has no network: see `docker start {}`",
                 container.name, container.name
             ))),
@@ -70,9 +78,8 @@ impl Subject {
     #[must_use]
     pub fn path(&self) -> PathBuf {
         match self {
-            Self::Process { pid, .. } | Self::Container { pid, .. } => {
-                PathBuf::from(format!("/proc/{pid}/ns/net"))
-            }
+            Self::Process { pid, .. } => format!("/proc/{pid}/ns/net").into(),
+            Self::Container { namespace, .. } => namespace.clone(),
             Self::Namespace(name) => netns::path_of(name),
         }
     }
