@@ -18,7 +18,8 @@ pub use self::explain::ExplainOptions;
 pub use self::flows::FlowsOptions;
 pub use self::pair::{PairCommand, PairNames};
 pub use self::reading::{
-    BridgesOptions, DoctorOptions, MetricsOptions, Output, StatsOptions, StatusOptions, TopOptions,
+    BridgesOptions, DoctorOptions, InspectOptions, MetricsOptions, Output, StatsOptions,
+    StatusOptions, TopOptions,
 };
 use crate::commands::lab::LabCommand;
 use crate::daemon::AttachChoice;
@@ -100,6 +101,8 @@ pub enum Command {
     Doctor(DoctorOptions),
     /// Show the bridges and Docker networks of the host, and which are managed
     Bridges(BridgesOptions),
+    /// Show a container as the network has it: namespace, cables, bridge, routes, pairs
+    Inspect(InspectOptions),
     /// Show who may reach whom by the host's firewall rules, and which rule decides
     Explain(ExplainOptions),
     /// Check a configuration file

@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod explain;
 pub mod failure;
 pub mod host;
+pub mod inspect;
 pub mod instance;
 pub mod lab;
 pub mod metrics;

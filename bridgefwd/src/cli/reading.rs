@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 
 /// `bridgefwd stats`
 #[derive(Args, Debug)]
@@ -101,6 +102,25 @@ Example:
   bridgefwd bridges --json")]
 pub struct BridgesOptions {
     /// How to show them.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `bridgefwd inspect`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+WHO is a process by its number, a network namespace by its name, or a container
+by its name or id, in this order. Where no daemon runs it reads the pins.
+
+Examples:
+  bridgefwd inspect web
+  bridgefwd inspect 4242 --json
+  bridgefwd --netns lab inspect lab-web")]
+pub struct InspectOptions {
+    /// Container, network namespace or process
+    #[arg(value_name = "WHO", value_parser = NonEmptyStringValueParser::new())]
+    pub who: String,
+    /// How to show it.
     #[command(flatten)]
     pub output: Output,
 }

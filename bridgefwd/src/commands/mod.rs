@@ -8,6 +8,7 @@ mod doctor;
 mod down;
 mod explain;
 mod flows;
+mod inspect;
 pub mod lab;
 mod man;
 mod metrics;
@@ -69,6 +70,7 @@ pub fn run(cli: Cli) -> Result<u8> {
 fn ask_something(command: Command, instance: &Instance) -> Result<u8> {
     let done = match command {
         Command::Pair(command) => pair::run(&command, instance),
+        Command::Inspect(options) => inspect::run(&options, instance),
         Command::Flows(options) => flows::run(options, instance),
         Command::Stats(options) => stats::run(&options, instance),
         Command::Top(options) => top::run(&options, instance),

@@ -9,6 +9,7 @@ pub mod capture;
 pub mod docker;
 pub mod firewall;
 pub mod flowtables;
+pub mod inside;
 pub mod names;
 pub mod neighbours;
 pub mod netfilter;

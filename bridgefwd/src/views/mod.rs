@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod explain;
 pub mod explain_walk;
 pub mod flows;
+pub mod inspect;
 pub mod pairs;
 pub mod plan;
 pub mod stats;

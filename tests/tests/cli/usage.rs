@@ -15,7 +15,7 @@ fn bridgefwd(args: &[&str]) -> Output {
     }
 }
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "run",
     "pair",
     "flows",
@@ -26,6 +26,7 @@ const COMMANDS: [&str; 18] = [
     "doctor",
     "bridges",
     "explain",
+    "inspect",
     "check",
     "plan",
     "apply",
@@ -101,6 +102,9 @@ fn typing_errors() {
         &["explain", "--bridge-nf", "2"],
         &["explain", "--import", "a", "b"],
         &["explain", "--rules", "/nonexistent"],
+        &["inspect"],
+        &["inspect", ""],
+        &["inspect", "a", "b"],
         &["down", "now"],
         &["check", "a", "b"],
         &["plan", "a", "b"],

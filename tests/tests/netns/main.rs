@@ -15,6 +15,7 @@ mod forwarding;
 mod hooks;
 mod hops;
 mod hostile;
+mod inspect;
 mod lifecycle;
 mod load;
 mod mapping;
