@@ -78,7 +78,7 @@ fn file(number: usize, attach: &str) -> String {
               [[pair]]\nfrom = 'br-a'\nto = 'br-c'\nnat = 'none'\n"
         }
         1 => {
-            "ports = false\nbridges = ['br-a', 'br-b', 'br-c']\n\
+            "bridges = ['br-a', 'br-b', 'br-c']\n\
               [[pair]]\nfrom = 'br-c'\nto = 'br-b'\n"
         }
         2 => "flows_per_source = 500\nbridges = ['br-b', 'br-a']\ntimers.icmp = 70\n",
