@@ -131,7 +131,7 @@ fn a_package_s_life() {
     assert!(pairs.contains("denied"), "{pairs}");
     root.write(CONFIG, b"bridges = 7\n");
     let refused = root.run_in(ns, reload[0], &reload[1..]);
-    assert_eq!(refused.status, 1, "{}", refused.stdout);
+    assert_eq!(refused.status, 2, "{}", refused.stdout);
     assert!(refused.stderr.contains(CONFIG), "{}", refused.stderr);
     assert_eq!(in_ns("bridgefwd", &["pair", "list"]), pairs);
     root.write(CONFIG, config("allowed").as_bytes());
