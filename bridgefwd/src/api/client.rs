@@ -9,6 +9,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
+use hyper::http::response::Parts;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -18,7 +19,8 @@ use tokio::net::UnixStream;
 use super::bridges::Bridge;
 use super::config::{ConfigPlan, ConfigText, RunningConfig};
 use super::types::{
-    Cleared, Flow, FlowFilter, Leaving, Pair, PairChange, Problem, ProblemKind, Stats, Status,
+    Cleared, Flow, FlowFilter, Leaving, NEXT_FLOWS, Pair, PairChange, Problem, ProblemKind, Stats,
+    Status,
 };
 use super::whois::{Whois, WhoisQuery};
 use crate::failure::{Failure, Result};
@@ -78,7 +80,7 @@ impl Client {
     /// All metrics, as text.
     pub async fn metrics(&self, format: Format) -> Result<String> {
         let accept = format.media_type();
-        let body = self.ask(Method::GET, "/metrics", accept, Bytes::new()).await?;
+        let (_, body) = self.ask(Method::GET, "/metrics", accept, Bytes::new()).await?;
         String::from_utf8(body.to_vec())
             .map_err(|error| Failure::failed(format!("the daemon's metrics are no text: {error}")))
     }
@@ -129,9 +131,17 @@ impl Client {
         self.get(&path).await
     }
 
-    /// The live flows that `filter` matches.
+    /// The live flows that `filter` matches, as many as one answer has.
     pub async fn flows(&self, filter: &FlowFilter) -> Result<Vec<Flow>> {
-        self.get(&flows_path(filter)).await
+        Ok(self.page(filter).await?.0)
+    }
+
+    /// The same, and where there may be more, what to give as [`FlowFilter::after`] for them.
+    pub async fn page(&self, filter: &FlowFilter) -> Result<(Vec<Flow>, Option<u32>)> {
+        let path = flows_path(filter);
+        let (head, body) = self.ask(Method::GET, &path, JSON, Bytes::new()).await?;
+        let next = head.headers.get(NEXT_FLOWS).and_then(|next| next.to_str().ok()?.parse().ok());
+        Ok((self.read(&path, &body)?, next))
     }
 
     /// Lists a pair, or changes it; the answer is what holds from the next packet on.
@@ -194,8 +204,35 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Result<T> {
-        let body = self.ask(method, path, JSON, body).await?;
-        serde_json::from_slice(&body).map_err(|error| {
+        let (_, body) = self.ask(method, path, JSON, body).await?;
+        self.read(path, &body)
+    }
+
+    /// One question, and an answer that is a success, of one of the media types in `accept`.
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &str,
+        body: Bytes,
+    ) -> Result<(Parts, Bytes)> {
+        let exchange = self.exchange(method, path, accept, body);
+        let (head, body) = tokio::time::timeout(self.timeout, exchange).await.map_err(|_| {
+            Failure::failed(format!(
+                "the daemon on {} has not answered within {} s: is it stopped or overloaded? \
+                 Look at its log, or end it and run it again (traffic goes on meanwhile)",
+                self.socket.display(),
+                self.timeout.as_secs_f32()
+            ))
+        })??;
+        if !head.status.is_success() {
+            return Err(self.refusal(head.status, &body));
+        }
+        Ok((head, body))
+    }
+
+    fn read<T: DeserializeOwned>(&self, path: &str, body: &[u8]) -> Result<T> {
+        serde_json::from_slice(body).map_err(|error| {
             Failure::failed(format!(
                 "the daemon on {} answered {path} with something else than this version \
                  understands ({error}): are the daemon and this command of the same version?",
@@ -204,38 +241,19 @@ impl Client {
         })
     }
 
-    /// One question, and its answer of one of the media types in `accept`.
-    async fn ask(&self, method: Method, path: &str, accept: &str, body: Bytes) -> Result<Bytes> {
-        let exchange = self.exchange(method, path, accept, body);
-        let (status, body) =
-            tokio::time::timeout(self.timeout, exchange).await.map_err(|_| {
-                Failure::failed(format!(
-                    "the daemon on {} has not answered within {} s: is it stopped or overloaded? \
-                 Look at its log, or end it and run it again (traffic goes on meanwhile)",
-                    self.socket.display(),
-                    self.timeout.as_secs_f32()
-                ))
-            })??;
-        if !status.is_success() {
-            return Err(self.refusal(status, &body));
-        }
-        Ok(body)
-    }
-
     async fn exchange(
         &self,
         method: Method,
         path: &str,
         accept: &str,
         body: Bytes,
-    ) -> Result<(StatusCode, Bytes)> {
+    ) -> Result<(Parts, Bytes)> {
         let broken = |error| self.broken(&error);
         let (mut sender, connection) = self.connect().await?;
         let request = self.question(method, path, accept, body)?;
         let answer = async {
-            let response = sender.send_request(request).await?;
-            let status = response.status();
-            Ok::<_, hyper::Error>((status, response.into_body().collect().await?.to_bytes()))
+            let (head, body) = sender.send_request(request).await?.into_parts();
+            Ok::<_, hyper::Error>((head, body.collect().await?.to_bytes()))
         };
         // The connection only moves while it is polled. When it ends first, the answer's own
         // channel tells how, so that future alone decides.
@@ -315,8 +333,20 @@ fn pair_path(from: &str, to: &str) -> String {
 }
 
 fn flows_path(filter: &FlowFilter) -> String {
-    let FlowFilter { from, to, proto } = filter;
-    path_with("/v1/flows", [("from", from), ("to", to), ("proto", proto)])
+    let text = |value: Option<&dyn ToString>| value.map(ToString::to_string);
+    path_with(
+        "/v1/flows",
+        [
+            ("from", &filter.from),
+            ("to", &filter.to),
+            ("proto", &filter.proto),
+            ("state", &filter.state),
+            ("address", &text(filter.address.as_ref().map(|address| address as _))),
+            ("port", &text(filter.port.as_ref().map(|port| port as _))),
+            ("limit", &text(filter.limit.as_ref().map(|limit| limit as _))),
+            ("after", &text(filter.after.as_ref().map(|after| after as _))),
+        ],
+    )
 }
 
 /// A path with those of the keys that have a value.
@@ -329,7 +359,7 @@ fn path_with<const N: usize>(path: &str, query: [(&str, &Option<String>); N]) ->
 }
 
 /// Interface names may hold anything but blanks and slashes.
-fn encoded(name: &str) -> impl std::fmt::Display {
+fn encoded(name: &str) -> impl std::fmt::Display + '_ {
     utf8_percent_encode(name, ENCODED)
 }
 
@@ -411,11 +441,22 @@ mod tests {
 
     #[tokio::test]
     async fn the_filter_becomes_the_query() {
-        let filter = FlowFilter { from: Some("a&b".into()), to: None, proto: Some("tcp".into()) };
+        let filter = FlowFilter {
+            from: Some("a&b".into()),
+            proto: Some("tcp".into()),
+            address: Some("fd00::1".parse().unwrap()),
+            port: Some(80),
+            limit: Some(10),
+            ..FlowFilter::default()
+        };
         let (flows, request) =
-            asked(&http("200 OK", "[]"), async |client| client.flows(&filter).await).await;
-        assert_eq!(flows.unwrap(), []);
-        assert!(request.starts_with("GET /v1/flows?from=a%26b&proto=tcp HTTP/1.1"), "{request}");
+            asked(&http("200 OK", "[]"), async |client| client.page(&filter).await).await;
+        assert_eq!(flows.unwrap(), (Vec::new(), None));
+        let wanted = "from=a%26b&proto=tcp&address=fd00%3A%3A1&port=80&limit=10";
+        assert!(request.starts_with(&format!("GET /v1/flows?{wanted} HTTP/1.1")), "{request}");
+        let more = http("200 OK\r\nbridgefwd-next: 41", "[]");
+        let (flows, _) = asked(&more, async |client| client.page(&filter).await).await;
+        assert_eq!(flows.unwrap().1, Some(41));
         assert_eq!(flows_path(&FlowFilter::default()), "/v1/flows");
     }
 

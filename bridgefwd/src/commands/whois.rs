@@ -1,9 +1,7 @@
 //! `bridgefwd whois`: exit status 1 where nobody is found.
 
-use super::{ask_or_read, output};
+use super::{ask_or_read, labels, output};
 use crate::api::events::rfc3339;
-use crate::api::labels::Labels;
-use crate::api::types::FlowFilter;
 use crate::api::whois::WhoisQuery;
 use crate::audit::whois::whois;
 use crate::cli::WhoisOptions;
@@ -24,11 +22,8 @@ pub(super) fn run(options: WhoisOptions, instance: &Instance) -> Result<u8> {
             let config = Config::read(&default_path(), &Overrides::default());
             let log = config.ok().and_then(|config| config.audit);
             let log = log.filter(|log| log.path.exists());
-            let flows = Labels::default().select(
-                &FlowFilter::default(),
-                &pins.bridges()?,
-                pins.flows()?,
-            )?;
+            let mut flows = pins.flows_with(query.address, query.port)?;
+            labels(instance)?.flows(&mut flows);
             whois(query.clone(), Some(flows), log.as_ref())
         },
     )?;

@@ -163,7 +163,11 @@ pub async fn run(options: Options) -> Result<()> {
                     service.alive(|| shared.state().summary());
                 }
             }
-            _ = hang_up.recv() => shared.reload_logged(),
+            _ = hang_up.recv() => {
+                service.reloading();
+                shared.reload_logged();
+                service.ready(|| shared.state().summary());
+            }
             _ = down.changed() => break true,
             _ = terminate.recv() => break false,
             _ = interrupt.recv() => break false,

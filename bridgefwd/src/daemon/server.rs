@@ -18,7 +18,9 @@ use tokio::sync::watch;
 
 use super::Shared;
 use crate::api::config::ConfigText;
-use crate::api::types::{Cleared, FlowFilter, Leaving, PairChange, Problem, ProblemKind};
+use crate::api::types::{
+    Cleared, FlowFilter, Leaving, NEXT_FLOWS, PairChange, Problem, ProblemKind,
+};
 use crate::api::whois::WhoisQuery;
 use crate::failure::{Failure, Result};
 use crate::metrics::{self, Format};
@@ -107,7 +109,13 @@ async fn stats(State(shared): Daemon) -> Answer {
 
 async fn flows(State(shared): Daemon, filter: Result<Query<FlowFilter>, QueryRejection>) -> Answer {
     let Query(filter) = filter.map_err(|error| Failure::usage(error.body_text()))?;
-    read(shared, move |shared| shared.flows(&filter)).await
+    let what = move |shared: &Shared| shared.flows(&filter);
+    let (flows, next) = blocking(shared, what).await?;
+    let mut answer = json(&flows)?;
+    if let Some(next) = next {
+        answer.headers_mut().insert(NEXT_FLOWS, next.into());
+    }
+    Ok(answer)
 }
 
 /// What happens from now on, a line of JSON each, until the listener or the daemon goes.

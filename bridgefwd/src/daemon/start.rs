@@ -132,10 +132,11 @@ impl Start {
     pub fn bring_up(mut self, options: &Options, route_mtus: &RouteMtus) -> Result<Running> {
         let mut datapath = Datapath::start(&self.plan, self.wanted, options.attach)?;
         let (ring, control, counts) = datapath.take_events()?;
-        let Setup { bridges, uplinks, ports, .. } = &self.setup;
+        let Setup { bridges, uplinks, ports, direct, .. } = &self.setup;
         let known = (self.names.clone(), self.docker.borrow_and_update().clone());
         let mut state = State::new(datapath, bridges.clone(), uplinks.clone(), *ports, known);
         state.route_mtus = route_mtus.clone();
+        state.direct.wanted = *direct;
         state.journal = Journal::new(Some(control), self.audit.take());
         state.journal.note(&[Event::now(What::Started { pid: std::process::id() })]);
         match self.fill(&mut state, options) {

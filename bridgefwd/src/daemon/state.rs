@@ -81,11 +81,13 @@ impl State {
                 place.end_name().clone_into(name);
             }
         }
+        let asked: BTreeSet<String> = state.names_of_ends().into_iter().collect();
+        let ends = state.ends_now();
         for key in state.datapath.pairs().keys() {
             if let (Some(ends), Some(policy)) =
-                (state.names_of(key), state.datapath.pairs().get(key))
-                && state.is_asked_for(&ends.0)
-                && state.is_asked_for(&ends.1)
+                (names_of(&ends, key), state.datapath.pairs().get(key))
+                && asked.contains(&ends.0)
+                && asked.contains(&ends.1)
             {
                 let nat = state.datapath.pairs().nat(policy);
                 state.pairs.insert(ends, change_of(policy, nat));
@@ -189,8 +191,9 @@ impl State {
     /// The kernel's error.
     pub fn rekey_pairs(&mut self) -> Result<()> {
         let listed: Vec<_> = self.datapath.pairs().keys().collect();
+        let ends = self.ends_now();
         for key in listed {
-            let known = self.names_of(key).is_some_and(|ends| self.pairs.contains_key(&ends));
+            let known = names_of(&ends, key).is_some_and(|ends| self.pairs.contains_key(&ends));
             if !known {
                 self.datapath.pairs_mut().cut(key)?;
             }
@@ -313,11 +316,10 @@ impl State {
             self.pairs.len()
         )
     }
+}
 
-    fn names_of(&self, key: PairKey) -> Option<Ends> {
-        let ends = self.ends_now();
-        Some((ends.get(&key.from)?.clone(), ends.get(&key.to)?.clone()))
-    }
+fn names_of(ends: &BTreeMap<u32, String>, key: PairKey) -> Option<Ends> {
+    Some((ends.get(&key.from)?.clone(), ends.get(&key.to)?.clone()))
 }
 
 /// Can packets leaving by `target` be translated like that?

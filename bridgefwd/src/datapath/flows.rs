@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 
 use bridgefwd_common::contract::{
     Flow, FlowSide, FlowState, Interface, NatMode, PairRule, Settings, Tuple, moment, ns_between,
@@ -49,21 +50,48 @@ pub fn for_each_live(
     now_ns: u64,
     mut each: impl FnMut(&Flow, &PairRule),
 ) {
-    for_each(flows, |flow| {
-        if remaining_ns(flow, settings, now_ns).is_some()
-            && let Some(rule) = rules.read(flow.pair)
-            && rule.generation == flow.pair_generation
-            && rule.policy.forwards_existing()
-        {
-            each(flow, &rule);
+    for slot in 0..flows.len() {
+        if let Some((flow, rule)) = live(flows, rules, settings, now_ns, slot) {
+            each(&flow, &rule);
         }
-    });
+    }
 }
 
 /// Calls `each` with every flow that has a slot: also with those that are over or cut, until they
 /// are freed.
 pub fn for_each(flows: &Memory<Flow>, mut each: impl FnMut(&Flow)) {
     (0..flows.len()).filter_map(|slot| read(flows, slot)).for_each(|flow| each(&flow));
+}
+
+/// As [`for_each_live`], of the slots from `first` on, until `each` says that it has enough: the slot
+/// that it said so at.
+pub fn find_live(
+    flows: &Memory<Flow>,
+    rules: &Memory<PairRule>,
+    settings: &Settings,
+    now_ns: u64,
+    first: u32,
+    mut each: impl FnMut(&Flow) -> ControlFlow<()>,
+) -> Option<u32> {
+    (first..flows.len()).find(|&slot| {
+        let live = live(flows, rules, settings, now_ns, slot);
+        live.is_some_and(|(flow, _)| each(&flow).is_break())
+    })
+}
+
+/// The flow in `slot` and its rule, where it is alive.
+fn live(
+    flows: &Memory<Flow>,
+    rules: &Memory<PairRule>,
+    settings: &Settings,
+    now_ns: u64,
+    slot: u32,
+) -> Option<(Flow, PairRule)> {
+    let flow = read(flows, slot)?;
+    remaining_ns(&flow, settings, now_ns)?;
+    let rule = rules.read(flow.pair)?;
+    let forwards = rule.generation == flow.pair_generation && rule.policy.forwards_existing();
+    forwards.then_some((flow, rule))
 }
 
 /// The flow in `slot`, where there is one.

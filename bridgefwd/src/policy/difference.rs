@@ -21,6 +21,7 @@ pub fn differences(from: &Setup, to: &Setup) -> Vec<PlannedChange> {
     let mut changes = Vec::new();
     setting(&mut changes, "unlisted", unlisted(from.unlisted), unlisted(to.unlisted));
     setting(&mut changes, "ports", from.ports, to.ports);
+    setting(&mut changes, "direct", from.direct, to.direct);
     setting(&mut changes, "max_flows", from.max_flows, to.max_flows);
     if let Some(change) = changes.iter_mut().find(|change| change.name == "max_flows") {
         change.needs_restart = true;

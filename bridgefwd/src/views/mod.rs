@@ -4,10 +4,12 @@
 //! pipe: then every row is one line, however long. Its text ends with a newline.
 
 pub mod bridges;
+pub mod doctor;
 pub mod events;
 pub mod explain;
 pub mod explain_walk;
 pub mod flows;
+pub mod inspect;
 pub mod pairs;
 pub mod plan;
 pub mod stats;

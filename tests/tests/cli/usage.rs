@@ -15,7 +15,7 @@ fn bridgefwd(args: &[&str]) -> Output {
     }
 }
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 21] = [
     "run",
     "pair",
     "flows",
@@ -25,8 +25,10 @@ const COMMANDS: [&str; 19] = [
     "top",
     "status",
     "metrics",
+    "doctor",
     "bridges",
     "explain",
+    "inspect",
     "check",
     "plan",
     "apply",
@@ -108,6 +110,9 @@ fn typing_errors() {
         &["explain", "--bridge-nf", "2"],
         &["explain", "--import", "a", "b"],
         &["explain", "--rules", "/nonexistent"],
+        &["inspect"],
+        &["inspect", ""],
+        &["inspect", "a", "b"],
         &["down", "now"],
         &["check", "a", "b"],
         &["plan", "a", "b"],

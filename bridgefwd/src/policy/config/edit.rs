@@ -41,7 +41,11 @@ pub fn put(setup: &Setup, text: &str, path: &Path) -> Result<String> {
         let trailing = document.trailing().as_str().unwrap_or_default().to_owned();
         document.set_trailing(format!("{orphaned}{trailing}"));
     }
-    let text = document.to_string();
+    let mut text = document.to_string();
+    if bare {
+        // A table comes after a blank line, also where nothing is before it.
+        text = text.trim_start_matches('\n').to_owned();
+    }
     // Whatever else is in the file: what is written must be what runs.
     let none = Overrides::default();
     let written = Setup::of(&Config::parse(&text, path, &none)?, &none, DEFAULT_MAX_FLOWS);
@@ -76,6 +80,7 @@ fn settings(table: &mut Table, setup: &Setup) {
         unlisted(own).into()
     });
     put_value(table, "ports", &setup.ports, &default.ports, Item::as_bool, |&ports| ports.into());
+    put_value(table, "direct", &setup.direct, &default.direct, Item::as_bool, |&on| on.into());
     let number = |item: &Item| item.as_integer().and_then(|number| u32::try_from(number).ok());
     let of_number = |&number: &u32| i64::from(number).into();
     put_value(table, "max_flows", &setup.max_flows, &default.max_flows, number, of_number);

@@ -55,7 +55,7 @@ fn setup() -> impl Strategy<Value = Setup> {
         pairs,
         flows,
         timers,
-        any::<[bool; 5]>(),
+        any::<[bool; 6]>(),
         select(vec!["auto", "no", "/run/docker #1.sock"]),
     )
         .prop_map(
@@ -64,7 +64,7 @@ fn setup() -> impl Strategy<Value = Setup> {
                 pairs,
                 (max_flows, share),
                 timers,
-                [deny, ports, metrics, host, audit],
+                [deny, ports, direct, metrics, host, audit],
                 docker,
             )| {
                 let names: Vec<String> = ends.into_iter().map(str::to_owned).collect();
@@ -86,6 +86,7 @@ fn setup() -> impl Strategy<Value = Setup> {
                     docker: docker.parse().unwrap(),
                     unlisted: if deny { Unlisted::Deny } else { Unlisted::Kernel },
                     ports,
+                    direct,
                     max_flows,
                     flows_per_source: share.unwrap_or_else(|| default_flows_per_source(max_flows)),
                     timeouts_s,
@@ -130,7 +131,7 @@ proptest! {
         prop_assert!(changed.contains("# last\n"), "{changed}");
         for (line, key) in text.lines().filter_map(|line| Some((line, line.split_once(" = ")?.0))) {
             // Values of the top may change; their comments are about the key.
-            if ["bridges", "uplinks", "unlisted", "ports", "max_flows"].contains(&key) {
+            if ["bridges", "uplinks", "unlisted", "ports", "direct", "max_flows"].contains(&key) {
                 let comment = line.rsplit_once(" # ").unwrap().1;
                 prop_assert!(changed.contains(&format!(" # {comment}")), "{line}: {changed}");
             }

@@ -41,6 +41,8 @@ pub struct Config {
     pub unlisted: Option<Unlisted>,
     /// Are the bridges' ports attached to as well?
     pub ports: Option<bool>,
+    /// Are packets handed to containers past bridge and port, where that comes to the same?
+    pub direct: Option<bool>,
     /// How many flows there can be.
     pub max_flows: Option<u32>,
     /// How many of them one source can have.

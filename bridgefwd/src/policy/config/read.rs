@@ -16,12 +16,13 @@ use crate::policy::timers::{self, TimerChanges};
 use crate::policy::{DockerChoice, listen};
 
 /// Keys of the file.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "bridges",
     "uplinks",
     "docker",
     "unlisted",
     "ports",
+    "direct",
     "max_flows",
     "flows_per_source",
     "timers",
@@ -89,6 +90,7 @@ impl Reader<'_> {
                 _ => Err("\"kernel\" or \"deny\""),
             }),
             ports: self.boolean(table, "ports", "ports"),
+            direct: self.boolean(table, "direct", "direct"),
             max_flows: self.number(table, "max_flows", MAX_FLOWS),
             flows_per_source: self
                 .number(table, "flows_per_source", 1..=u32::MAX)
