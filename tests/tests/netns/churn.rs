@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bridgefwd_tests::for_both;
 use bridgefwd_tests::site::{By, Plan, Site};
-use bridgefwd_tests::sockets::{tcp_connect_here, tcp_listen};
+use bridgefwd_tests::sockets::{tcp_connect_here, tcp_listen, uninterrupted};
 use bridgefwd_tests::wait::PATIENCE;
 use socket2::SockRef;
 
@@ -77,7 +77,7 @@ fn one(number: u32, to: SocketAddr) -> std::io::Result<()> {
     assert_eq!(u32::from_be_bytes(heard), number);
     if end == End::ByServer {
         // Its end comes before ours.
-        assert_eq!(stream.read(&mut heard)?, 0);
+        assert_eq!(uninterrupted(|| stream.read(&mut heard))?, 0);
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::net::{TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
+use bridgefwd_tests::sockets::uninterrupted;
 use bridgefwd_tests::traffic::say;
 use bridgefwd_tests::wait::{PATIENCE, poll};
 
@@ -39,7 +40,8 @@ impl Load {
             scope.spawn(|| {
                 let mut buffer = [0; 8];
                 for number in 0.. {
-                    let (length, from) = server.recv_from(&mut buffer).expect("a datagram is lost");
+                    let heard = uninterrupted(|| server.recv_from(&mut buffer));
+                    let (length, from) = heard.expect("a datagram is lost");
                     let heard = u64::from_ne_bytes(buffer);
                     if heard == u64::MAX {
                         return;
@@ -62,7 +64,7 @@ impl Load {
                 if answered == sent {
                     break;
                 }
-                client.recv(&mut buffer).expect("an answer is lost");
+                uninterrupted(|| client.recv(&mut buffer)).expect("an answer is lost");
                 assert_eq!(u64::from_ne_bytes(buffer), answered, "an answer is lost on its way");
                 self.answered.store(answered + 1, Ordering::Relaxed);
             }

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use bridgefwd_tests::needs_root;
+use bridgefwd_tests::sockets::uninterrupted;
 use bridgefwd_tests::topology::Options;
 use bridgefwd_tests::traffic::{listen, pair_up, say, udp};
 
@@ -17,11 +18,11 @@ fn large_datagram_both_ways(rig: &Rig) {
     let question: Vec<u8> = (0..5_000u32).map(|byte| (byte * 7) as u8).collect();
     let mut buffer = [0; 8_192];
     client.send_to(&question, b.at(53)).unwrap();
-    let (len, seen) = server.recv_from(&mut buffer).unwrap();
+    let (len, seen) = uninterrupted(|| server.recv_from(&mut buffer)).unwrap();
     assert_eq!(buffer[..len], question);
     assert_eq!(seen, SocketAddrV4::new(Ipv4Addr::new(10, 2, 0, 1), 10_000).into());
     server.send_to(&question, seen).unwrap();
-    let (len, from) = client.recv_from(&mut buffer).unwrap();
+    let (len, from) = uninterrupted(|| client.recv_from(&mut buffer)).unwrap();
     assert_eq!((&buffer[..len], from), (&question[..], b.at(53).into()));
 }
 
@@ -53,7 +54,7 @@ fn a_port_where_nobody_listens() {
     client.connect(b.at(53)).unwrap();
     client.send(b"is anybody there?").unwrap();
     // The server's kernel answers port unreachable, and the client's knows whom it is for.
-    let refused = client.recv(&mut [0; 64]).unwrap_err();
+    let refused = uninterrupted(|| client.recv(&mut [0; 64])).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     assert_eq!(rig.counted("forwarded_icmp_error"), 1);
     assert_eq!(rig.flow("udp")["state"], "one_way");
