@@ -10,15 +10,15 @@ use aya_ebpf::programs::TcContext;
 use aya_log_ebpf::warn;
 use bridgefwd_common::Reason;
 use bridgefwd_common::contract::{Address, Family, Tuple};
-use bridgefwd_common::decide::Plan;
 use bridgefwd_common::decide::translate::{self, Rewrite};
 use bridgefwd_common::packet::ipv6;
-use bridgefwd_common::packet::transport::{Segment, Transport};
+use bridgefwd_common::packet::transport::Transport;
 use network_types::ip::Ipv4Hdr;
 
 use crate::marks;
-use crate::read::{IP, L4, L4_V6, Packet, header_at_mut};
+use crate::read::{IP, L4, L4_V6, header_at_mut};
 use crate::route::{AF_INET, AF_INET6};
+use crate::scratch::Scratch;
 
 /// Where the checksum is in a TCP header.
 pub const TCP_CHECK: usize = 16;
@@ -29,21 +29,17 @@ pub const ICMP_CHECK: usize = 2;
 /// Where an ICMP query has its identifier.
 pub const ICMP_ID: usize = 4;
 
-/// Rewrites the packet and redirects it; the value that the program has to return.
+/// Rewrites the packet in `SCRATCH` and redirects it; the value that the program has to return.
 ///
 /// # Errors
 /// [`Reason::WriteFailed`]: the packet may be half rewritten and must not go on.
 #[inline(always)]
-pub fn apply<const V6: bool>(
-    ctx: &mut TcContext,
-    packet: &Packet,
-    segment: &Segment,
-    plan: &Plan,
-) -> Result<i32, Reason> {
+pub fn apply<const V6: bool>(ctx: &mut TcContext, scratch: &Scratch) -> Result<i32, Reason> {
+    let packet = &scratch.packet;
     if packet.priority_tagged {
         end_tag(ctx)?;
     }
-    let (arriving, leaving) = (&segment.tuple, &plan.leaving);
+    let (arriving, leaving) = (&packet.segment.tuple, &scratch.leaving);
     let (rewrite, at) = if V6 {
         (Rewrite::v6(arriving, leaving), L4_V6)
     } else {
@@ -51,13 +47,13 @@ pub fn apply<const V6: bool>(
     };
     // The checksum helpers first: they invalidate pointers into the packet.
     let written =
-        update_transport_checksum(ctx, segment.transport, at, arriving, leaving, &rewrite)
-            .and_then(|()| write_headers::<V6>(ctx, packet, segment, plan, &rewrite));
+        update_transport_checksum(ctx, packet.segment.transport, at, arriving, leaving, &rewrite)
+            .and_then(|()| write_headers::<V6>(ctx, scratch, &rewrite));
     if written.is_none() {
         warn!(&*ctx, "a packet could not be rewritten and was dropped");
         return Err(Reason::WriteFailed);
     }
-    redirect(ctx, plan.out_end, &plan.next_hop)
+    redirect(ctx, scratch.to, &scratch.next_hop)
 }
 
 /// Takes a VLAN tag off that says nothing but a priority: it was for the way here.
@@ -129,24 +125,24 @@ fn double_word(ports: [[u8; 2]; 2]) -> u64 {
 #[inline(always)]
 fn write_headers<const V6: bool>(
     ctx: &mut TcContext,
-    packet: &Packet,
-    segment: &Segment,
-    plan: &Plan,
+    scratch: &Scratch,
     rewrite: &Rewrite,
 ) -> Option<()> {
+    let packet = &scratch.packet;
+    let segment = &packet.segment;
     let at = if V6 { L4_V6 } else { L4 };
     match segment.transport {
         Transport::Tcp | Transport::Udp | Transport::UdpLike => {
             *header_at_mut::<[[u8; 2]; 2]>(ctx, at)? = rewrite.ports;
         }
         Transport::Query | Transport::QueryV6 => {
-            *header_at_mut::<[u8; 2]>(ctx, at + ICMP_ID)? = plan.leaving.query_id();
+            *header_at_mut::<[u8; 2]>(ctx, at + ICMP_ID)? = scratch.leaving.query_id();
         }
         Transport::Sctp | Transport::Other | Transport::Fragment => {}
     }
     if V6 {
         let header = header_at_mut::<ipv6::Header>(ctx, IP)?;
-        header[7] = plan.ttl;
+        header[7] = scratch.ttl;
         let (_, addresses) = header.split_at_mut(8);
         let addresses: &mut [u8; 32] = addresses.try_into().ok()?;
         let [src, dst] = rewrite.addresses;
@@ -155,12 +151,12 @@ fn write_headers<const V6: bool>(
         let check = translate::ipv4_check(
             packet.ip_check,
             &segment.tuple,
-            &plan.leaving,
+            &scratch.leaving,
             packet.ip.ttl,
-            plan.ttl,
+            scratch.ttl,
         );
         let header = header_at_mut::<Ipv4Hdr>(ctx, IP)?;
-        header.ttl = plan.ttl;
+        header.ttl = scratch.ttl;
         header.check = check;
         header.src_addr = rewrite.addresses[0].last_word().to_ne_bytes();
         header.dst_addr = rewrite.addresses[1].last_word().to_ne_bytes();

@@ -14,7 +14,7 @@ use crate::maps::SETTINGS;
 use crate::read::IP;
 use crate::scratch::{self, Scratch};
 use crate::verdict::Way;
-use crate::{apply, count, flows, forward, rewrite};
+use crate::{apply, connection, count, flows, forward, rewrite};
 
 /// Does not ask where the packet goes: the kernel forwards it.
 pub const BY_KERNEL: u32 = 0;
@@ -69,7 +69,11 @@ fn find(ctx: &TcContext, scratch: &mut Scratch, by: u32) -> Result<bool, Reason>
     let bytes = u64::from(ctx.len());
     let now = flows::now();
     let (packet, end) = (&scratch.packet, scratch.from);
-    let state = match forward::known::<true>(ctx, end, packet, &found, now, settings) {
+    let known = match forward::known(end, packet, &found, now, settings) {
+        Ok(Known::Segment(state)) => connection::judge(ctx, packet, &found, state),
+        known => known,
+    };
+    let state = match known {
         Ok(Known::Continues(state)) => Some(state),
         Ok(Known::Passes | Known::Segment(_)) => None,
         Ok(Known::Over) => {

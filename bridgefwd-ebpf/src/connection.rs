@@ -29,21 +29,30 @@ pub fn is_rare(packet: &Packet, found: &Found) -> bool {
         && !tcp_window::is_plain(packet.segment.tcp_flags, state)
 }
 
-/// Judges the segment in `SCRATCH`, which belongs to a flow that is in `state`; with `RARE` also one
-/// that [is rare](is_rare).
+/// Judges the segment in `SCRATCH`, which belongs to a flow that is in `state`.
 ///
 /// # Errors
 /// The reason why it is refused.
 #[inline(always)]
-pub fn judge<const RARE: bool>(
+pub fn judge(
     ctx: &TcContext,
     packet: &Packet,
     found: &Found,
     state: FlowState,
 ) -> Result<Known, Reason> {
-    if RARE && !tcp_window::is_plain(packet.segment.tcp_flags, state) {
-        return rare(ctx, found, state);
+    if tcp_window::is_plain(packet.segment.tcp_flags, state) {
+        judge_plain(packet, found, state)
+    } else {
+        rare(ctx, found, state)
     }
+}
+
+/// The same of one that is not [rare](is_rare).
+///
+/// # Errors
+/// As of [`judge`].
+#[inline(always)]
+pub fn judge_plain(packet: &Packet, found: &Found, state: FlowState) -> Result<Known, Reason> {
     let segment = established::tcp_segment(&packet.ip, &packet.segment, NO_SCALE);
     // SAFETY: array elements never move or go. Two CPUs may write a side at once; of its plain words
     // the last writer wins.
@@ -99,7 +108,7 @@ pub extern "C" fn judge_rare_segment(
     let scale = window_scale(&TcContext::new(skb), scratch);
     let packet = &scratch.packet;
     let segment = established::tcp_segment(&packet.ip, &packet.segment, scale);
-    // SAFETY: as in `judge`.
+    // SAFETY: as in `judge_plain`.
     let [original, reply] = unsafe { &mut (*flow).tcp };
     let (direction, mine, theirs) = if direction == Direction::Original as u32 {
         (Direction::Original, original, reply)

@@ -50,7 +50,7 @@ pub extern "C" fn make_flow(skb: *mut __sk_buff) -> u32 {
     sources::begin_in(slot);
     let outcome = make_in(slot, skb);
     if outcome == MADE {
-        events::flow(slot, EVENT_OPENED);
+        events::tell_flow(slot, EVENT_OPENED);
     } else {
         // Never published: it goes back as it came.
         sources::give_back_share();

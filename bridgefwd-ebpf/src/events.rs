@@ -24,28 +24,32 @@ pub fn ended(ctx: &TcContext, reason: Reason) {
     if matches!(reason, Reason::NotForRouter | Reason::NotManaged | Reason::NotIp) {
         return;
     }
-    let Some(control) = EVENT_CONTROL.get(0) else { return };
+    tell_ended(ctx.skb.skb, reason as u32, u32::from(matches!(reason.verdict(), Verdict::Drop)));
+}
+
+/// Global to the verifier: kernels before 6.3 would follow each way to it, and each way on from there, anew.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn tell_ended(skb: *mut __sk_buff, reason: u32, refused: u32) -> u32 {
+    let Some(control) = EVENT_CONTROL.get(0) else { return 0 };
     if control.trace_until_ns != 0 {
-        tell_traced(ctx.skb.skb, reason as u32);
+        tell_traced(skb, reason);
     }
-    if control.until_ns != 0 && matches!(reason.verdict(), Verdict::Drop) {
-        tell_refused(ctx.skb.skb, reason as u32);
+    if control.until_ns != 0 && refused != 0 {
+        tell_refused(skb, reason);
     }
+    1
 }
 
-/// Tells of the flow in `slot`, of which nobody else can let go at the moment.
-#[inline(always)]
-pub fn flow(slot: u32, kind: u32) {
-    if EVENT_CONTROL.get(0).is_some_and(|control| control.until_ns != 0) {
-        tell_flow(slot, kind);
-    }
-}
-
-/// The same, where the daemon still listens. Global to the verifier.
+/// Tells of the flow in `slot`, of which nobody else can let go at the moment, where the daemon listens.
+/// Global to the verifier, with all that it asks: whoever lets go of flows has no stack to spare.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn tell_flow(slot: u32, kind: u32) -> u32 {
     let (Some(control), Some(flow)) = (EVENT_CONTROL.get(0), FLOWS.get_ptr(slot)) else { return 0 };
+    if control.until_ns == 0 {
+        return 0;
+    }
     let now = now_ns();
     if now > control.until_ns {
         return 0;

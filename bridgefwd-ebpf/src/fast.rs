@@ -26,7 +26,7 @@ use crate::flows::{self, Found};
 use crate::maps::{INTERFACES, SETTINGS};
 use crate::read::{IP, L4, Packet};
 use crate::verdict::Outcome;
-use crate::{apply, asm, connection, count, events, forward, index, marks, pairs, watch};
+use crate::{apply, asm, connection, count, events, forward, index, marks, pairs, scratch, watch};
 
 /// The bits of the type of service that routing looks at; the others are for congestion.
 const ROUTED_TOS: u8 = 0xfc;
@@ -207,7 +207,7 @@ fn continue_flow(
             if !tcp_window::is_plain(segment.tcp_flags, state) {
                 return None;
             }
-            match connection::judge::<false>(ctx, packet, found, state) {
+            match connection::judge_plain(packet, found, state) {
                 Ok(Known::Continues(state)) => Some(state),
                 Ok(_) => None,
                 Err(reason) => {
@@ -281,27 +281,25 @@ fn send(ctx: &TcContext, packet: &Packet, plan: &Plan, hop: Option<Hop>) -> Resu
     }
 }
 
-/// Notes how a packet of an IPv4 flow leaves: what the kernel said after `epoch` was read.
-#[inline(always)]
-pub fn note_way(
-    ctx: &TcContext,
-    packet: &Packet,
-    found: &Found,
-    plan: &Plan,
-    neighbour_mac: [u8; 6],
-    epoch: u32,
-) {
+/// Notes how the packet in `SCRATCH` leaves, which is of the IPv4 flow in `slot`: what the kernel said after
+/// `epoch` was read. 1 where that was noted. Global to the verifier, and out of the way of what comes next.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn note_way(skb: *mut __sk_buff, slot: u32, direction: u32, epoch: u32) -> u32 {
+    let Some(scratch) = scratch::current() else { return 0 };
+    let Some(found) = flows::found_in(slot, direction) else { return 0 };
+    let packet = &scratch.packet;
     // SAFETY: array elements never move or go.
     let flow = unsafe { &mut *found.flow };
     let everyday = matches!(packet.ip.protocol, PROTOCOL_TCP | PROTOCOL_UDP);
     if epoch == NOTHING_KEPT || !everyday || flow.from == Flow::FROM_HOST || flow.turns_back() {
-        return;
+        return 0;
     }
     // SAFETY: the kernel hands a valid __sk_buff to the program for as long as it runs.
-    let arrives_at = unsafe { (*ctx.skb.skb).ifindex };
+    let arrives_at = unsafe { (*skb).ifindex };
     // SAFETY: an entry is replaced as a whole; one that is removed meanwhile stays readable until
     // this program ends.
-    let Some(interface) = (unsafe { INTERFACES.get(arrives_at) }) else { return };
+    let Some(interface) = (unsafe { INTERFACES.get(arrives_at) }) else { return 0 };
     let wire_len = transport::wire_len(&packet.ip, &packet.segment, packet.gso_size);
     let way: *mut Way = flow.way_mut(found.direction);
     // Not true while it is written; and if another CPU writes it too, it is not believed by more than
@@ -314,9 +312,10 @@ pub fn note_way(
         (*way).arrives_at = arrives_at;
         (*way).flags = direct::flags(interface);
         (*way).router_mac = interface.router_mac;
-        (*way).neighbour_mac = neighbour_mac;
+        (*way).neighbour_mac = scratch.neighbour_mac;
         (*way).neighbour_seen = 0;
-        (*way).next_hop = plan.next_hop.last_word();
+        (*way).next_hop = scratch.next_hop.last_word();
         (&raw mut (*way).epoch).write_volatile(epoch);
     }
+    1
 }

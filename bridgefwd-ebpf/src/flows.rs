@@ -75,6 +75,17 @@ pub fn found(entry: IndexEntry) -> Option<Found> {
     Some(Found { slot: entry.slot(), flow, direction: entry.direction() })
 }
 
+/// The flow in `slot`, for a packet that goes in `direction`, as its number.
+#[inline(always)]
+pub fn found_in(slot: u32, direction: u32) -> Option<Found> {
+    let direction = if direction == Direction::Original as u32 {
+        Direction::Original
+    } else {
+        Direction::Reply
+    };
+    Some(Found { slot, flow: FLOWS.get_ptr_mut(slot)?, direction })
+}
+
 /// Notes a packet of the flow: its state and its time, if it says anything about them, and its
 /// counters.
 #[inline(always)]
@@ -125,7 +136,7 @@ pub extern "C" fn release(slot: u32, generation: u32) -> u32 {
         remove_entry(slot, generation, 0);
         remove_entry(slot, generation, 1);
         give_back_share_of(slot);
-        events::flow(slot, EVENT_CLOSED);
+        events::tell_flow(slot, EVENT_CLOSED);
         flow.state = FlowState::Free as u8;
     }
     let _ = RELEASING.remove(slot);

@@ -1,5 +1,6 @@
 //! The packet's way: read, look up, decide, apply.
 
+use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
 use bridgefwd_common::Reason;
 use bridgefwd_common::contract::{
@@ -29,9 +30,8 @@ pub fn forward(ctx: &mut TcContext) -> Way {
         Ok(Family::V6) => return Way::GoesOn(COLD_V6),
         Err(reason) => return Way::Ends(Err(reason)),
     }
-    match read::packet_v4(ctx) {
-        Ok(packet) => scratch.packet = packet,
-        Err(reason) => return Way::Ends(Err(reason)),
+    if read::read_v4(ctx.skb.skb) == 0 {
+        return Way::Ends(Err(scratch.refused));
     }
     judge::<false>(ctx, scratch)
 }
@@ -40,9 +40,8 @@ pub fn forward(ctx: &mut TcContext) -> Way {
 #[inline(always)]
 pub fn forward_v6(ctx: &mut TcContext) -> Way {
     let Some(scratch) = scratch::current() else { return Way::Ends(Err(Reason::NotManaged)) };
-    match read::packet_v6(ctx) {
-        Ok(packet) => scratch.packet = packet,
-        Err(reason) => return Way::Ends(Err(reason)),
+    if read::read_v6(ctx.skb.skb) == 0 {
+        return Way::Ends(Err(scratch.refused));
     }
     judge::<true>(ctx, scratch)
 }
@@ -75,32 +74,33 @@ fn judge<const V6: bool>(ctx: &mut TcContext, scratch: &mut Scratch) -> Way {
     if connection::is_rare(&scratch.packet, &found) {
         return Way::GoesOn(COLD_RARE);
     }
-    match continue_flow(ctx, scratch, &found) {
-        Ok(Some(step)) if step.plan.neighbour.is_some() => {
-            Way::Ends(send::<V6>(ctx, scratch, &step))
-        }
-        Ok(Some(step)) => {
-            remember(scratch, &step);
-            Way::GoesOn(COLD_NEIGHBOUR)
-        }
-        Ok(None) => Way::GoesOn(COLD_OPEN),
-        Err(Reason::ThroughKernel) => Way::GoesOn(COLD_KERNEL),
-        Err(reason) => Way::Ends(Err(reason)),
+    let (slot, direction) = (found.slot, found.direction as u32);
+    let after = judge_packet(slot, direction);
+    if after == OVER {
+        return Way::GoesOn(COLD_OPEN);
     }
-}
-
-/// Leaves a step for the program that goes on with it.
-#[inline(always)]
-fn remember(scratch: &mut Scratch, step: &Step) {
-    scratch.original = scratch.packet.segment.tuple;
-    scratch.leaving = step.plan.leaving;
-    scratch.ttl = step.plan.ttl;
-    scratch.to = step.plan.out_end;
-    scratch.next_hop = step.plan.next_hop;
-    scratch.neighbour_known = step.plan.neighbour.is_some();
-    scratch.pair = step.pair;
-    scratch.direction = step.direction;
-    scratch.reason = step.plan.reason;
+    // Read before the kernel is asked: what it says then is what is noted.
+    let epoch = watch::epoch();
+    let answer = if after == REFUSED { REFUSED } else { find_way(ctx.skb.skb, slot, direction) };
+    if answer == THROUGH_KERNEL {
+        return Way::GoesOn(COLD_KERNEL);
+    }
+    let bytes = u64::from(ctx.len());
+    if answer == REFUSED {
+        refuse(&found, scratch.refused, bytes);
+        return Way::Ends(Err(scratch.refused));
+    }
+    let state = if after == PASSES { None } else { Some(FlowState::from_byte(after as u8)) };
+    flows::refresh(&found, state, flows::now(), bytes);
+    if answer == NEIGHBOUR_UNKNOWN {
+        scratch.original = scratch.packet.segment.tuple;
+        scratch.neighbour_known = false;
+        return Way::GoesOn(COLD_NEIGHBOUR);
+    }
+    if !V6 {
+        fast::note_way(ctx.skb.skb, slot, direction, epoch);
+    }
+    Way::Ends(send::<V6>(ctx, scratch))
 }
 
 /// The packet in `SCRATCH` opens a flow, if it may.
@@ -139,86 +139,94 @@ fn open_flow(ctx: &TcContext) -> Result<Way, Reason> {
     Ok(Way::Ends(cold::send(ctx, scratch).map(|action| (scratch.reason, action))))
 }
 
-/// Rewrites a packet, sends it on its way and counts it under its pair.
+/// Rewrites the packet in `SCRATCH`, sends it on its way and counts it under its pair.
 #[inline(always)]
-fn send<const V6: bool>(ctx: &mut TcContext, scratch: &Scratch, step: &Step) -> Outcome {
-    let packet = &scratch.packet;
+fn send<const V6: bool>(ctx: &mut TcContext, scratch: &Scratch) -> Outcome {
     let bytes = u64::from(ctx.len());
-    match apply::apply::<V6>(ctx, packet, &packet.segment, &step.plan) {
+    match apply::apply::<V6>(ctx, scratch) {
         Ok(action) => {
-            count::pair_forwarded(step.pair, step.direction, bytes);
-            Ok((step.plan.reason, action))
+            count::pair_forwarded(scratch.pair, scratch.direction, bytes);
+            Ok((scratch.reason, action))
         }
         Err(reason) => {
-            count::pair_outcome(step.pair, reason, bytes);
+            count::pair_outcome(scratch.pair, reason, bytes);
             Err(reason)
         }
     }
 }
 
-/// A packet that leaves.
-struct Step {
-    plan: Plan,
-    /// Index of the pair it is counted under.
-    pair: u32,
-    direction: Direction,
+// Answers of `judge_packet`, beside the number of the state that the flow is in afterwards.
+const PASSES: u32 = 0x100;
+const OVER: u32 = 0x101;
+const REFUSED: u32 = 0x102;
+
+/// Judges the packet in `SCRATCH`, which belongs to the flow in `slot`; why it is refused is in `refused`.
+///
+/// Global to the verifier: it is checked once, not once for each kind of packet that was read. Kernels
+/// before 6.3 tell all of those apart to the end, wherever a program has a function at all.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn judge_packet(slot: u32, direction: u32) -> u32 {
+    let (Some(scratch), Some(settings)) = (scratch::current(), SETTINGS.get(0)) else {
+        return OVER;
+    };
+    let Some(found) = flows::found_in(slot, direction) else { return OVER };
+    let (packet, now) = (&scratch.packet, flows::now());
+    let known = match known(scratch.from, packet, &found, now, settings) {
+        Ok(Known::Segment(state)) => connection::judge_plain(packet, &found, state),
+        known => known,
+    };
+    match known {
+        Ok(Known::Continues(state)) => state as u32,
+        Ok(Known::Passes | Known::Segment(_)) => PASSES,
+        Ok(Known::Over) => {
+            // SAFETY: array elements never move or go.
+            flows::release(slot, unsafe { (*found.flow).generation });
+            OVER
+        }
+        Err(reason) => {
+            scratch.refused = reason;
+            REFUSED
+        }
+    }
 }
 
-/// A packet of a flow that we know; `None` where it turns out to be over.
-#[inline(always)]
-fn continue_flow(
-    ctx: &TcContext,
-    scratch: &Scratch,
-    found: &Found,
-) -> Result<Option<Step>, Reason> {
-    let packet = &scratch.packet;
-    let settings = SETTINGS.get(0).ok_or(Reason::NotManaged)?;
-    // SAFETY: array elements never move or go.
-    let flow = unsafe { &*found.flow };
-    let (pair, direction) = (flow.pair, found.direction);
-    let bytes = u64::from(ctx.len());
-    let now = flows::now();
-    let epoch = watch::epoch();
-    match known_plan(ctx, scratch.from, packet, found, now, settings) {
-        Ok(Some((plan, state))) => {
-            flows::refresh(found, state, now, bytes);
-            if let Some(mac) = plan.neighbour
-                && matches!(packet.ip.family, Family::V4)
-            {
-                fast::note_way(ctx, packet, found, &plan, mac, epoch);
-            }
-            Ok(Some(Step { plan, pair, direction }))
-        }
-        Ok(None) => {
-            flows::release(found.slot, flow.generation);
-            Ok(None)
+// Answers of `find_way`, beside `REFUSED`.
+const KNOWN: u32 = 0;
+const NEIGHBOUR_UNKNOWN: u32 = 1;
+const THROUGH_KERNEL: u32 = 2;
+
+/// Finds out how the packet in `SCRATCH` leaves, which belongs to the flow in `slot`; why it does not is in
+/// `refused`. Global to the verifier, for the same reason.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn find_way(skb: *mut __sk_buff, slot: u32, direction: u32) -> u32 {
+    let (Some(scratch), Some(settings)) = (scratch::current(), SETTINGS.get(0)) else {
+        return REFUSED;
+    };
+    let Some(found) = flows::found_in(slot, direction) else { return REFUSED };
+    let ctx = TcContext::new(skb);
+    match plan(&ctx, scratch.from, &scratch.packet, &found, settings) {
+        Ok(plan) => {
+            // SAFETY: array elements never move or go.
+            scratch.pair = unsafe { (*found.flow).pair };
+            scratch.direction = found.direction;
+            scratch.leaving = plan.leaving;
+            scratch.ttl = plan.ttl;
+            scratch.to = plan.out_end;
+            scratch.next_hop = plan.next_hop;
+            scratch.reason = plan.reason;
+            let Some(mac) = plan.neighbour else { return NEIGHBOUR_UNKNOWN };
+            scratch.neighbour_mac = mac;
+            KNOWN
         }
         // Counted where the flow is looked at again.
-        Err(Reason::ThroughKernel) => Err(Reason::ThroughKernel),
+        Err(Reason::ThroughKernel) => THROUGH_KERNEL,
         Err(reason) => {
-            refuse(found, reason, bytes);
-            Err(reason)
+            scratch.refused = reason;
+            REFUSED
         }
     }
-}
-
-/// How a packet of a flow leaves, and the flow's state after it, if it says anything about that; `None`
-/// where the flow is over.
-#[inline(always)]
-fn known_plan(
-    ctx: &TcContext,
-    end: u32,
-    packet: &Packet,
-    found: &Found,
-    now: u32,
-    settings: &Settings,
-) -> Result<Option<(Plan, Option<FlowState>)>, Reason> {
-    let state = match known::<false>(ctx, end, packet, found, now, settings)? {
-        Known::Continues(state) => Some(state),
-        Known::Passes | Known::Segment(_) => None,
-        Known::Over => return Ok(None),
-    };
-    Ok(Some((plan(ctx, end, packet, found, settings)?, state)))
 }
 
 /// How a packet of a flow leaves.
@@ -287,10 +295,13 @@ pub fn refuse(found: &Found, reason: Reason, bytes: u64) {
     count::pair_outcome(flow.pair, reason, bytes);
 }
 
-/// What a packet is to the flow that it found.
+/// What a packet is to the flow that it found; what a segment of a connection is, is for
+/// [`connection`] to say.
+///
+/// # Errors
+/// The reason why it is refused.
 #[inline(always)]
-pub fn known<const RARE: bool>(
-    ctx: &TcContext,
+pub fn known(
     end: u32,
     packet: &Packet,
     found: &Found,
@@ -300,10 +311,5 @@ pub fn known<const RARE: bool>(
     // SAFETY: array elements never move or go.
     let flow = unsafe { &*found.flow };
     let rule = pairs::rule(flow.pair);
-    let segment = &packet.segment;
-    let known = established::recognise(segment, flow, found.direction, &rule, end, now, settings)?;
-    match known {
-        Known::Segment(state) => connection::judge::<RARE>(ctx, packet, found, state),
-        other => Ok(other),
-    }
+    established::recognise(&packet.segment, flow, found.direction, &rule, end, now, settings)
 }

@@ -1,5 +1,6 @@
 //! Reads the packet: from the frame's bytes to values. Nothing is written here.
 
+use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
 use bridgefwd_common::Reason;
 use bridgefwd_common::contract::Family;
@@ -10,7 +11,7 @@ use network_types::eth::EthHdr;
 use network_types::ip::Ipv4Hdr;
 use network_types::udp::UdpHdr;
 
-use crate::asm;
+use crate::{asm, scratch};
 
 /// Where the IP header begins.
 pub const IP: usize = EthHdr::LEN;
@@ -124,12 +125,37 @@ fn buffer(ctx: &TcContext) -> (u32, bool) {
     (skb.gso_size, skb.vlan_present != 0)
 }
 
-/// Reads an IPv4 packet.
-///
-/// # Errors
-/// The reason why it is none that anybody could forward.
+/// Reads an IPv4 packet into `SCRATCH`; 0 where it is none that anybody could forward: why not is in
+/// `refused` there. Global to the verifier: what was read is told apart here, and not on all ways from here.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn read_v4(skb: *mut __sk_buff) -> u32 {
+    let Some(scratch) = scratch::current() else { return 0 };
+    match packet_v4(&TcContext::new(skb), &mut scratch.packet) {
+        Ok(()) => 1,
+        Err(reason) => {
+            scratch.refused = reason;
+            0
+        }
+    }
+}
+
+/// The same of an IPv6 packet.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn read_v6(skb: *mut __sk_buff) -> u32 {
+    let Some(scratch) = scratch::current() else { return 0 };
+    match packet_v6(&TcContext::new(skb), &mut scratch.packet) {
+        Ok(()) => 1,
+        Err(reason) => {
+            scratch.refused = reason;
+            0
+        }
+    }
+}
+
 #[inline(always)]
-pub fn packet_v4(ctx: &TcContext) -> Result<Packet, Reason> {
+fn packet_v4(ctx: &TcContext, packet: &mut Packet) -> Result<(), Reason> {
     let (gso_size, priority_tagged) = buffer(ctx);
     let raw = header_at::<[u8; Ipv4Hdr::LEN]>(ctx, IP).ok_or(Reason::MalformedIp)?;
     // SAFETY: Ipv4Hdr is repr(C) of bytes and byte arrays, 20 bytes long.
@@ -140,30 +166,40 @@ pub fn packet_v4(ctx: &TcContext) -> Result<Packet, Reason> {
     if ip.header_len as usize == Ipv4Hdr::LEN {
         ipv4::verify_checksum(raw)?;
     }
-    let (segment, flaw) = split(plain_segment::<L4>(ctx, &ip));
-    Ok(Packet { ip, ip_check, segment, flaw, gso_size, priority_tagged })
+    packet.ip = ip;
+    packet.ip_check = ip_check;
+    packet.gso_size = gso_size;
+    packet.priority_tagged = priority_tagged;
+    take(packet, plain_segment::<L4>(ctx, &ip));
+    Ok(())
 }
 
-/// Reads an IPv6 packet.
-///
-/// # Errors
-/// As of [`packet_v4`].
 #[inline(always)]
-pub fn packet_v6(ctx: &TcContext) -> Result<Packet, Reason> {
+fn packet_v6(ctx: &TcContext, packet: &mut Packet) -> Result<(), Reason> {
     pull(ctx, L4_V6 + TCP_LEN);
     let (gso_size, priority_tagged) = buffer(ctx);
     let header = header_at::<ipv6::Header>(ctx, IP).ok_or(Reason::MalformedIp)?;
     let available = ctx.len().saturating_sub(IP as u32);
     let ip = ipv6::read(header, available, gso_size != 0)?;
-    let (segment, flaw) = split(plain_segment::<L4_V6>(ctx, &ip));
-    Ok(Packet { ip, ip_check: [0; 2], segment, flaw, gso_size, priority_tagged })
+    packet.ip = ip;
+    packet.ip_check = [0; 2];
+    packet.gso_size = gso_size;
+    packet.priority_tagged = priority_tagged;
+    take(packet, plain_segment::<L4_V6>(ctx, &ip));
+    Ok(())
 }
 
 #[inline(always)]
-fn split(segment: Result<Segment, Reason>) -> (Segment, Option<Reason>) {
+fn take(packet: &mut Packet, segment: Result<Segment, Reason>) {
     match segment {
-        Ok(segment) => (segment, None),
-        Err(reason) => (Segment::default(), Some(reason)),
+        Ok(segment) => {
+            packet.segment = segment;
+            packet.flaw = None;
+        }
+        Err(reason) => {
+            packet.segment = Segment::default();
+            packet.flaw = Some(reason);
+        }
     }
 }
 

@@ -29,7 +29,7 @@ pub struct Query {
 }
 
 /// Where the kernel would forward the packet.
-#[inline(never)]
+#[inline(always)]
 pub fn lookup(ctx: &TcContext, ip: &Ip, query: &Query) -> Route {
     // SAFETY: Params is plain data, for which zeros are a value.
     let mut params: Params = unsafe { core::mem::zeroed() };

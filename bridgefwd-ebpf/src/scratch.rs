@@ -83,6 +83,8 @@ pub struct Scratch {
     pub to: u32,
     /// The neighbour that it goes to.
     pub next_hop: Address,
+    /// Its MAC address, of a packet of a flow that is known.
+    pub neighbour_mac: [u8; 6],
     /// Bytes of the packet.
     pub bytes: u64,
     /// Filled in by `create::create`: the tuple that the flow's packets leave with.
