@@ -7,6 +7,7 @@
 
 pub mod attached;
 pub mod beyond;
+pub mod booted;
 pub mod bpf;
 pub mod bridgefwd;
 pub mod browser;
