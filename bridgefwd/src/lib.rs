@@ -3,6 +3,7 @@
 //! `bridgefwd-common`.
 
 pub mod api;
+pub mod audit;
 pub mod cli;
 pub mod commands;
 pub mod daemon;
@@ -11,6 +12,7 @@ pub mod doctor;
 pub mod explain;
 pub mod failure;
 pub mod host;
+pub mod inspect;
 pub mod instance;
 pub mod lab;
 pub mod metrics;

@@ -20,6 +20,7 @@ pub mod inject;
 pub mod installed;
 pub mod namespaces;
 pub mod notify;
+pub mod other_build;
 pub mod packets;
 pub mod packets6;
 pub mod pins;
@@ -39,3 +40,4 @@ pub mod view6;
 pub mod wait;
 
 mod link_layer;
+pub mod listener;

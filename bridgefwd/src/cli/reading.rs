@@ -6,28 +6,6 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 
-/// `bridgefwd flows`
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  bridgefwd flows
-  bridgefwd flows --from shop_front --proto tcp
-  bridgefwd flows --json")]
-pub struct FlowsOptions {
-    /// Only flows opened from this bridge or uplink
-    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
-    pub from: Option<String>,
-    /// Only flows opened to this bridge or uplink
-    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
-    pub to: Option<String>,
-    /// Only flows of this protocol
-    #[arg(long, value_name = "PROTO", value_parser = ["tcp", "udp", "icmp", "icmpv6", "sctp"])]
-    pub proto: Option<String>,
-    /// How to show them.
-    #[command(flatten)]
-    pub output: Output,
-}
-
 /// `bridgefwd stats`
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -124,6 +102,25 @@ Example:
   bridgefwd bridges --json")]
 pub struct BridgesOptions {
     /// How to show them.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `bridgefwd inspect`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+WHO is a process by its number, a network namespace by its name, or a container
+by its name or id, in this order. Where no daemon runs it reads the pins.
+
+Examples:
+  bridgefwd inspect web
+  bridgefwd inspect 4242 --json
+  bridgefwd --netns lab inspect lab-web")]
+pub struct InspectOptions {
+    /// Container, network namespace or process
+    #[arg(value_name = "WHO", value_parser = NonEmptyStringValueParser::new())]
+    pub who: String,
+    /// How to show it.
     #[command(flatten)]
     pub output: Output,
 }

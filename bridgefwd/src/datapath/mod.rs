@@ -4,6 +4,8 @@
 pub mod attach;
 mod change;
 mod counters;
+pub mod events;
+mod filter;
 mod flows;
 pub mod helpers;
 mod interfaces;
@@ -34,6 +36,8 @@ use bridgefwd_common::contract::{
 };
 
 pub use attach::AttachChoice;
+pub use filter::states;
+pub use flows::{nat as nat_name, now_exact_ns, protocol_name, tuple};
 pub use interfaces::{addresses, is_end, wanted as wanted_interfaces};
 pub use load::{Wanted, check_permission, load_programs, map_sizes, rehearse};
 pub use object::OBJECT;
@@ -232,6 +236,15 @@ impl Datapath {
     /// The loaded object, for its log.
     pub const fn ebpf_mut(&mut self) -> &mut Ebpf {
         &mut self.ebpf
+    }
+
+    /// The maps by which the program tells what happens. Once.
+    ///
+    /// # Errors
+    ///
+    /// Where they were taken already.
+    pub fn take_events(&mut self) -> Result<(events::Ring, events::Control, events::Counts)> {
+        events::take(&mut self.ebpf)
     }
 
     /// Every managed interface, by ifindex.

@@ -14,7 +14,7 @@ pub fn subnets(here: &Surroundings) -> Finding {
             if let Some(why) = here.no_ends() {
                 return Finding::unchecked("subnets", why);
             }
-            let all: Vec<_> = interfaces.links.values().collect();
+            let all: Vec<_> = interfaces.all().collect();
             judge_subnets(&here.ends(), &all)
         }
         Err(error) => Finding::unchecked("subnets", format!("interfaces are not listed: {error}")),

@@ -100,12 +100,7 @@ impl Surroundings {
             Some((names, _)) if !names.is_empty() => {
                 names.iter().filter_map(|name| interfaces.by_name(name)).collect()
             }
-            _ => interfaces
-                .links
-                .values()
-                .filter(|link| link.is_bridge)
-                .filter(has_address)
-                .collect(),
+            _ => interfaces.all().filter(|link| link.is_bridge).filter(has_address).collect(),
         }
     }
 

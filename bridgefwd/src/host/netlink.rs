@@ -4,7 +4,7 @@
 //! messages cost nothing but a look. What a snapshot cannot tell, that an interface went away and
 //! another got its number, is what [`Changes`] keeps.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 
 use netlink_packet_core::{
@@ -13,7 +13,7 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::link::{
     BridgePortState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, LinkAttribute,
-    LinkInfo, LinkMessage,
+    LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -46,6 +46,12 @@ pub struct Link {
     pub vlan_aware: bool,
     /// Is it one end of a veth pair whose other end is in another network namespace?
     pub leads_elsewhere: bool,
+    /// ifindex of the interface that it is paired with or put on, wherever that is.
+    pub paired_with: Option<u32>,
+    /// What this namespace calls the one where that is; `None` where it is in this one.
+    pub paired_in: Option<i32>,
+    /// Is it switched on?
+    pub up: bool,
     /// Is it a bridge port that forwards (`BR_STATE_FORWARDING`)?
     pub forwards: bool,
     /// ifindex of the interface that it is a port of.
@@ -61,11 +67,13 @@ pub struct Link {
     pub addresses_v6: Vec<Address>,
 }
 
-/// All interfaces of this network namespace at one time, by ifindex.
+/// All interfaces of this network namespace at one time.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// By ifindex.
-    pub links: BTreeMap<u32, Link>,
+    links: BTreeMap<u32, Link>,
+    /// Numbers by name, and of the ports of each master: there may be thousands.
+    names: HashMap<String, u32>,
+    ports: HashMap<u32, Vec<u32>>,
 }
 
 impl Snapshot {
@@ -92,13 +100,38 @@ impl Snapshot {
                 link.addresses_v6.push(address);
             }
         }
-        Ok(Self { links })
+        Ok(Self::of(links.into_values()))
+    }
+
+    /// Of these interfaces.
+    #[must_use]
+    pub fn of(links: impl IntoIterator<Item = Link>) -> Self {
+        let mut snapshot = Self::default();
+        for link in links {
+            snapshot.names.insert(link.name.clone(), link.ifindex);
+            if let Some(master) = link.master {
+                snapshot.ports.entry(master).or_default().push(link.ifindex);
+            }
+            snapshot.links.insert(link.ifindex, link);
+        }
+        snapshot
+    }
+
+    /// All of them, by number.
+    pub fn all(&self) -> impl Iterator<Item = &Link> {
+        self.links.values()
+    }
+
+    /// The interface of that number.
+    #[must_use]
+    pub fn get(&self, ifindex: u32) -> Option<&Link> {
+        self.links.get(&ifindex)
     }
 
     /// The interface of that name.
     #[must_use]
     pub fn by_name(&self, name: &str) -> Option<&Link> {
-        self.links.values().find(|link| link.name == name)
+        self.get(*self.names.get(name)?)
     }
 
     /// Names of all bridges, in order.
@@ -112,7 +145,8 @@ impl Snapshot {
 
     /// The ports of the bridge with that ifindex.
     pub fn ports(&self, bridge: u32) -> impl Iterator<Item = &Link> {
-        self.links.values().filter(move |link| link.master == Some(bridge))
+        let ports = self.ports.get(&bridge).into_iter().flatten();
+        ports.filter_map(|&ifindex| self.get(ifindex))
     }
 }
 
@@ -273,7 +307,7 @@ pub(crate) fn dump(message: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkM
 }
 
 /// One request and its answers, until `each` says that it has seen the last.
-fn exchange(
+pub(super) fn exchange(
     message: RouteNetlinkMessage,
     flags: u16,
     each: &mut dyn FnMut(NetlinkMessage<RouteNetlinkMessage>) -> bool,
@@ -342,14 +376,16 @@ fn note(datagram: &[u8], changes: &mut Changes) {
 }
 
 fn link(message: LinkMessage) -> Link {
-    let mut link = Link { ifindex: message.header.index, ..Link::default() };
-    let (mut is_veth, mut is_linked_elsewhere) = (false, false);
+    let up = message.header.flags.contains(LinkFlags::Up);
+    let mut link = Link { ifindex: message.header.index, up, ..Link::default() };
+    let mut is_veth = false;
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name = name,
             LinkAttribute::Mtu(mtu) => link.mtu = mtu,
             LinkAttribute::Controller(master) => link.master = (master != 0).then_some(master),
-            LinkAttribute::LinkNetNsId(_) => is_linked_elsewhere = true,
+            LinkAttribute::Link(other) => link.paired_with = (other != 0).then_some(other),
+            LinkAttribute::LinkNetNsId(id) => link.paired_in = Some(id),
             LinkAttribute::Address(mac) => {
                 link.mac = mac.try_into().unwrap_or_default();
             }
@@ -370,7 +406,7 @@ fn link(message: LinkMessage) -> Link {
             _ => {}
         }
     }
-    link.leads_elsewhere = is_veth && is_linked_elsewhere;
+    link.leads_elsewhere = is_veth && link.paired_in.is_some();
     link
 }
 
@@ -384,7 +420,7 @@ mod tests {
         let loopback = snapshot.by_name("lo").unwrap();
         assert!(!loopback.is_bridge);
         assert_eq!(loopback.master, None);
-        assert!(snapshot.links.contains_key(&loopback.ifindex));
+        assert_eq!(snapshot.get(loopback.ifindex), Some(loopback));
     }
 
     #[test]

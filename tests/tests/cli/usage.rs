@@ -15,10 +15,12 @@ fn bridgefwd(args: &[&str]) -> Output {
     }
 }
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 21] = [
     "run",
     "pair",
     "flows",
+    "events",
+    "whois",
     "stats",
     "top",
     "status",
@@ -26,6 +28,7 @@ const COMMANDS: [&str; 18] = [
     "doctor",
     "bridges",
     "explain",
+    "inspect",
     "check",
     "plan",
     "apply",
@@ -93,6 +96,12 @@ fn typing_errors() {
         &["run", "--bridge", "a", "--timer", "idle=60"],
         &["run", "--bridge", "a", "--metrics", "localhost:9477"],
         &["run", "--bridge", "a", "--metrics-host", "router.example"],
+        &["events", "--only", "sometimes"],
+        &["events", "--count", "0"],
+        &["whois"],
+        &["whois", "web:80"],
+        &["whois", "10.0.0.1:99999"],
+        &["whois", "10.0.0.1:80", "--at", "yesterday"],
         &["metrics", "--json"],
         &["top", "--every", "never"],
         &["top", "--every", "0s"],
@@ -101,6 +110,9 @@ fn typing_errors() {
         &["explain", "--bridge-nf", "2"],
         &["explain", "--import", "a", "b"],
         &["explain", "--rules", "/nonexistent"],
+        &["inspect"],
+        &["inspect", ""],
+        &["inspect", "a", "b"],
         &["down", "now"],
         &["check", "a", "b"],
         &["plan", "a", "b"],
