@@ -111,6 +111,8 @@ pub struct Root {
     holder: Holder,
     /// Which namespaces what is started in it enters, as nsenter(1) takes them.
     entry: Vec<String>,
+    /// Where it is in these.
+    path: PathBuf,
 }
 
 impl Default for Root {
@@ -136,13 +138,14 @@ impl Root {
         });
         assert_eq!(word, "made", "the root could not be made");
         let entry = vec![format!("--mount=/proc/{}/ns/mnt", holder.process.id())];
-        Self::held(holder, entry)
+        let path = holder.folder.path().join("root");
+        Self::held(holder, entry, path)
     }
 
-    /// One that somebody holds, and how to enter it.
+    /// One that somebody holds, how to enter its namespaces, and its path in these.
     #[must_use]
-    pub const fn held(holder: Holder, entry: Vec<String>) -> Self {
-        Self { holder, entry }
+    pub const fn held(holder: Holder, entry: Vec<String>, path: PathBuf) -> Self {
+        Self { holder, entry, path }
     }
 
     /// A folder that is the same inside and outside: its path outside, and inside.
@@ -158,7 +161,7 @@ impl Root {
         command
             .args(&self.entry)
             .arg("chroot")
-            .arg(self.holder.folder.path().join("root"))
+            .arg(&self.path)
             .arg(program)
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("LC_ALL", "C.UTF-8")

@@ -12,6 +12,9 @@ use bridgefwd_tests::{needs_programs, needs_root};
 const UNIT: &str = "bridgefwd";
 const PACKAGE: &str = "/tmp/it.deb";
 const CONFIG: &str = "/etc/bridgefwd/bridgefwd.toml";
+const SOCKET: &str = "/run/bridgefwd/bridgefwd.sock";
+/// `CAP_NET_ADMIN` (12), `CAP_PERFMON` (38) and `CAP_BPF` (39).
+const CAPABILITIES: &str = "000000c000001000";
 /// Ours beside the package's own unit: a hanging daemon is noticed in seconds rather than half a minute.
 const DROP_IN: &str = "/run/systemd/system/bridgefwd.service.d/sooner.conf";
 
@@ -33,6 +36,44 @@ fn is(system: &Booted, expected: &[(&str, &str)]) {
         let found = system.property(UNIT, name);
         assert_eq!(&found, value, "{name}: {}", system.journal(UNIT));
     }
+}
+
+/// The daemon has the rights that the unit says, and no others.
+#[track_caller]
+fn is_confined(system: &Booted, pid: &str) {
+    let status = system.ok("cat", &[&format!("/proc/{pid}/status")]);
+    let value = |key: &str| {
+        let mut fields = status.lines().filter_map(|line| line.split_once(":\t"));
+        fields.find(|(name, _)| *name == key).map(|(_, value)| value.to_owned()).expect(key)
+    };
+    for (key, expected) in [
+        ("CapBnd", CAPABILITIES),
+        ("CapEff", CAPABILITIES),
+        ("CapAmb", "0000000000000000"),
+        ("NoNewPrivs", "1"),
+        // It has a filter of system calls.
+        ("Seccomp", "2"),
+    ] {
+        assert_eq!(value(key), expected, "{key}: {status}");
+    }
+    let namespace = format!("--mount=/proc/{pid}/ns/mnt");
+    let can_write = |folder: &str| {
+        let file = format!("{folder}/bridgefwd-was-here");
+        let written = system.run("nsenter", &[&namespace, "mkdir", &file]);
+        let removed = system.run("nsenter", &[&namespace, "rmdir", &file]);
+        let refused = written.stderr.contains("Read-only file system");
+        assert_eq!((written.status == 0, removed.status == 0), (!refused, !refused), "{written:?}");
+        !refused
+    };
+    for folder in ["/usr", "/etc", "/var/lib", "/run", "/sys/fs/cgroup"] {
+        assert!(!can_write(folder), "{folder} can be written to");
+    }
+    for folder in ["/sys/fs/bpf", "/run/bridgefwd", "/var/log/bridgefwd", "/tmp"] {
+        assert!(can_write(folder), "{folder} cannot be written to");
+    }
+    // By the group that the package's sysusers.d has made.
+    let socket = system.ok("stat", &["-c", "%U:%G %a", SOCKET]);
+    assert_eq!(socket, "root:bridgefwd 660\n");
 }
 
 #[test]
@@ -64,6 +105,7 @@ fn its_life() {
     let (mut near, mut far, seen) = pair_up(&a.ns, 0, &listener);
     say(&mut near, &mut far, "hello");
     assert_eq!(*seen.ip(), router.bridge("br-b").address);
+    is_confined(&system, &system.property(UNIT, "MainPID"));
 
     // Once `reload` is back, the file rules; one that is wrong changes nothing, and that is said.
     let main_pid = || system.property(UNIT, "MainPID");
@@ -96,8 +138,8 @@ fn its_life() {
         system.property(UNIT, "NRestarts") == "1" && system.property(UNIT, "SubState") == "running"
     });
     assert_ne!(main_pid(), second);
-    let journal = system.ok("journalctl", &["--no-pager", "--output=cat"]);
-    assert!(journal.contains("Watchdog timeout"), "{journal}");
+    let journal = system.journal(UNIT);
+    assert!(journal.contains("bridgefwd.service: Watchdog timeout"), "{journal}");
     say(&mut near, &mut far, "replaced");
 
     // Stopped, the kernel goes on by what is pinned.
