@@ -187,7 +187,14 @@ impl Engine {
     }
 
     fn client(&self) -> Command {
-        let mut command = Command::new(find("docker").expect("docker"));
+        self.client_of("docker")
+    }
+
+    /// A program that is to ask this engine, by the environment that such programs go by.
+    #[must_use]
+    #[track_caller]
+    pub fn client_of(&self, program: &str) -> Command {
+        let mut command = Command::new(find(program).unwrap_or_else(|| panic!("no {program}")));
         command
             .env("DOCKER_HOST", format!("unix://{}", self.socket().display()))
             .env("DOCKER_CONFIG", &self.folder)

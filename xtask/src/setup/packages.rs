@@ -51,9 +51,10 @@ const TOOLS: [Tool; 10] = [
 ];
 
 /// The engine that the `docker` layer starts for itself, and what it puts into containers.
-const ENGINE: [Tool; 5] = [
+const ENGINE: [Tool; 6] = [
     Tool { command: "dockerd", package: "docker.io", why: "is the engine that tests start" },
     Tool { command: "docker", package: "docker.io", why: "makes networks and containers" },
+    Tool { command: "docker-compose", package: "docker-compose", why: "ends and starts projects" },
     Tool { command: "containerd", package: "containerd", why: "is a part of it" },
     Tool { command: "runc", package: "runc", why: "is a part of it" },
     Tool { command: "busybox", package: "busybox-static", why: "is all that is in containers" },
