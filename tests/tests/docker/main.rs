@@ -5,6 +5,7 @@
 mod beside;
 mod compose;
 mod configuration;
+mod doctor;
 mod engine;
 mod life;
 mod names;
