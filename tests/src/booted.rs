@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::bridgefwd::Output;
-use crate::installed::{Holder, Root};
+use crate::command::only_child;
+use crate::installed::{Holder, Root, entry_of};
 use crate::namespaces::{Namespace, unique_name};
 use crate::skip::skipped;
 use crate::wait::{PATIENCE, poll};
@@ -106,9 +107,9 @@ impl Booted {
             skipped(&reason);
             return None;
         };
-        let children = format!("/proc/{pid}/task/{pid}/children");
+        let pid = pid.parse().expect("a number");
         let first = poll(PATIENCE, || {
-            let child = fs::read_to_string(&children).ok()?.trim().parse::<u32>().ok()?;
+            let child = only_child(pid)?;
             // Until then, what is there is the shell that makes the root.
             let name = fs::read_to_string(format!("/proc/{child}/comm")).ok()?;
             (name.trim() == "systemd").then_some(child)
@@ -116,10 +117,7 @@ impl Booted {
         let console_file = holder.shared().join("console");
         let console = || fs::read_to_string(&console_file).unwrap_or_default();
         let Some(first) = first else { panic!("systemd did not start: {}", console()) };
-        let kinds = [("mount", "mnt"), ("pid", "pid"), ("net", "net"), ("uts", "uts")];
-        let kinds = kinds.into_iter().chain([("ipc", "ipc"), ("cgroup", "cgroup")]);
-        let entry = kinds.map(|(kind, file)| format!("--{kind}=/proc/{first}/ns/{file}"));
-        let this = Self(Root::held(holder, entry.collect(), "/".into()));
+        let this = Self(Root::held(holder, entry_of(first), "/".into()));
         let up = || {
             let active = this.systemctl(&["is-active", "--quiet", "basic.target"]);
             (active.status == 0).then_some(())

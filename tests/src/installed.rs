@@ -43,6 +43,8 @@ mount -o remount,bind,ro /proc/sys
 exec setpriv --groups "$groups" --bounding-set="-all,$capabilities" --inh-caps=-all --no-new-privs "$@"
 "#;
 
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// The folder with what `cargo xtask dist` has made.
 #[must_use]
 pub fn folder() -> PathBuf {
@@ -105,6 +107,16 @@ impl Drop for Holder {
     }
 }
 
+/// How to enter all namespaces of a process, as nsenter(1) takes it.
+#[must_use]
+pub fn entry_of(process: u32) -> Vec<String> {
+    [("mount", "mnt"), ("pid", "pid"), ("net", "net"), ("uts", "uts"), ("ipc", "ipc")]
+        .into_iter()
+        .chain([("cgroup", "cgroup")])
+        .map(|(kind, file)| format!("--{kind}=/proc/{process}/ns/{file}"))
+        .collect()
+}
+
 /// The root.
 #[derive(Debug)]
 pub struct Root {
@@ -148,6 +160,26 @@ impl Root {
         Self { holder, entry, path }
     }
 
+    /// What is started in it from now on enters other namespaces, as nsenter(1) takes them, where it is at
+    /// that path.
+    pub fn enter_by(&mut self, entry: Vec<String>, path: PathBuf) {
+        (self.entry, self.path) = (entry, path);
+    }
+
+    /// Where it is in its namespaces.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A command that is started in its namespaces, but not in it.
+    #[must_use]
+    pub fn beside(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(&self.entry).arg(program).env("PATH", PATH);
+        command
+    }
+
     /// A folder that is the same inside and outside: its path outside, and inside.
     #[must_use]
     pub fn shared(&self) -> (&Path, &'static Path) {
@@ -157,13 +189,10 @@ impl Root {
     /// A command that is started in the root.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("nsenter");
+        let mut command = self.beside("chroot");
         command
-            .args(&self.entry)
-            .arg("chroot")
             .arg(&self.path)
             .arg(program)
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("LC_ALL", "C.UTF-8")
             .env("DEBIAN_FRONTEND", "noninteractive")
             .current_dir("/");

@@ -14,6 +14,7 @@ pub mod browser;
 pub mod capture;
 pub mod command;
 pub mod docker;
+pub mod enclosed;
 pub mod foreign;
 pub mod http;
 pub mod inject;

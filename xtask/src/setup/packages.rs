@@ -60,6 +60,14 @@ const ENGINE: [Tool; 6] = [
     Tool { command: "busybox", package: "busybox-static", why: "is all that is in containers" },
 ];
 
+/// Others that make bridges, beside which the `docker` layer runs, too.
+const OTHER_ENGINES: [Tool; 4] = [
+    Tool { command: "libvirtd", package: "libvirt-daemon", why: "makes networks of machines" },
+    Tool { command: "virsh", package: "libvirt-clients", why: "asks it to" },
+    Tool { command: "dnsmasq", package: "dnsmasq-base", why: "is a part of it" },
+    Tool { command: "podman", package: "podman", why: "makes networks and containers" },
+];
+
 /// What watches bridgefwd in the `watch` layer.
 const WATCHERS: [Tool; 5] = [
     Tool { command: "prometheus", package: "prometheus", why: "scrapes the metrics" },
@@ -79,6 +87,13 @@ pub fn tools(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
 /// Finds or installs a Docker engine for the tests. The package's own service is not started.
 pub fn engine(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
     obtain("the docker layer", &ENGINE, progress, |names, why| {
+        apt.install_without_starting(progress, names, why)
+    })
+}
+
+/// Finds or installs the other engines. The packages' own services are not started.
+pub fn other_engines(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
+    obtain("other engines", &OTHER_ENGINES, progress, |names, why| {
         apt.install_without_starting(progress, names, why)
     })
 }
