@@ -42,3 +42,10 @@ pub fn run_with_input(program: &str, args: &[&str], input: &str) {
         String::from_utf8_lossy(&output.stderr)
     );
 }
+
+/// The only process that another one has started, and that still runs.
+#[must_use]
+pub fn only_child(process: u32) -> Option<u32> {
+    let children = format!("/proc/{process}/task/{process}/children");
+    std::fs::read_to_string(children).ok()?.trim().parse().ok()
+}

@@ -43,6 +43,8 @@ mount -o remount,bind,ro /proc/sys
 exec setpriv --groups "$groups" --bounding-set="-all,$capabilities" --inh-caps=-all --no-new-privs "$@"
 "#;
 
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// The folder with what `cargo xtask dist` has made.
 #[must_use]
 pub fn folder() -> PathBuf {
@@ -105,12 +107,24 @@ impl Drop for Holder {
     }
 }
 
+/// How to enter all namespaces of a process, as nsenter(1) takes it.
+#[must_use]
+pub fn entry_of(process: u32) -> Vec<String> {
+    [("mount", "mnt"), ("pid", "pid"), ("net", "net"), ("uts", "uts"), ("ipc", "ipc")]
+        .into_iter()
+        .chain([("cgroup", "cgroup")])
+        .map(|(kind, file)| format!("--{kind}=/proc/{process}/ns/{file}"))
+        .collect()
+}
+
 /// The root.
 #[derive(Debug)]
 pub struct Root {
     holder: Holder,
     /// Which namespaces what is started in it enters, as nsenter(1) takes them.
     entry: Vec<String>,
+    /// Where it is in these.
+    path: PathBuf,
 }
 
 impl Default for Root {
@@ -136,13 +150,34 @@ impl Root {
         });
         assert_eq!(word, "made", "the root could not be made");
         let entry = vec![format!("--mount=/proc/{}/ns/mnt", holder.process.id())];
-        Self::held(holder, entry)
+        let path = holder.folder.path().join("root");
+        Self::held(holder, entry, path)
     }
 
-    /// One that somebody holds, and how to enter it.
+    /// One that somebody holds, how to enter its namespaces, and its path in these.
     #[must_use]
-    pub const fn held(holder: Holder, entry: Vec<String>) -> Self {
-        Self { holder, entry }
+    pub const fn held(holder: Holder, entry: Vec<String>, path: PathBuf) -> Self {
+        Self { holder, entry, path }
+    }
+
+    /// What is started in it from now on enters other namespaces, as nsenter(1) takes them, where it is at
+    /// that path.
+    pub fn enter_by(&mut self, entry: Vec<String>, path: PathBuf) {
+        (self.entry, self.path) = (entry, path);
+    }
+
+    /// Where it is in its namespaces.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A command that is started in its namespaces, but not in it.
+    #[must_use]
+    pub fn beside(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(&self.entry).arg(program).env("PATH", PATH);
+        command
     }
 
     /// A folder that is the same inside and outside: its path outside, and inside.
@@ -154,13 +189,10 @@ impl Root {
     /// A command that is started in the root.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("nsenter");
+        let mut command = self.beside("chroot");
         command
-            .args(&self.entry)
-            .arg("chroot")
-            .arg(self.holder.folder.path().join("root"))
+            .arg(&self.path)
             .arg(program)
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("LC_ALL", "C.UTF-8")
             .env("DEBIAN_FRONTEND", "noninteractive")
             .current_dir("/");

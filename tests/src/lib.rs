@@ -7,12 +7,14 @@
 
 pub mod attached;
 pub mod beyond;
+pub mod booted;
 pub mod bpf;
 pub mod bridgefwd;
 pub mod browser;
 pub mod capture;
 pub mod command;
 pub mod docker;
+pub mod enclosed;
 pub mod foreign;
 pub mod http;
 pub mod inject;

@@ -125,7 +125,7 @@ async fn keep_up(socket: PathBuf, known: watch::Sender<Known>) {
     while !known.is_closed() {
         let (problem, spoke) = match Engine::connect(&socket).await {
             Ok(engine) => listen(&engine, &known).await,
-            Err(problem) => (problem, false),
+            Err(problem) => (problem.to_string(), false),
         };
         if spoke {
             pause = FIRST_PAUSE;

@@ -4,6 +4,7 @@
 //! A check is a function of its own: it asks, and a pure part of it judges what was answered. What
 //! could not be asked is never in order: it is [`Level::Unchecked`].
 
+mod docker;
 mod hooks;
 mod kernel;
 mod network;
@@ -54,6 +55,7 @@ pub fn examine(
         state::pairs(&here),
         hooks::others(&here),
     ]);
+    findings.extend(docker::engine(&here));
     findings.extend(settings::forwarding(&here));
     findings.extend([
         settings::reverse_path(&here),

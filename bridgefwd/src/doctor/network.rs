@@ -15,13 +15,17 @@ pub fn subnets(here: &Surroundings) -> Finding {
                 return Finding::unchecked("subnets", why);
             }
             let all: Vec<_> = interfaces.all().collect();
-            judge_subnets(&here.ends(), &all)
+            judge_subnets(&here.ends(), &all, |link| here.called(link))
         }
         Err(error) => Finding::unchecked("subnets", format!("interfaces are not listed: {error}")),
     }
 }
 
-fn judge_subnets(ends: &[&Link], all: &[&Link]) -> Finding {
+fn judge_subnets<'a>(
+    ends: &[&'a Link],
+    all: &[&'a Link],
+    called: impl Fn(&'a Link) -> &'a str,
+) -> Finding {
     const CHECK: &str = "subnets";
     let mut overlaps = Vec::new();
     for end in ends {
@@ -32,7 +36,7 @@ fn judge_subnets(ends: &[&Link], all: &[&Link]) -> Finding {
                 continue;
             }
             overlaps.extend(overlap(end, other).map(|(own, others)| {
-                format!("{own} of {} and {others} of {}", end.name, other.name)
+                format!("{own} of {} and {others} of {}", called(end), called(other))
             }));
         }
     }
@@ -109,10 +113,11 @@ mod tests {
     fn overlapping_subnets_are_found() {
         let check = |one: &str, other: &str, level| {
             let (a, b) = (link(1, "a", one), link(2, "b", other));
-            let finding = judge_subnets(&[&a, &b], &[&a, &b]);
+            let judge_subnets = |ends: &[_]| judge_subnets(ends, &[&a, &b], |link| &link.name);
+            let finding = judge_subnets(&[&a, &b]);
             assert_eq!(finding.level, level, "{one} {other}: {finding:?}");
             // Also where only one of them is an end.
-            assert_eq!(judge_subnets(&[&b], &[&a, &b]).level, level, "{one} {other}");
+            assert_eq!(judge_subnets(&[&b]).level, level, "{one} {other}");
         };
         check("10.1.0.1/16", "10.2.0.1/16", Level::Ok);
         check("10.1.0.1/16", "10.1.7.1/24", Level::Broken);

@@ -1,5 +1,6 @@
 //! bridgefwd itself: its daemon, its pins, its configuration, and what they name.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use super::report::Finding;
@@ -76,10 +77,9 @@ pub fn configuration(here: &Surroundings) -> Finding {
     };
     let path = file.path.display();
     match &file.content {
-        Ok(config) if config.bridges.is_empty() => Finding::attention(
+        Ok(config) if config.bridges.is_empty() && config.uplinks.is_empty() => Finding::ok(
             CHECK,
-            format!("{path} names no bridge, so `run --config {path}` does not start"),
-            format!("write bridges = [\"NAME\"] to {path}"),
+            format!("{path} is in order; it names no bridge, so all that can be ends are managed"),
         ),
         Ok(_) => Finding::ok(CHECK, format!("{path} is in order")),
         Err(error) => Finding::broken(CHECK, error.to_string(), format!("correct {path}")),
@@ -89,38 +89,42 @@ pub fn configuration(here: &Surroundings) -> Finding {
 /// Are the ends there?
 pub fn ends(here: &Surroundings) -> Finding {
     const CHECK: &str = "ends";
-    let interfaces = match &here.interfaces {
-        Ok(interfaces) => interfaces,
-        Err(error) => {
-            return Finding::unchecked(CHECK, format!("interfaces are not listed: {error}"));
-        }
-    };
+    if let Err(error) = &here.interfaces {
+        return Finding::unchecked(CHECK, format!("interfaces are not listed: {error}"));
+    }
     match here.names() {
         Some((names, who)) if !names.is_empty() => {
-            let missing = names.iter().filter(|name| interfaces.by_name(name).is_none());
-            judge_ends(&names, &missing.copied().collect::<Vec<_>>(), who)
+            let missing: Vec<_> =
+                names.iter().filter(|name| here.link(name).is_none()).copied().collect();
+            let reasons = missing.iter().filter_map(|name| here.cannot_be_end(name)).collect();
+            judge_ends(&names, &missing, who, reasons)
         }
-        _ => {
-            let bridges = interfaces.bridge_names();
-            let there = if bridges.is_empty() { "none".into() } else { bridges.join(", ") };
-            Finding::attention(
-                CHECK,
-                format!("nobody says which bridges to manage; here are: {there}"),
-                "run --bridge NAME, or a configuration",
-            )
-        }
+        _ => judge_possible(&here.possible()),
     }
 }
 
-fn judge_ends(names: &[&str], missing: &[&str], who: &str) -> Finding {
+fn judge_ends(names: &[&str], missing: &[&str], who: &str, reasons: Vec<String>) -> Finding {
     if missing.is_empty() {
         return Finding::ok("ends", format!("{who}, and there: {}", names.join(", ")));
     }
-    Finding::attention(
-        "ends",
-        format!("{who}, but not there: {}", missing.join(", ")),
-        "start what makes them (for instance containers), or name others",
-    )
+    let text = format!("{who}, but not there: {}", missing.join(", "));
+    if reasons.is_empty() {
+        let mend = "start what makes them (for instance containers), or name others";
+        return Finding::attention("ends", text, mend);
+    }
+    Finding::attention("ends", text, reasons.join("; "))
+}
+
+fn judge_possible(names: &[&str]) -> Finding {
+    if names.is_empty() {
+        return Finding::attention(
+            "ends",
+            "nobody says which bridges to manage, and there is none that could be an end",
+            "start what makes them (for instance containers), or bring up a bridge with an address",
+        );
+    }
+    let text = format!("nobody names any, so all are that can be: {}", names.join(", "));
+    Finding::ok("ends", text)
 }
 
 /// Are the ends of every pair there?
@@ -128,10 +132,10 @@ pub fn pairs(here: &Surroundings) -> Finding {
     if let (Daemon::Unknown(_), None) = (&here.daemon, &here.config) {
         return Finding::unchecked("pairs", "nobody says which there are");
     }
-    judge_pairs(&here.pairs())
+    judge_pairs(&here.pairs(), |name| here.link(name).is_some())
 }
 
-fn judge_pairs(pairs: &[(&str, &str, bool)]) -> Finding {
+fn judge_pairs(pairs: &[(&str, &str, bool)], there: impl Fn(&str) -> bool) -> Finding {
     const CHECK: &str = "pairs";
     let absent = pairs.iter().filter(|(.., there)| !there);
     let absent: Vec<_> = absent.map(|(from, to, _)| format!("{from} -> {to}")).collect();
@@ -142,11 +146,19 @@ fn judge_pairs(pairs: &[(&str, &str, bool)]) -> Finding {
             "bridgefwd pair allow FROM TO",
         ),
         (count, []) => Finding::ok(CHECK, format!("both ends of all {count} are there")),
-        (_, absent) => Finding::attention(
-            CHECK,
-            format!("an end is not there of: {}; they hold when it comes", absent.join(", ")),
-            "start what makes it, or bridgefwd pair clear FROM TO",
-        ),
+        (_, absent) => {
+            let both = pairs.iter().flat_map(|(from, to, _)| [*from, *to]);
+            let away: BTreeSet<&str> = both.filter(|name| !there(name)).collect();
+            let away = Vec::from_iter(away).join(", ");
+            Finding::attention(
+                CHECK,
+                format!(
+                    "there is no bridge or network {away}, so these wait for it: {}",
+                    absent.join(", ")
+                ),
+                "start what makes it, or bridgefwd pair clear FROM TO",
+            )
+        }
     }
 }
 
@@ -157,17 +169,23 @@ mod tests {
 
     #[test]
     fn ends_that_are_away_are_named() {
-        assert_eq!(judge_ends(&["a", "b"], &[], "managed").level, Level::Ok);
-        let finding = judge_ends(&["a", "b"], &["b"], "managed");
+        assert_eq!(judge_ends(&["a", "b"], &[], "managed", vec![]).level, Level::Ok);
+        let finding = judge_ends(&["a", "b"], &["b"], "managed", vec![]);
         assert_eq!(finding.level, Level::Attention);
         assert!(finding.text.ends_with("not there: b"), "{finding:?}");
+        let finding = judge_ends(&["a", "host"], &["host"], "managed", vec!["it cannot".into()]);
+        assert_eq!(finding.mend.as_deref(), Some("it cannot"));
+        assert_eq!(judge_possible(&["a"]).level, Level::Ok);
+        assert_eq!(judge_possible(&[]).level, Level::Attention);
     }
 
     #[test]
     fn pairs_without_an_end_are_named() {
+        let judge_pairs = |pairs: &[(&str, &str, bool)]| judge_pairs(pairs, |name| name != "c");
         assert_eq!(judge_pairs(&[]).level, Level::Attention);
         assert_eq!(judge_pairs(&[("a", "b", true)]).level, Level::Ok);
         let finding = judge_pairs(&[("a", "b", true), ("a", "c", false)]);
+        assert!(finding.text.contains("no bridge or network c,"), "{finding:?}");
         assert_eq!(finding.level, Level::Attention);
         assert!(finding.text.contains("a -> c") && !finding.text.contains("a -> b"), "{finding:?}");
     }

@@ -1,15 +1,19 @@
-//! What several checks ask about: the interfaces, the daemon or what it left, and the configuration.
+//! What several checks ask about: the interfaces, the Docker engine, the daemon or what it left, and the
+//! configuration.
 
 use std::path::{Path, PathBuf};
 
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::api::client::Client;
 use crate::api::types::{Pair, Status};
 use crate::datapath::offline::Reader;
 use crate::failure::{Failure, Result};
+use crate::host::docker::{About, Engine, Network, Unreachable, usual_socket};
+use crate::host::names::Names;
 use crate::host::netlink::{Link, Snapshot};
 use crate::instance::Instance;
+use crate::policy::DockerChoice;
 use crate::policy::config::{Config, default_path};
 use crate::policy::setup::Overrides;
 
@@ -33,6 +37,24 @@ pub struct File {
     pub content: Result<Config>,
 }
 
+/// A Docker engine that is asked, and its answer.
+pub struct Docker {
+    /// Its socket.
+    pub socket: PathBuf,
+    /// Does somebody name it, the configuration or the daemon that follows it?
+    pub named: bool,
+    /// What it says, or why it does not.
+    pub told: Result<Told, Unreachable>,
+}
+
+/// What an engine says.
+pub struct Told {
+    /// Of itself.
+    pub about: About,
+    /// Its networks.
+    pub networks: Vec<Network>,
+}
+
 /// All of it.
 pub struct Surroundings {
     /// Which bridgefwd.
@@ -43,6 +65,10 @@ pub struct Surroundings {
     pub daemon: Daemon,
     /// The configuration that was named, or the usual one where it is there.
     pub config: Option<File>,
+    /// The Docker engine; `None` where none shall be asked.
+    pub docker: Option<Docker>,
+    /// What ends are called.
+    names: Names,
 }
 
 impl Surroundings {
@@ -51,13 +77,15 @@ impl Surroundings {
         let named = config.map(Path::to_path_buf);
         let usual = || instance.netns.is_none().then(default_path);
         let path = named.or_else(|| usual().filter(|path| path.exists()));
-        Self {
-            instance: instance.clone(),
-            interfaces: Snapshot::take().map_err(|error| error.to_string()),
-            daemon: ask(instance),
-            config: path
-                .map(|path| File { content: Config::read(&path, &Overrides::default()), path }),
-        }
+        let config =
+            path.map(|path| File { content: Config::read(&path, &Overrides::default()), path });
+        let interfaces = Snapshot::take().map_err(|error| error.to_string());
+        let daemon = ask(instance);
+        let docker = ask_docker(&daemon, config.as_ref());
+        let networks = docker.as_ref().and_then(|docker| docker.told.as_ref().ok());
+        let networks = networks.map_or(&[][..], |told| &told.networks);
+        let names = interfaces.as_ref().map(|all| Names::new(all, networks)).unwrap_or_default();
+        Self { instance: instance.clone(), interfaces, daemon, config, docker, names }
     }
 
     /// The daemon's word, or that of the pins.
@@ -91,17 +119,34 @@ impl Surroundings {
         Some((names, who))
     }
 
-    /// The ends that exist. Where nobody says which they are, every bridge that has an address.
+    /// The interface of that end: of the bridge, of the network's bridge, or of the uplink.
+    pub fn link(&self, end: &str) -> Option<&Link> {
+        let interfaces = self.interfaces.as_ref().ok()?;
+        let place = self.names.resolve(end).ok().and_then(|place| place.bridge.as_ref());
+        place.map_or_else(|| interfaces.by_name(end), |(ifindex, _)| interfaces.get(*ifindex))
+    }
+
+    /// What people call that interface: its network's name, where it is the bridge of one.
+    pub fn called<'a>(&'a self, link: &'a Link) -> &'a str {
+        self.names.of_interface(link.ifindex).map_or(&*link.name, |place| place.end_name())
+    }
+
+    /// Why what has that name cannot be an end; `None` where it can, or where nothing has it.
+    pub fn cannot_be_end(&self, name: &str) -> Option<String> {
+        let refused = || self.names.resolve(name).err().map(|failure| failure.to_string());
+        self.names.knows(name).then(refused).flatten()
+    }
+
+    /// Names of all that can be ends: what is managed where nobody names any.
+    pub fn possible(&self) -> Vec<&str> {
+        self.names.all_ends().map(|place| &*place.name).collect()
+    }
+
+    /// The ends that exist. Where nobody says which they are, all that can be.
     pub fn ends(&self) -> Vec<&Link> {
-        let Ok(interfaces) = &self.interfaces else { return Vec::new() };
-        let has_address =
-            |link: &&Link| !link.addresses.is_empty() || !link.addresses_v6.is_empty();
-        match self.names() {
-            Some((names, _)) if !names.is_empty() => {
-                names.iter().filter_map(|name| interfaces.by_name(name)).collect()
-            }
-            _ => interfaces.all().filter(|link| link.is_bridge).filter(has_address).collect(),
-        }
+        let named = self.names().map(|(names, _)| names).filter(|names| !names.is_empty());
+        let names = named.unwrap_or_else(|| self.possible());
+        names.iter().filter_map(|name| self.link(name)).collect()
     }
 
     /// The ends, and the ports of those that are bridges.
@@ -126,9 +171,7 @@ impl Surroundings {
                 pairs.iter().map(|pair| (&*pair.from, &*pair.to, pair.present)).collect()
             }
             Daemon::Absent | Daemon::Unknown(_) => {
-                let there = |name: &str| {
-                    self.interfaces.as_ref().is_ok_and(|all| all.by_name(name).is_some())
-                };
+                let there = |name: &str| self.link(name).is_some();
                 let pairs = self.wanted().into_iter().flat_map(|config| config.pairs.keys());
                 let listed = pairs.map(|(from, to)| (&**from, &**to));
                 listed.map(|(from, to)| (from, to, there(from) && there(to))).collect()
@@ -137,18 +180,48 @@ impl Surroundings {
     }
 }
 
+/// The engine that the daemon follows, else the one that the configuration names, else that of this
+/// network namespace.
+fn ask_docker(daemon: &Daemon, config: Option<&File>) -> Option<Docker> {
+    let followed = match daemon {
+        Daemon::Running(status, _) => status.docker.as_ref().map(|docker| docker.socket.clone()),
+        Daemon::Left(..) | Daemon::Absent | Daemon::Unknown(_) => None,
+    };
+    let config = config.and_then(|file| file.content.as_ref().ok());
+    let (socket, named) = match (followed, config.and_then(|config| config.docker.clone())) {
+        (Some(socket), _) => (socket.into(), true),
+        (None, Some(DockerChoice::Socket(socket))) => (socket, true),
+        (None, Some(DockerChoice::No)) => return None,
+        (None, Some(DockerChoice::Auto) | None) => (usual_socket(), false),
+    };
+    let told = match runtime() {
+        Ok(runtime) => runtime.block_on(hear(&socket)),
+        Err(failure) => Err(Unreachable::Silent(failure.to_string())),
+    };
+    Some(Docker { socket, named, told })
+}
+
+async fn hear(socket: &Path) -> Result<Told, Unreachable> {
+    let engine = Engine::connect(socket).await?;
+    let about = engine.about().await.map_err(Unreachable::Silent)?;
+    let networks = engine.networks().await.map_err(Unreachable::Silent)?;
+    Ok(Told { about, networks })
+}
+
+fn runtime() -> Result<Runtime> {
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start: {error}")))
+}
+
 /// The daemon, else the pins.
 fn ask(instance: &Instance) -> Daemon {
     let question = async || {
         let client = Client::new(&instance.socket);
         Ok((client.status().await?, client.pairs().await?))
     };
-    let answer = Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::failed(format!("cannot start: {error}")))
-        .and_then(|runtime| runtime.block_on(question()));
-    match answer {
+    match runtime().and_then(|runtime| runtime.block_on(question())) {
         Ok((status, pairs)) => Daemon::Running(status, pairs),
         Err(Failure::NoDaemon(_)) => match left(instance) {
             Ok(Some((status, pairs))) => Daemon::Left(status, pairs),

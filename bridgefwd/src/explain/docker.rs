@@ -52,6 +52,34 @@ impl Generation {
             Self::V29Nftables => "29, by nftables: table ip docker-bridges",
         }
     }
+
+    /// Could an engine of this major version have made it, with iptables or with nftables?
+    #[must_use]
+    pub const fn fits(self, major: u32, by_nftables: bool) -> bool {
+        match self {
+            Self::UpTo27 => major <= 27,
+            Self::V28_0_0 | Self::V28 | Self::V28_0And1 | Self::V28_2 => major == 28,
+            Self::V29 => major >= 29 && !by_nftables,
+            Self::V29Nftables => major >= 29 && by_nftables,
+        }
+    }
+
+    /// Does it drop what is for a container before its bridge is asked, where bridges ask netfilter?
+    #[must_use]
+    pub const fn drops_on_ports(self) -> bool {
+        matches!(self, Self::V28_2 | Self::V29 | Self::V29Nftables)
+    }
+}
+
+/// Is any packet shown to Docker's rules? Their chains stay where `iptables -F` took what leads to them.
+#[must_use]
+pub fn are_asked(tables: &[Table]) -> bool {
+    let leads = |action: &Action| matches!(action, Action::Jump(chain) | Action::Goto(chain) if chain.starts_with("DOCKER"));
+    let chains = tables.iter().filter(|table| is(table, "filter")).flat_map(|table| &table.chains);
+    let mut forward = chains.filter(|chain| chain.name == "FORWARD").flat_map(|chain| &chain.rules);
+    // Docker's own table hooks itself.
+    tables.iter().any(|table| table.name == "ip docker-bridges")
+        || forward.any(|rule| leads(&rule.action))
 }
 
 /// The generations that have left rules: more than one where an upgrade or another backend did.
@@ -225,9 +253,33 @@ mod tests {
             );
             let expected: Vec<_> = expected.into_iter().collect();
             assert_eq!(generations(&iptables(&text)), expected, "{text}");
+            assert_eq!(are_asked(&iptables(&text)), filter.contains("-A FORWARD"), "{text}");
         }
         let nft = parse_nft::parse("table ip docker-bridges {\n}\n").unwrap();
         assert_eq!(generations(&nft), [Generation::V29Nftables]);
+        assert!(are_asked(&nft));
+        let asked = "*filter\n:FORWARD DROP [0:0]\n:DOCKER-FORWARD - [0:0]\n\
+            -A FORWARD -j DOCKER-FORWARD\nCOMMIT\n";
+        assert!(are_asked(&iptables(asked)));
+    }
+
+    #[test]
+    fn which_engine_makes_which() {
+        use Generation::{UpTo27, V28, V28_2, V29, V29Nftables};
+        for (generation, major, nftables, fits) in [
+            (UpTo27, 20, false, true),
+            (UpTo27, 27, false, true),
+            (UpTo27, 28, false, false),
+            (V28, 28, false, true),
+            (V28_2, 28, false, true),
+            (V28_2, 29, false, false),
+            (V29, 29, false, true),
+            (V29, 29, true, false),
+            (V29Nftables, 29, true, true),
+        ] {
+            assert_eq!(generation.fits(major, nftables), fits, "{generation:?} {major}");
+        }
+        assert!(V28_2.drops_on_ports() && !UpTo27.drops_on_ports());
     }
 
     #[test]

@@ -4,7 +4,11 @@
 //! As with interfaces, news is only ever a reason to look again: [`Engine::networks`] asks for
 //! everything, so an event that is lost, or that we do not know, costs nothing but a look.
 
+mod about;
+
 use std::collections::HashMap;
+use std::fmt;
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -20,6 +24,8 @@ use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::future::join_all;
 use futures_util::{Stream, StreamExt as _};
 use tokio::net::UnixStream;
+
+pub use about::About;
 
 /// Where engines listen unless they are told otherwise.
 pub const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
@@ -84,6 +90,50 @@ pub struct Container {
     pub pid: Option<u32>,
 }
 
+/// Why an engine cannot be asked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Unreachable {
+    /// There is no such socket.
+    NoSocket,
+    /// Its socket is not for us.
+    NoPermission,
+    /// It is in another network namespace: that of this process.
+    Elsewhere(i32),
+    /// It does not answer, or not as an engine does.
+    Silent(String),
+}
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSocket => f.write_str("there is no such socket"),
+            Self::NoPermission => f.write_str("we may not use its socket"),
+            Self::Elsewhere(pid) => write!(
+                f,
+                "its engine is in another network namespace: run bridgefwd there, with --netns \
+                 /proc/{pid}/ns/net"
+            ),
+            Self::Silent(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<Unreachable> for String {
+    fn from(why: Unreachable) -> Self {
+        why.to_string()
+    }
+}
+
+impl From<io::Error> for Unreachable {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::NoSocket,
+            io::ErrorKind::PermissionDenied => Self::NoPermission,
+            _ => Self::Silent(error.to_string()),
+        }
+    }
+}
+
 /// The engine behind a socket.
 #[derive(Clone, Debug)]
 pub struct Engine {
@@ -99,17 +149,28 @@ impl Engine {
     ///
     /// What is in the way: no socket, no permission, an engine of another network namespace, or none
     /// that answers.
-    pub async fn connect(socket: &Path) -> Result<Self, String> {
-        let stream = UnixStream::connect(socket).await.map_err(|error| error.to_string())?;
+    pub async fn connect(socket: &Path) -> Result<Self, Unreachable> {
+        let stream = UnixStream::connect(socket).await?;
         check_namespace(&stream)?;
         let process = stream.peer_cred().ok().and_then(|peer| peer.pid());
         let process = process.and_then(|pid| u32::try_from(pid).ok());
         drop(stream);
-        let path = socket.to_str().ok_or("its name is not text")?;
+        let silent = |why: String| Unreachable::Silent(why);
+        let path = socket.to_str().ok_or_else(|| silent("its name is not text".into()))?;
         let docker = Docker::connect_with_unix(path, PATIENCE.as_secs(), API_DEFAULT_VERSION)
-            .map_err(|error| error.to_string())?;
-        let docker = within(docker.negotiate_version()).await?;
+            .map_err(|error| silent(error.to_string()))?;
+        let docker = within(docker.negotiate_version()).await.map_err(silent)?;
         Ok(Self { docker, process })
+    }
+
+    /// Which engine it is.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not answer, or with what nobody understands.
+    pub async fn about(&self) -> Result<About, String> {
+        let version = within(self.docker.version()).await?;
+        Ok(About::new(version, within(self.docker.info()).await?))
     }
 
     /// All networks, with what is in them, in order of name and id.
@@ -196,15 +257,12 @@ pub fn usual_socket() -> PathBuf {
 }
 
 /// An engine of another network namespace speaks of bridges that are not here.
-fn check_namespace(stream: &UnixStream) -> Result<(), String> {
+fn check_namespace(stream: &UnixStream) -> Result<(), Unreachable> {
     let Some(pid) = stream.peer_cred().ok().and_then(|peer| peer.pid()) else { return Ok(()) };
     let theirs = std::fs::read_link(format!("/proc/{pid}/ns/net"));
     let ours = std::fs::read_link("/proc/thread-self/ns/net");
     match (ours, theirs) {
-        (Ok(ours), Ok(theirs)) if ours != theirs => Err(format!(
-            "its engine is in another network namespace: run bridgefwd there, with \
-             --netns /proc/{pid}/ns/net"
-        )),
+        (Ok(ours), Ok(theirs)) if ours != theirs => Err(Unreachable::Elsewhere(pid)),
         // Who may not look cannot tell.
         _ => Ok(()),
     }

@@ -19,11 +19,11 @@ use std::sync::{Arc, Once};
 use serde_json::Value;
 
 use crate::bridgefwd::{Output, output_in};
-use crate::command;
+use crate::command::{self, only_child};
 use crate::namespaces::{Namespace, is_stale};
 use crate::skip::skipped;
 use crate::wait::{PATIENCE, poll, until};
-pub use image::IMAGE;
+pub use image::{IMAGE, SERVER, tar as image_as_tar};
 pub use outside::Outside;
 pub use rules::{block_as_newer_engines, rules};
 
@@ -187,7 +187,14 @@ impl Engine {
     }
 
     fn client(&self) -> Command {
-        let mut command = Command::new(find("docker").expect("docker"));
+        self.client_of("docker")
+    }
+
+    /// A program that is to ask this engine, by the environment that such programs go by.
+    #[must_use]
+    #[track_caller]
+    pub fn client_of(&self, program: &str) -> Command {
+        let mut command = Command::new(find(program).unwrap_or_else(|| panic!("no {program}")));
         command
             .env("DOCKER_HOST", format!("unix://{}", self.socket().display()))
             .env("DOCKER_CONFIG", &self.folder)
@@ -298,9 +305,7 @@ impl Engine {
 
     /// Process id of the first process of its process namespace.
     fn first_process(&self) -> u32 {
-        let children = format!("/proc/{0}/task/{0}/children", self.child.id());
-        let text = fs::read_to_string(children).expect("children of unshare");
-        text.trim().parse().expect("one child")
+        only_child(self.child.id()).expect("one child of unshare")
     }
 
     fn log(&self) -> String {

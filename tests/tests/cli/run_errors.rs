@@ -37,7 +37,7 @@ fn a_docker_engine_that_is_not_there() {
     needs_root!();
     let router = Router::new(Options::default(), &["br-a"]);
     let output = fails(&router, &["--docker", "/nowhere/docker.sock"]);
-    refused(&output, COULD_NOT, &["/nowhere/docker.sock", "No such file", "--docker no"]);
+    refused(&output, COULD_NOT, &["/nowhere/docker.sock", "no such socket", "--docker no"]);
     // Somebody answers there, and is none.
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join("other.sock");

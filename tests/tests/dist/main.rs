@@ -4,5 +4,6 @@
 
 mod package;
 mod service;
+mod systemd;
 mod tarball;
 mod unit;

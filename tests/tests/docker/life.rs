@@ -13,7 +13,8 @@ use bridgefwd_tests::wait::{poll, until};
 
 use crate::rig::{Shop, open};
 
-const SECOND: Duration = Duration::from_secs(1);
+/// Within which rules hold again.
+pub const SECOND: Duration = Duration::from_secs(1);
 /// Of one attempt to connect: less than it takes to send a lost SYN again.
 const ATTEMPT: Duration = Duration::from_millis(200);
 

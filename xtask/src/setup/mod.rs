@@ -48,8 +48,12 @@ pub fn for_build(workspace: &Workspace, progress: &Progress) -> anyhow::Result<T
 /// What the `docker` layer needs beside. Where it cannot be had the layer's tests say so themselves:
 /// it may be a machine with another engine, or none.
 pub fn for_docker(progress: &Progress) {
-    if let Err(error) = packages::engine(progress, &mut Apt::default()) {
+    let mut apt = Apt::default();
+    if let Err(error) = packages::engine(progress, &mut apt) {
         progress.note(&format!("the docker layer has no engine: {error:#}"));
+    }
+    if let Err(error) = packages::other_engines(progress, &mut apt) {
+        progress.note(&format!("the docker layer goes without other engines: {error:#}"));
     }
 }
 

@@ -51,12 +51,21 @@ const TOOLS: [Tool; 10] = [
 ];
 
 /// The engine that the `docker` layer starts for itself, and what it puts into containers.
-const ENGINE: [Tool; 5] = [
+const ENGINE: [Tool; 6] = [
     Tool { command: "dockerd", package: "docker.io", why: "is the engine that tests start" },
     Tool { command: "docker", package: "docker.io", why: "makes networks and containers" },
+    Tool { command: "docker-compose", package: "docker-compose", why: "ends and starts projects" },
     Tool { command: "containerd", package: "containerd", why: "is a part of it" },
     Tool { command: "runc", package: "runc", why: "is a part of it" },
     Tool { command: "busybox", package: "busybox-static", why: "is all that is in containers" },
+];
+
+/// Others that make bridges, beside which the `docker` layer runs, too.
+const OTHER_ENGINES: [Tool; 4] = [
+    Tool { command: "libvirtd", package: "libvirt-daemon", why: "makes networks of machines" },
+    Tool { command: "virsh", package: "libvirt-clients", why: "asks it to" },
+    Tool { command: "dnsmasq", package: "dnsmasq-base", why: "is a part of it" },
+    Tool { command: "podman", package: "podman", why: "makes networks and containers" },
 ];
 
 /// What watches bridgefwd in the `watch` layer.
@@ -78,6 +87,13 @@ pub fn tools(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
 /// Finds or installs a Docker engine for the tests. The package's own service is not started.
 pub fn engine(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
     obtain("the docker layer", &ENGINE, progress, |names, why| {
+        apt.install_without_starting(progress, names, why)
+    })
+}
+
+/// Finds or installs the other engines. The packages' own services are not started.
+pub fn other_engines(progress: &Progress, apt: &mut Apt) -> anyhow::Result<()> {
+    obtain("other engines", &OTHER_ENGINES, progress, |names, why| {
         apt.install_without_starting(progress, names, why)
     })
 }
