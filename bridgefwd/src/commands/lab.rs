@@ -28,6 +28,9 @@ pub enum LabCommand {
     },
     /// Make the lab, show bridgefwd at work in it step by step, and take it away
     Tour,
+    /// Lesson: a container of your Docker engine, from its process to its bridge
+    #[command(subcommand)]
+    Container(LessonCommand),
     /// Lesson: two namespaces and a router between them
     #[command(subcommand)]
     Namespaces(LessonCommand),
@@ -90,6 +93,7 @@ pub fn run(command: &LabCommand) -> Result<()> {
         LabCommand::Down => down(),
         LabCommand::List { json } => list(*json),
         LabCommand::Tour => tour::run(),
+        LabCommand::Container(command) => lesson(Lesson::Container, *command),
         LabCommand::Namespaces(command) => lesson(Lesson::Namespaces, *command),
         LabCommand::Bridge(command) => lesson(Lesson::Bridge, *command),
         LabCommand::Modes(command) => lesson(Lesson::Modes, *command),

@@ -5,6 +5,7 @@
 mod beside;
 mod configuration;
 mod engine;
+mod lesson;
 mod life;
 mod names;
 mod rig;

@@ -14,6 +14,8 @@ use script::Script;
 /// Which lesson.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum Lesson {
+    /// A container of a Docker engine: pid, namespace, cable, bridge, routes and settings
+    Container,
     /// Two namespaces and a router between them
     Namespaces,
     /// Containers on one bridge: veth pairs, ports, forwarding database and ARP
@@ -31,6 +33,7 @@ impl Lesson {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Container => "container",
             Self::Namespaces => "namespaces",
             Self::Bridge => "bridge",
             Self::Modes => "modes",
@@ -41,6 +44,7 @@ impl Lesson {
 
     const fn text(self) -> &'static str {
         match self {
+            Self::Container => include_str!("container.toml"),
             Self::Namespaces => include_str!("namespaces.toml"),
             Self::Bridge => include_str!("bridge.toml"),
             Self::Modes => include_str!("modes.toml"),
