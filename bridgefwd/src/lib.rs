@@ -3,10 +3,12 @@
 //! `bridgefwd-common`.
 
 pub mod api;
+pub mod audit;
 pub mod cli;
 pub mod commands;
 pub mod daemon;
 pub mod datapath;
+pub mod doctor;
 pub mod explain;
 pub mod failure;
 pub mod host;

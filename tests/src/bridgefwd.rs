@@ -35,6 +35,7 @@ pub struct Bridgefwd {
     pub pin_dir: PathBuf,
     netns: Option<String>,
     environment: Vec<(String, String)>,
+    program: PathBuf,
     daemon: Option<Daemon>,
 }
 
@@ -43,6 +44,8 @@ struct Daemon {
     stdout: Receiver<String>,
     stderr: Arc<Mutex<String>>,
     stderr_reader: Option<JoinHandle<()>>,
+    /// The line that says that it is ready.
+    ready: String,
 }
 
 /// The binary under test: `BRIDGEFWD_BIN`, else the one that lies beside the tests.
@@ -69,6 +72,7 @@ impl Bridgefwd {
             pin_dir,
             netns: None,
             environment: Vec::new(),
+            program: binary(),
             daemon: None,
         }
     }
@@ -85,6 +89,11 @@ impl Bridgefwd {
     pub fn with_environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Has another program be run from now on, as after an upgrade; a daemon that runs goes on.
+    pub fn use_program(&mut self, program: &Path) {
+        self.program = program.to_owned();
     }
 
     /// With a daemon running, see [`Bridgefwd::start`].
@@ -120,13 +129,25 @@ impl Bridgefwd {
 
     /// Starts `run ARGS` and waits until it is ready or has ended.
     pub fn try_start(&mut self, args: &[&str]) -> Result<Duration, Output> {
+        self.try_start_within(PATIENCE, args)
+    }
+
+    /// As [`Bridgefwd::try_start`], for at most `patience`.
+    pub fn try_start_within(
+        &mut self,
+        patience: Duration,
+        args: &[&str],
+    ) -> Result<Duration, Output> {
         assert!(self.daemon.is_none(), "a daemon runs already");
         let begin = Instant::now();
         let mut daemon = Daemon::spawn(&self.ns, self.command_line("run").args(args));
         let mut said = String::new();
         loop {
-            match daemon.stdout.recv_timeout(PATIENCE.saturating_sub(begin.elapsed())) {
-                Ok(line) if line.starts_with("ready") => break,
+            match daemon.stdout.recv_timeout(patience.saturating_sub(begin.elapsed())) {
+                Ok(line) if line.starts_with("ready") => {
+                    daemon.ready = line;
+                    break;
+                }
                 Ok(line) => said += &(line + "\n"),
                 // It has closed its output, or taken too long.
                 Err(_) => {
@@ -139,6 +160,13 @@ impl Bridgefwd {
         }
         self.daemon = Some(daemon);
         Ok(begin.elapsed())
+    }
+
+    /// What the running daemon printed when it was ready.
+    #[must_use]
+    #[track_caller]
+    pub fn ready_line(&self) -> &str {
+        &self.daemon.as_ref().expect("a daemon").ready
     }
 
     /// Process id of the running daemon.
@@ -223,7 +251,7 @@ impl Bridgefwd {
     /// The command line of one of its commands, for whoever starts it by hand.
     #[must_use]
     pub fn command_line(&self, command: &str) -> Command {
-        let mut line = Command::new(binary());
+        let mut line = Command::new(&self.program);
         line.env_remove("DOCKER_HOST").envs(self.environment.iter().cloned());
         if let Some(netns) = &self.netns {
             line.args(["--netns", netns]);
@@ -268,7 +296,7 @@ impl Daemon {
                 theirs.lock().unwrap_or_else(PoisonError::into_inner).push_str(&text);
             }
         });
-        Self { child, stdout, stderr, stderr_reader: Some(stderr_reader) }
+        Self { child, stdout, stderr, stderr_reader: Some(stderr_reader), ready: String::new() }
     }
 
     /// All that it said, once it has ended.

@@ -200,17 +200,20 @@ pub enum Bench {
     Program,
     /// What the way from a client to a server costs, by bridgefwd and by what others do in its place
     Path,
+    /// What very many bridges, pairs and flows cost: to start, to look at, to change
+    Scale,
 }
 
 impl Bench {
     /// All of them, in the order in which they run.
-    pub const ALL: [Self; 2] = [Self::Program, Self::Path];
+    pub const ALL: [Self; 3] = [Self::Program, Self::Path, Self::Scale];
 
     /// As typed; also what the measuring program calls it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Program => "program",
             Self::Path => "path",
+            Self::Scale => "scale",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The other end of the control socket: what the commands ask the daemon with.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
+use hyper::http::response::Parts;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -17,13 +19,18 @@ use tokio::net::UnixStream;
 use super::bridges::Bridge;
 use super::config::{ConfigPlan, ConfigText, RunningConfig};
 use super::types::{
-    Cleared, Flow, FlowFilter, Leaving, Pair, PairChange, Problem, ProblemKind, Stats, Status,
+    Cleared, Flow, FlowFilter, Leaving, NEXT_FLOWS, Pair, PairChange, Problem, ProblemKind, Stats,
+    Status,
 };
+use super::whois::{Whois, WhoisQuery};
 use crate::failure::{Failure, Result};
 use crate::metrics::Format;
 
 /// How long one question may take, from connecting to the last byte of the answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What moves the bytes of a connection.
+type Connection = http1::Connection<TokioIo<UnixStream>, Full<Bytes>>;
 
 const JSON: &str = "application/json";
 
@@ -73,14 +80,68 @@ impl Client {
     /// All metrics, as text.
     pub async fn metrics(&self, format: Format) -> Result<String> {
         let accept = format.media_type();
-        let body = self.ask(Method::GET, "/metrics", accept, Bytes::new()).await?;
+        let (_, body) = self.ask(Method::GET, "/metrics", accept, Bytes::new()).await?;
         String::from_utf8(body.to_vec())
             .map_err(|error| Failure::failed(format!("the daemon's metrics are no text: {error}")))
     }
 
-    /// The live flows that `filter` matches.
+    /// Calls `each` with every line that the daemon tells of what happens, until that says that it has
+    /// enough, or the daemon ends.
+    ///
+    /// # Errors
+    ///
+    /// As everything else here; not where the daemon ends.
+    pub async fn events(
+        &self,
+        mut each: impl FnMut(&str) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        let (mut sender, connection) = self.connect().await?;
+        // It only moves while it is polled.
+        let connection = tokio::spawn(connection);
+        let request = self.question(Method::GET, "/v1/events", JSON, Bytes::new())?;
+        let broken = |error| self.broken(&error);
+        let mut response = sender.send_request(request).await.map_err(broken)?;
+        if !response.status().is_success() {
+            let body = response.into_body().collect().await.map_err(broken)?.to_bytes();
+            return Err(Failure::failed(String::from_utf8_lossy(&body).into_owned()));
+        }
+        let mut rest = Vec::new();
+        while let Some(Ok(frame)) = response.frame().await {
+            let Ok(data) = frame.into_data() else { continue };
+            rest.extend_from_slice(&data);
+            while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = rest.drain(..=end).collect();
+                if each(&String::from_utf8_lossy(&line))?.is_break() {
+                    connection.abort();
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Who was behind a translated address.
+    pub async fn whois(&self, query: &WhoisQuery) -> Result<Whois> {
+        let address = Some(query.address.to_string());
+        let port = query.port.map(|port| port.to_string());
+        let path = path_with(
+            "/v1/whois",
+            [("address", &address), ("port", &port), ("proto", &query.proto), ("at", &query.at)],
+        );
+        self.get(&path).await
+    }
+
+    /// The live flows that `filter` matches, as many as one answer has.
     pub async fn flows(&self, filter: &FlowFilter) -> Result<Vec<Flow>> {
-        self.get(&flows_path(filter)).await
+        Ok(self.page(filter).await?.0)
+    }
+
+    /// The same, and where there may be more, what to give as [`FlowFilter::after`] for them.
+    pub async fn page(&self, filter: &FlowFilter) -> Result<(Vec<Flow>, Option<u32>)> {
+        let path = flows_path(filter);
+        let (head, body) = self.ask(Method::GET, &path, JSON, Bytes::new()).await?;
+        let next = head.headers.get(NEXT_FLOWS).and_then(|next| next.to_str().ok()?.parse().ok());
+        Ok((self.read(&path, &body)?, next))
     }
 
     /// Lists a pair, or changes it; the answer is what holds from the next packet on.
@@ -143,8 +204,35 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Result<T> {
-        let body = self.ask(method, path, JSON, body).await?;
-        serde_json::from_slice(&body).map_err(|error| {
+        let (_, body) = self.ask(method, path, JSON, body).await?;
+        self.read(path, &body)
+    }
+
+    /// One question, and an answer that is a success, of one of the media types in `accept`.
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &str,
+        body: Bytes,
+    ) -> Result<(Parts, Bytes)> {
+        let exchange = self.exchange(method, path, accept, body);
+        let (head, body) = tokio::time::timeout(self.timeout, exchange).await.map_err(|_| {
+            Failure::failed(format!(
+                "the daemon on {} has not answered within {} s: is it stopped or overloaded? \
+                 Look at its log, or end it and run it again (traffic goes on meanwhile)",
+                self.socket.display(),
+                self.timeout.as_secs_f32()
+            ))
+        })??;
+        if !head.status.is_success() {
+            return Err(self.refusal(head.status, &body));
+        }
+        Ok((head, body))
+    }
+
+    fn read<T: DeserializeOwned>(&self, path: &str, body: &[u8]) -> Result<T> {
+        serde_json::from_slice(body).map_err(|error| {
             Failure::failed(format!(
                 "the daemon on {} answered {path} with something else than this version \
                  understands ({error}): are the daemon and this command of the same version?",
@@ -153,53 +241,19 @@ impl Client {
         })
     }
 
-    /// One question, and its answer of one of the media types in `accept`.
-    async fn ask(&self, method: Method, path: &str, accept: &str, body: Bytes) -> Result<Bytes> {
-        let exchange = self.exchange(method, path, accept, body);
-        let (status, body) =
-            tokio::time::timeout(self.timeout, exchange).await.map_err(|_| {
-                Failure::failed(format!(
-                    "the daemon on {} has not answered within {} s: is it stopped or overloaded? \
-                 Look at its log, or end it and run it again (traffic goes on meanwhile)",
-                    self.socket.display(),
-                    self.timeout.as_secs_f32()
-                ))
-            })??;
-        if !status.is_success() {
-            return Err(self.refusal(status, &body));
-        }
-        Ok(body)
-    }
-
     async fn exchange(
         &self,
         method: Method,
         path: &str,
         accept: &str,
         body: Bytes,
-    ) -> Result<(StatusCode, Bytes)> {
-        let broken = |error: hyper::Error| {
-            Failure::failed(format!(
-                "the connection to the daemon on {} broke off: {error}; look at its log",
-                self.socket.display()
-            ))
-        };
-        let stream =
-            UnixStream::connect(&self.socket).await.map_err(|error| self.unreachable(&error))?;
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(HOST, "bridgefwd")
-            .header(CONTENT_TYPE, JSON)
-            .header(ACCEPT, accept)
-            .body(Full::new(body))
-            .map_err(|error| Failure::usage(format!("{path} is no valid request: {error}")))?;
+    ) -> Result<(Parts, Bytes)> {
+        let broken = |error| self.broken(&error);
+        let (mut sender, connection) = self.connect().await?;
+        let request = self.question(method, path, accept, body)?;
         let answer = async {
-            let response = sender.send_request(request).await?;
-            let status = response.status();
-            Ok::<_, hyper::Error>((status, response.into_body().collect().await?.to_bytes()))
+            let (head, body) = sender.send_request(request).await?.into_parts();
+            Ok::<_, hyper::Error>((head, body.collect().await?.to_bytes()))
         };
         // The connection only moves while it is polled. When it ends first, the answer's own
         // channel tells how, so that future alone decides.
@@ -210,6 +264,36 @@ impl Client {
             answer = &mut answer => answer.map_err(broken),
             _ = &mut connection => answer.await.map_err(broken),
         }
+    }
+
+    async fn connect(&self) -> Result<(http1::SendRequest<Full<Bytes>>, Connection)> {
+        let stream =
+            UnixStream::connect(&self.socket).await.map_err(|error| self.unreachable(&error))?;
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(&error))
+    }
+
+    fn question(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &str,
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>> {
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, "bridgefwd")
+            .header(CONTENT_TYPE, JSON)
+            .header(ACCEPT, accept)
+            .body(Full::new(body))
+            .map_err(|error| Failure::usage(format!("{path} is no valid request: {error}")))
+    }
+
+    fn broken(&self, error: &hyper::Error) -> Failure {
+        Failure::failed(format!(
+            "the connection to the daemon on {} broke off: {error}; look at its log",
+            self.socket.display()
+        ))
     }
 
     /// Why nobody could be asked.
@@ -249,15 +333,33 @@ fn pair_path(from: &str, to: &str) -> String {
 }
 
 fn flows_path(filter: &FlowFilter) -> String {
-    let query: Vec<String> = [("from", &filter.from), ("to", &filter.to), ("proto", &filter.proto)]
+    let text = |value: Option<&dyn ToString>| value.map(ToString::to_string);
+    path_with(
+        "/v1/flows",
+        [
+            ("from", &filter.from),
+            ("to", &filter.to),
+            ("proto", &filter.proto),
+            ("state", &filter.state),
+            ("address", &text(filter.address.as_ref().map(|address| address as _))),
+            ("port", &text(filter.port.as_ref().map(|port| port as _))),
+            ("limit", &text(filter.limit.as_ref().map(|limit| limit as _))),
+            ("after", &text(filter.after.as_ref().map(|after| after as _))),
+        ],
+    )
+}
+
+/// A path with those of the keys that have a value.
+fn path_with<const N: usize>(path: &str, query: [(&str, &Option<String>); N]) -> String {
+    let query: Vec<String> = query
         .into_iter()
         .filter_map(|(key, value)| Some(format!("{key}={}", encoded(value.as_deref()?))))
         .collect();
-    if query.is_empty() { "/v1/flows".into() } else { format!("/v1/flows?{}", query.join("&")) }
+    if query.is_empty() { path.into() } else { format!("{path}?{}", query.join("&")) }
 }
 
 /// Interface names may hold anything but blanks and slashes.
-fn encoded(name: &str) -> impl std::fmt::Display {
+fn encoded(name: &str) -> impl std::fmt::Display + '_ {
     utf8_percent_encode(name, ENCODED)
 }
 
@@ -339,11 +441,22 @@ mod tests {
 
     #[tokio::test]
     async fn the_filter_becomes_the_query() {
-        let filter = FlowFilter { from: Some("a&b".into()), to: None, proto: Some("tcp".into()) };
+        let filter = FlowFilter {
+            from: Some("a&b".into()),
+            proto: Some("tcp".into()),
+            address: Some("fd00::1".parse().unwrap()),
+            port: Some(80),
+            limit: Some(10),
+            ..FlowFilter::default()
+        };
         let (flows, request) =
-            asked(&http("200 OK", "[]"), async |client| client.flows(&filter).await).await;
-        assert_eq!(flows.unwrap(), []);
-        assert!(request.starts_with("GET /v1/flows?from=a%26b&proto=tcp HTTP/1.1"), "{request}");
+            asked(&http("200 OK", "[]"), async |client| client.page(&filter).await).await;
+        assert_eq!(flows.unwrap(), (Vec::new(), None));
+        let wanted = "from=a%26b&proto=tcp&address=fd00%3A%3A1&port=80&limit=10";
+        assert!(request.starts_with(&format!("GET /v1/flows?{wanted} HTTP/1.1")), "{request}");
+        let more = http("200 OK\r\nbridgefwd-next: 41", "[]");
+        let (flows, _) = asked(&more, async |client| client.page(&filter).await).await;
+        assert_eq!(flows.unwrap().1, Some(41));
         assert_eq!(flows_path(&FlowFilter::default()), "/v1/flows");
     }
 

@@ -10,9 +10,6 @@ use crate::failure::{Failure, Result};
 use crate::host::names::{Names, Place};
 use crate::host::netlink::{Link, Snapshot};
 
-/// The protocols by which flows can be asked for.
-const PROTOCOLS: [&str; 5] = ["tcp", "udp", "icmp", "icmpv6", "sctp"];
-
 /// Which names there are for interfaces, and for addresses behind them.
 #[derive(Clone, Debug, Default)]
 pub struct Labels {
@@ -42,47 +39,33 @@ impl Labels {
         labels
     }
 
-    /// The flows that `filter` lets through, of those between `ends` that were read from the maps.
+    /// `filter` with the names of interfaces, which those read from the maps have, in place of those that
+    /// people use; `ends` are the managed ones.
     ///
     /// # Errors
     ///
-    /// Where the filter names an end that is not managed, or an unknown protocol.
-    pub fn select(
-        &self,
-        filter: &FlowFilter,
-        ends: &[Bridge],
-        mut flows: Vec<Flow>,
-    ) -> Result<Vec<Flow>> {
-        let mut managed: Vec<_> = ends.iter().map(|end| end.name.clone()).collect();
-        managed.iter_mut().for_each(|name| self.end(name));
-        managed.sort();
-        let end = |name: &Option<String>| match name {
-            None => Ok(None),
-            Some(name) => self.managed(name, &managed).map(Some),
+    /// Where it names an end that is not managed.
+    pub fn by_interface(&self, filter: &FlowFilter, ends: &[Bridge]) -> Result<FlowFilter> {
+        let interface = |name: &Option<String>| {
+            name.as_ref().map(|name| self.interface(name, ends)).transpose()
         };
-        let (from, to) = (end(&filter.from)?, end(&filter.to)?);
-        if let Some(proto) = &filter.proto
-            && !PROTOCOLS.contains(&&**proto)
-        {
-            return Err(Failure::usage(format!(
-                "unknown protocol {proto:?}: use one of {}",
-                PROTOCOLS.join(", ")
-            )));
-        }
-        self.flows(&mut flows);
-        let wanted = |wanted: &Option<String>, is: &String| wanted.as_ref().is_none_or(|w| w == is);
-        flows.retain(|flow| {
-            wanted(&from, &flow.from) && wanted(&to, &flow.to) && wanted(&filter.proto, &flow.proto)
-        });
-        Ok(flows)
+        let (from, to) = (interface(&filter.from)?, interface(&filter.to)?);
+        Ok(FlowFilter { from, to, ..filter.clone() })
     }
 
-    /// What the managed end is known by that `name` stands for.
-    fn managed(&self, name: &str, managed: &[String]) -> Result<String> {
+    /// The interface of the managed end that `name` stands for.
+    fn interface(&self, name: &str, ends: &[Bridge]) -> Result<String> {
         let known = self.names.resolve(name).map_or(name, Place::end_name);
-        if managed.iter().any(|end| end == known) {
-            return Ok(known.to_owned());
+        let mut managed = Vec::new();
+        for end in ends {
+            let mut label = end.name.clone();
+            self.end(&mut label);
+            if label == known {
+                return Ok(end.name.clone());
+            }
+            managed.push(label);
         }
+        managed.sort();
         Err(Failure::usage(format!(
             "{name} is not a managed bridge or uplink; managed are: {}",
             if managed.is_empty() { "none".into() } else { managed.join(", ") }
@@ -97,7 +80,7 @@ impl Labels {
     }
 
     /// Flows between ends, and the containers that talk.
-    fn flows(&self, flows: &mut [Flow]) {
+    pub fn flows(&self, flows: &mut [Flow]) {
         for flow in flows {
             self.ends_of(&mut flow.from, &mut flow.to);
             flow.client = self.container(&flow.from, flow.original.src);
@@ -144,7 +127,9 @@ impl Labels {
         self.end(to);
     }
 
-    fn container(&self, end: &str, address: IpAddr) -> Option<String> {
+    /// The container behind an end that has this address.
+    #[must_use]
+    pub fn container(&self, end: &str, address: IpAddr) -> Option<String> {
         self.containers.get(&(end.to_owned(), address)).cloned()
     }
 }
@@ -152,7 +137,7 @@ impl Labels {
 fn bridges(names: &Names, snapshot: &Snapshot, mut managed: Vec<Bridge>) -> Vec<Bridge> {
     let mut others = Vec::new();
     for place in names.places() {
-        let link = place.bridge.as_ref().and_then(|(ifindex, _)| snapshot.links.get(ifindex));
+        let link = place.bridge.as_ref().and_then(|(ifindex, _)| snapshot.get(*ifindex));
         let known = managed.iter_mut().find(|bridge| {
             place.bridge.as_ref().is_some_and(|(ifindex, _)| *ifindex == bridge.ifindex)
         });

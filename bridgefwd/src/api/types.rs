@@ -75,10 +75,30 @@ pub struct FlowFilter {
     /// Answered by this end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
-    /// `tcp`, `udp`, `icmp` or `icmpv6`.
+    /// `tcp`, `udp`, `icmp`, `icmpv6` or `sctp`, or the number of a protocol.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proto: Option<String>,
+    /// In this state, as [`Flow::state`] has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// With this address on either side, before or after translation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// With this port, or identifier of an ICMP query, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// At most so many; 1000 where it is absent, and 10,000 at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// Only those after this place of the table, as an earlier answer had it in its header
+    /// [`NEXT_FLOWS`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u32>,
 }
+
+/// Header of an answer of `GET /v1/flows` that is not all: what to give as [`FlowFilter::after`] for
+/// more.
+pub const NEXT_FLOWS: &str = "bridgefwd-next";
 
 /// One listed pair.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -306,6 +326,9 @@ pub struct Status {
     /// How many ports of managed bridges are not: `run --ports no` leaves them alone.
     #[serde(default)]
     pub ports_not_attached: u64,
+    /// At how many of them packets are handed to the container at once, past bridge and port.
+    #[serde(default)]
+    pub ports_direct: u64,
     /// How many flows one source can have.
     #[serde(default)]
     pub flows_per_source: u64,

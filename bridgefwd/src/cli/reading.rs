@@ -1,31 +1,10 @@
 //! Options of the commands that show what there is.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
-
-/// `bridgefwd flows`
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  bridgefwd flows
-  bridgefwd flows --from shop_front --proto tcp
-  bridgefwd flows --json")]
-pub struct FlowsOptions {
-    /// Only flows opened from this bridge or uplink
-    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
-    pub from: Option<String>,
-    /// Only flows opened to this bridge or uplink
-    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
-    pub to: Option<String>,
-    /// Only flows of this protocol
-    #[arg(long, value_name = "PROTO", value_parser = ["tcp", "udp", "icmp", "icmpv6", "sctp"])]
-    pub proto: Option<String>,
-    /// How to show them.
-    #[command(flatten)]
-    pub output: Output,
-}
 
 /// `bridgefwd stats`
 #[derive(Args, Debug)]
@@ -89,6 +68,28 @@ Examples:
   bridgefwd status
   bridgefwd --netns lab status --json")]
 pub struct StatusOptions {
+    /// How to show it.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `bridgefwd doctor`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Changes nothing. Works without a daemon, and without root as far as that goes:
+what could not be checked is said, and is not in order.
+
+Exit status 0 where all is in order, 4 where something needs attention or could
+not be checked, 5 where something is broken.
+
+Examples:
+  bridgefwd doctor
+  bridgefwd doctor --config ./bridgefwd.toml
+  bridgefwd --netns lab doctor --json")]
+pub struct DoctorOptions {
+    /// Configuration to look at; otherwise /etc/bridgefwd/bridgefwd.toml where it is there
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// How to show it.
     #[command(flatten)]
     pub output: Output,

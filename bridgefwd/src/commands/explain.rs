@@ -110,7 +110,7 @@ fn host(ends: &[Bridge]) -> Result<Facts> {
         forwarding: sysctl::forwards(bridgefwd_common::contract::Family::V4),
         ..Facts::default()
     };
-    for link in snapshot()?.links.values() {
+    for link in snapshot()?.all() {
         facts.addresses.extend(v4(link).map(|(address, _)| address));
         let Some((gateway, length)) = v4(link).next().filter(|_| link.is_bridge) else { continue };
         let end = ends.iter().find(|end| end.interface.as_ref() == Some(&link.name));

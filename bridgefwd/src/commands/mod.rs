@@ -4,7 +4,9 @@
 mod bridges;
 mod completions;
 mod config;
+mod doctor;
 mod down;
+mod events;
 mod explain;
 mod flows;
 mod inspect;
@@ -17,6 +19,7 @@ mod run;
 mod stats;
 mod status;
 mod top;
+mod whois;
 
 use std::path::Path;
 
@@ -71,6 +74,7 @@ fn ask_something(command: Command, instance: &Instance) -> Result<u8> {
         Command::Pair(command) => pair::run(&command, instance),
         Command::Inspect(options) => inspect::run(&options, instance),
         Command::Flows(options) => flows::run(options, instance),
+        Command::Events(options) => events::run(&options, instance),
         Command::Stats(options) => stats::run(&options, instance),
         Command::Top(options) => top::run(&options, instance),
         Command::Metrics(options) => metrics::run(&options, instance),
@@ -79,9 +83,11 @@ fn ask_something(command: Command, instance: &Instance) -> Result<u8> {
         Command::Apply(options) => config::apply(options.file.as_deref(), options.output, instance),
         Command::Reload(options) => config::apply(None, options.output, instance),
         Command::Save(options) => config::save(options.file, instance),
+        Command::Whois(options) => return whois::run(options, instance),
         Command::Plan(options) => {
             return config::plan(options.file.as_deref(), options.output, instance);
         }
+        Command::Doctor(options) => return doctor::run(&options, instance),
         Command::Explain(options) => explain::run(&options, instance),
         Command::Down(_) => down::run(instance),
         Command::Run(_)
@@ -126,14 +132,25 @@ fn ask_or_read<T>(
     question: impl AsyncFnOnce(Client) -> Result<T>,
     read: impl FnOnce(&Reader) -> Result<T>,
 ) -> Result<T> {
+    let (answer, from_pins) = ask_or_read_quietly(instance, question, read)?;
+    if from_pins {
+        output::note(&read_from_pins(instance));
+    }
+    Ok(answer)
+}
+
+/// The same, without a word: was it read from the pins?
+fn ask_or_read_quietly<T>(
+    instance: &Instance,
+    question: impl AsyncFnOnce(Client) -> Result<T>,
+    read: impl FnOnce(&Reader) -> Result<T>,
+) -> Result<(T, bool)> {
     match ask(instance, question) {
         Err(absent @ Failure::NoDaemon(_)) => {
             let reader = open_pins(instance)?.ok_or(absent)?;
-            let answer = read(&reader)?;
-            output::note(&read_from_pins(instance));
-            Ok(answer)
+            Ok((read(&reader)?, true))
         }
-        answer => answer,
+        answer => Ok((answer?, false)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Printing: answers on stdout, notes on stderr.
 
 use std::io::{self, IsTerminal, Write};
+use std::ops::ControlFlow;
 
 use serde::Serialize;
 
@@ -25,15 +26,56 @@ pub fn json<T: Serialize>(answer: &T) -> Result<()> {
     print(&text)
 }
 
+/// A list as JSON that is printed while it is asked for: as [`answer`] prints it, but never whole in
+/// memory.
+pub struct List {
+    any: bool,
+}
+
+impl List {
+    /// Nothing is printed before the first answer, which may be an error.
+    pub fn begin() -> Result<Self> {
+        Ok(Self { any: false })
+    }
+
+    /// Prints more of it. `false` where nobody reads any more.
+    pub fn more<T: Serialize>(&mut self, items: &[T]) -> Result<bool> {
+        let mut text = String::new();
+        for item in items {
+            text.push_str(if std::mem::replace(&mut self.any, true) { ",\n" } else { "[\n" });
+            let item = serde_json::to_string_pretty(item).map_err(|error| {
+                Failure::failed(format!("the answer cannot be written as JSON: {error}"))
+            })?;
+            let lines: Vec<_> = item.lines().map(|line| format!("  {line}")).collect();
+            text.push_str(&lines.join("\n"));
+        }
+        write(&text)
+    }
+
+    /// Ends it.
+    pub fn end(self) -> Result<()> {
+        print(if self.any { "\n]\n" } else { "[]\n" })
+    }
+}
+
 /// Prints text that brings its own newline. A reader that has gone (`| head`) has what it wanted.
 pub fn print(text: &str) -> Result<()> {
+    stream(text).map(drop)
+}
+
+/// Prints a part of an answer that goes on. `Break` where the reader has gone.
+pub fn stream(text: &str) -> Result<ControlFlow<()>> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::failed(format!("cannot write to standard output: {error}")))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(ControlFlow::Continue(())),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+        Err(error) => Err(Failure::failed(format!("cannot write to standard output: {error}"))),
     }
+}
+
+/// `false` where the reader has gone.
+fn write(text: &str) -> Result<bool> {
+    Ok(stream(text)?.is_continue())
 }
 
 /// Says something beside the answer.

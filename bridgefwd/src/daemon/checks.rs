@@ -1,6 +1,6 @@
 //! What `run` is asked for, held against the host as it is before anything is changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use bridgefwd_common::contract::MAX_PAIRS;
@@ -107,7 +107,7 @@ fn check_uplink(snapshot: &Snapshot, name: &str) -> Result<()> {
             "{name} is a bridge, not an uplink: manage it with --bridge {name}"
         )));
     }
-    let master = link.master.and_then(|master| snapshot.links.get(&master));
+    let master = link.master.and_then(|master| snapshot.get(master));
     if let Some(bridge) = master.filter(|master| master.is_bridge) {
         return Err(Failure::usage(format!(
             "{name} is a port of the bridge {0}, so it cannot be an uplink: manage {0} instead, or \
@@ -153,11 +153,12 @@ pub fn pairs(
             setup.pairs.len()
         )));
     }
+    let named: BTreeSet<&String> = setup.bridges.iter().chain(&setup.uplinks).collect();
     for (ends, pair) in &setup.pairs {
         let (from, to) = ends;
         let wrong =
             |what: &str| Failure::usage(format!("configuration, pair {from} -> {to}: {what}"));
-        for name in [from, to] {
+        for name in [from, to].into_iter().filter(|name| !named.contains(name)) {
             check_managed(setup, names, name).map_err(|error| wrong(&error.to_string()))?;
         }
         if from == to {
@@ -175,12 +176,9 @@ pub fn pairs(
     Ok(())
 }
 
-/// Is it an end of `setup`, as far as that can be told?
-fn check_managed(setup: &Setup, names: &Names, name: &String) -> Result<()> {
+/// Is one that `setup` does not name an end of it, as far as that can be told?
+fn check_managed(setup: &Setup, names: &Names, name: &str) -> Result<()> {
     let Setup { bridges, uplinks, .. } = setup;
-    if bridges.contains(name) || uplinks.contains(name) {
-        return Ok(());
-    }
     let place = match names.resolve(name) {
         Ok(place) => place,
         Err(_) if bridges.is_empty() && !names.knows(name) => return Ok(()),
@@ -235,8 +233,7 @@ mod tests {
                 ..Link::default()
             },
         ];
-        let links = links.into_iter().map(|link| (link.ifindex, link)).collect();
-        let snapshot = Snapshot { links };
+        let snapshot = Snapshot::of(links);
         let why = match check_bridge(&Names::new(&snapshot, &[]), &snapshot, name) {
             Ok(_) => String::new(),
             Err(error) => error.to_string(),
@@ -272,8 +269,7 @@ mod tests {
             Link { addresses: Vec::new(), ..link(4, "bare") },
             link(5, "good"),
         ];
-        let links = links.into_iter().map(|link| (link.ifindex, link)).collect();
-        let snapshot = Snapshot { links };
+        let snapshot = Snapshot::of(links);
         for (name, part) in [
             ("lo", "no Ethernet address"),
             ("br", "--bridge br"),

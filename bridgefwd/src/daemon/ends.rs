@@ -1,12 +1,13 @@
 //! Which ends there are, by the names that they are known by: bridges asked for by name, or all that
 //! there are, and uplinks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use bridgefwd_common::contract::{Interface, PairKey};
 
 use super::state::State;
+use crate::api::events::{Event, InterfaceEvent, What};
 use crate::api::labels::Labels;
 use crate::datapath::{addresses, is_end};
 use crate::failure::{Failure, Result};
@@ -70,8 +71,8 @@ impl State {
     /// What messages call the end of that name.
     pub(super) fn kind(&self, name: &str) -> &'static str {
         let network = || {
-            let mut networks = self.names.places().iter().filter(|place| place.network.is_some());
-            networks.any(|place| place.end_name() == name)
+            let place = self.names.known_as(name);
+            place.is_some_and(|place| place.network.is_some())
         };
         if self.uplinks.iter().any(|uplink| uplink == name) {
             "uplink"
@@ -88,8 +89,9 @@ impl State {
     ///
     /// Where there is none: what the name stands for instead, or which there are.
     pub(super) fn end(&self, name: &str) -> Result<(u32, String)> {
-        let mut ends = self.datapath.interfaces().iter().filter(|(_, interface)| is_end(interface));
+        let interfaces = self.datapath.interfaces();
         if self.uplinks.iter().any(|uplink| uplink == name) {
+            let mut ends = interfaces.iter().filter(|(_, interface)| is_end(interface));
             return ends.find(|(_, interface)| interface.name() == name).map_or_else(
                 || Err(self.away(name)),
                 |(&ifindex, _)| Ok((ifindex, name.to_owned())),
@@ -101,7 +103,7 @@ impl State {
             Err(error) => return Err(error),
         };
         let ifindex = place.bridge.as_ref().map(|(ifindex, _)| *ifindex);
-        match ifindex.filter(|index| ends.any(|(ifindex, _)| ifindex == index)) {
+        match ifindex.filter(|ifindex| interfaces.get(ifindex).is_some_and(is_end)) {
             Some(ifindex) => Ok((ifindex, place.end_name().to_owned())),
             None if self.is_known(place.end_name()) => Err(self.away(name)),
             None => {
@@ -138,6 +140,33 @@ impl State {
         ends.map(|(&ifindex, interface)| (ifindex, self.name_of(ifindex, interface))).collect()
     }
 
+    /// Managed interfaces by ifindex, as events name them.
+    pub(super) fn known_interfaces(&self) -> BTreeMap<u32, InterfaceEvent> {
+        let ends = self.ends_now();
+        let interfaces = self.datapath.interfaces().iter();
+        let event = |(&ifindex, interface): (&u32, &Interface)| {
+            let end = ends.get(&ifindex);
+            let event = InterfaceEvent {
+                name: end.map_or_else(|| interface.name().to_owned(), Clone::clone),
+                kind: end.map_or("port", |end| self.kind(end)).into(),
+                of: if end.is_some() { None } else { ends.get(&interface.end).cloned() },
+                state: "managed".into(),
+            };
+            (ifindex, event)
+        };
+        interfaces.map(event).collect()
+    }
+
+    /// Tells what came and what went since those were `before`.
+    pub(super) fn tell_interfaces(&self, before: &BTreeMap<u32, InterfaceEvent>) {
+        let now = self.known_interfaces();
+        let went = before.iter().filter(|(ifindex, _)| !now.contains_key(ifindex));
+        let went = went.map(|(_, event)| InterfaceEvent { state: "gone".into(), ..event.clone() });
+        let came = now.iter().filter(|(ifindex, _)| !before.contains_key(ifindex));
+        let changes = went.chain(came.map(|(_, event)| event.clone()));
+        self.journal.tell_all(changes.map(|event| Event::now(What::Interface(event))).collect());
+    }
+
     /// Ends whose subnets overlap: the kernel routes to one of them alone.
     pub(super) fn overlaps(&self) -> Vec<String> {
         let ends: Vec<_> = self
@@ -145,19 +174,19 @@ impl State {
             .into_iter()
             .filter_map(|(ifindex, name)| Some((name, self.datapath.interfaces().get(&ifindex)?)))
             .collect();
-        let mut warnings = Vec::new();
-        for (place, (name, end)) in ends.iter().enumerate() {
-            for (other_name, other) in ends.iter().skip(place + 1) {
-                if let Some((one, two)) = overlapping(end, other) {
-                    warnings.push(format!(
-                        "the subnets of {name} ({one}) and {other_name} ({two}) overlap: the kernel \
-                         routes an address of both to one of them, and what comes from the other with \
-                         such a source is refused (source_not_of_end)"
-                    ));
-                }
-            }
-        }
-        warnings
+        let overlap = |(one, two): (usize, usize)| {
+            let ((name, end), (other_name, other)) = (ends.get(one)?, ends.get(two)?);
+            let (one, two) = overlapping(end, other)?;
+            Some(format!(
+                "the subnets of {name} ({one}) and {other_name} ({two}) overlap: the kernel \
+                 routes an address of both to one of them, and what comes from the other with \
+                 such a source is refused (source_not_of_end)"
+            ))
+        };
+        let subnets = ends.iter().enumerate().flat_map(|(place, (_, end))| {
+            addresses(end).map(move |own| (place, IpAddr::from(own.address), own.prefix_len))
+        });
+        overlapping_pairs(subnets).into_iter().filter_map(overlap).collect()
     }
 
     /// The names that documents are to have.
@@ -222,6 +251,42 @@ fn overlapping(one: &Interface, other: &Interface) -> Option<(String, String)> {
     None
 }
 
+/// Whose subnets overlap, the first one first. Of two that do one holds the other, so that in the order
+/// of their first addresses those that hold one come right before it.
+fn overlapping_pairs(
+    subnets: impl Iterator<Item = (usize, IpAddr, u8)>,
+) -> BTreeSet<(usize, usize)> {
+    let mut sorted: Vec<_> =
+        subnets.map(|(whose, address, length)| (first(address, length), length, whose)).collect();
+    sorted.sort_unstable();
+    let (mut pairs, mut holding) = (BTreeSet::new(), Vec::<(IpAddr, u8, usize)>::new());
+    for (address, length, whose) in sorted {
+        while holding.last().is_some_and(|&(other, length, _)| !same_prefix(other, address, length))
+        {
+            holding.pop();
+        }
+        let others = holding.iter().map(|&(.., other)| other).filter(|&other| other != whose);
+        pairs.extend(others.map(|other| (whose.min(other), whose.max(other))));
+        holding.push((address, length, whose));
+    }
+    pairs
+}
+
+/// The first address of a subnet.
+fn first(address: IpAddr, length: u8) -> IpAddr {
+    let length = u32::from(length);
+    match address {
+        IpAddr::V4(own) => {
+            let mask = u32::MAX.checked_shl(32_u32.saturating_sub(length)).unwrap_or(0);
+            std::net::Ipv4Addr::from_bits(own.to_bits() & mask).into()
+        }
+        IpAddr::V6(own) => {
+            let mask = u128::MAX.checked_shl(128_u32.saturating_sub(length)).unwrap_or(0);
+            std::net::Ipv6Addr::from_bits(own.to_bits() & mask).into()
+        }
+    }
+}
+
 /// Do two addresses of one family agree in their first bits?
 fn same_prefix(one: IpAddr, other: IpAddr, length: u8) -> bool {
     let differ = match (one, other) {
@@ -246,5 +311,26 @@ mod tests {
         assert!(same("10.0.0.1", "10.0.0.1", 32) && same("10.0.0.1", "192.0.2.1", 0));
         assert!(same("fd00:1::1", "fd00:1::2", 64) && !same("fd00:1::1", "fd00:2::1", 64));
         assert!(!same("10.0.0.1", "fd00::1", 0));
+    }
+
+    #[test]
+    fn overlapping_subnets_are_found_whatever_their_order() {
+        let found = |subnets: &[(usize, &str, u8)]| -> Vec<_> {
+            let subnets = subnets.iter().map(|&(end, ip, len)| (end, ip.parse().unwrap(), len));
+            overlapping_pairs(subnets).into_iter().collect()
+        };
+        assert_eq!(found(&[(0, "10.0.1.1", 24), (1, "10.0.2.1", 24), (2, "fd00::1", 64)]), []);
+        // The last one holds all others; two of them are the same.
+        let subnets = [
+            (0, "10.0.2.1", 24),
+            (1, "10.0.1.1", 24),
+            (2, "10.0.2.200", 24),
+            (1, "10.0.1.129", 25),
+            (3, "10.0.0.1", 16),
+            (4, "10.1.0.1", 16),
+        ];
+        assert_eq!(found(&subnets), [(0, 2), (0, 3), (1, 3), (2, 3)]);
+        assert_eq!(found(&[(0, "fd00::1", 0), (1, "fd12::1", 64)]), [(0, 1)]);
+        assert_eq!(found(&[(0, "10.0.0.1", 0), (1, "192.0.2.1", 32)]), [(0, 1)]);
     }
 }

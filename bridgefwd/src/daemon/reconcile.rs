@@ -19,6 +19,7 @@ use crate::host::netlink::{Changes, Link, Snapshot};
 pub fn reconcile(state: &mut State, changes: &Changes, renew: bool) -> Result<()> {
     let snapshot = snapshot()?;
     let before = state.ends_now();
+    let managed = state.known_interfaces();
     state.take_in_names(Names::new(&snapshot, state.docker.networks()));
     let bridges = state.interfaces_of_bridges();
     let mut wanted = wanted_interfaces(&snapshot, &bridges, &state.uplinks, state.ports);
@@ -30,7 +31,7 @@ pub fn reconcile(state: &mut State, changes: &Changes, renew: bool) -> Result<()
     if !failures.is_empty() {
         // What went away in the meantime is nobody's problem; its removal is the next event.
         let now = self::snapshot()?;
-        failures.retain(|ifindex, _| now.links.contains_key(ifindex));
+        failures.retain(|ifindex, _| now.get(*ifindex).is_some());
     }
     for (ifindex, failure) in &failures {
         if state.failures.get(ifindex).map(ToString::to_string) != Some(failure.to_string()) {
@@ -41,7 +42,7 @@ pub fn reconcile(state: &mut State, changes: &Changes, renew: bool) -> Result<()
     let after = state.ends_now();
     let is_crowded = |ifindex: &u32| {
         let counts = |end: &Link| end.addresses.len().max(end.addresses_v6.len());
-        snapshot.links.get(ifindex).is_some_and(|end| counts(end) > MAX_ADDRESSES)
+        snapshot.get(*ifindex).is_some_and(|end| counts(end) > MAX_ADDRESSES)
     };
     let crowded = after.iter().filter(|(ifindex, _)| is_crowded(ifindex));
     state.crowded = crowded.map(|(_, name)| name.clone()).collect();
@@ -58,6 +59,7 @@ pub fn reconcile(state: &mut State, changes: &Changes, renew: bool) -> Result<()
         }
         state.rekey_pairs()?;
     }
+    state.tell_interfaces(&managed);
     Ok(())
 }
 

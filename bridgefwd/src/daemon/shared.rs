@@ -11,6 +11,8 @@ use super::reconcile;
 use super::state::State;
 use crate::api::bridges::Bridge;
 use crate::api::types::{Flow, FlowFilter, Pair, Stats, Status};
+use crate::api::whois::{Whois, WhoisQuery};
+use crate::audit::whois::whois;
 use crate::datapath::offline::Reader;
 use crate::failure::Result;
 use crate::instance::Instance;
@@ -64,11 +66,17 @@ impl Shared {
     ///
     /// The kernel's error.
     pub fn pairs(&self) -> Result<Vec<Pair>> {
-        let state = self.state();
+        // Not under the lock: reading thousands takes its time.
         let mut pairs = self.reader.pairs()?;
-        state.labels().pairs(&mut pairs);
-        pairs.extend(state.absent_pairs());
-        pairs.sort_by(|a, b| (&a.from, &a.to).cmp(&(&b.from, &b.to)));
+        let state = self.state();
+        let labels = state.labels();
+        let absent: Vec<_> = state.absent_pairs().collect();
+        drop(state);
+        labels.pairs(&mut pairs);
+        pairs.extend(absent);
+        // One whose end came or went meanwhile may be there twice.
+        pairs.sort_by(|a, b| (&a.from, &a.to, a.present).cmp(&(&b.from, &b.to, b.present)));
+        pairs.dedup_by(|later, earlier| (&later.from, &later.to) == (&earlier.from, &earlier.to));
         Ok(pairs)
     }
 
@@ -84,14 +92,29 @@ impl Shared {
         Ok(stats)
     }
 
-    /// The live flows that `filter` lets through.
+    /// The live flows that `filter` lets through, as many as it asks for; and the place of the last one,
+    /// where there may be more.
     ///
     /// # Errors
     ///
-    /// Where the filter names an end that is not managed, or an unknown protocol.
-    pub fn flows(&self, filter: &FlowFilter) -> Result<Vec<Flow>> {
+    /// Where the filter names an end that is not managed, or an unknown protocol or state.
+    pub fn flows(&self, filter: &FlowFilter) -> Result<(Vec<Flow>, Option<u32>)> {
         let labels = self.state().labels();
-        labels.select(filter, &self.reader.bridges()?, self.reader.flows()?)
+        let filter = labels.by_interface(filter, &self.reader.bridges()?)?;
+        let (mut flows, next) = self.reader.flows(&filter)?;
+        labels.flows(&mut flows);
+        Ok((flows, next))
+    }
+
+    /// Who was behind a translated address.
+    ///
+    /// # Errors
+    ///
+    /// Where the maps or the audit log cannot be read.
+    pub fn whois(&self, query: WhoisQuery) -> Result<Whois> {
+        let mut live = self.reader.flows_with(query.address, query.port)?;
+        self.state().labels().flows(&mut live);
+        whois(query, Some(live), self.configuration.audit())
     }
 
     /// Everything on the host that is an end, could be one, or cannot.

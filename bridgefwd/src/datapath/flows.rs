@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 
 use bridgefwd_common::contract::{
     Flow, FlowSide, FlowState, Interface, NatMode, PairRule, Settings, Tuple, moment, ns_between,
@@ -23,7 +24,17 @@ const SCTP: u8 = 132;
 /// lacks that: what is over by this one is over for it, too.
 #[must_use]
 pub fn now_ns() -> u64 {
-    let now = clock_gettime(ClockId::MonotonicCoarse);
+    read_clock(ClockId::MonotonicCoarse)
+}
+
+/// Now, exactly: `CLOCK_MONOTONIC`, ns.
+#[must_use]
+pub fn now_exact_ns() -> u64 {
+    read_clock(ClockId::Monotonic)
+}
+
+fn read_clock(clock: ClockId) -> u64 {
+    let now = clock_gettime(clock);
     let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
     seconds.saturating_mul(NS_PER_S).saturating_add(u64::try_from(now.tv_nsec).unwrap_or_default())
 }
@@ -39,21 +50,48 @@ pub fn for_each_live(
     now_ns: u64,
     mut each: impl FnMut(&Flow, &PairRule),
 ) {
-    for_each(flows, |flow| {
-        if remaining_ns(flow, settings, now_ns).is_some()
-            && let Some(rule) = rules.read(flow.pair)
-            && rule.generation == flow.pair_generation
-            && rule.policy.forwards_existing()
-        {
-            each(flow, &rule);
+    for slot in 0..flows.len() {
+        if let Some((flow, rule)) = live(flows, rules, settings, now_ns, slot) {
+            each(&flow, &rule);
         }
-    });
+    }
 }
 
 /// Calls `each` with every flow that has a slot: also with those that are over or cut, until they
 /// are freed.
 pub fn for_each(flows: &Memory<Flow>, mut each: impl FnMut(&Flow)) {
     (0..flows.len()).filter_map(|slot| read(flows, slot)).for_each(|flow| each(&flow));
+}
+
+/// As [`for_each_live`], of the slots from `first` on, until `each` says that it has enough: the slot
+/// that it said so at.
+pub fn find_live(
+    flows: &Memory<Flow>,
+    rules: &Memory<PairRule>,
+    settings: &Settings,
+    now_ns: u64,
+    first: u32,
+    mut each: impl FnMut(&Flow) -> ControlFlow<()>,
+) -> Option<u32> {
+    (first..flows.len()).find(|&slot| {
+        let live = live(flows, rules, settings, now_ns, slot);
+        live.is_some_and(|(flow, _)| each(&flow).is_break())
+    })
+}
+
+/// The flow in `slot` and its rule, where it is alive.
+fn live(
+    flows: &Memory<Flow>,
+    rules: &Memory<PairRule>,
+    settings: &Settings,
+    now_ns: u64,
+    slot: u32,
+) -> Option<(Flow, PairRule)> {
+    let flow = read(flows, slot)?;
+    remaining_ns(&flow, settings, now_ns)?;
+    let rule = rules.read(flow.pair)?;
+    let forwards = rule.generation == flow.pair_generation && rule.policy.forwards_existing();
+    forwards.then_some((flow, rule))
 }
 
 /// The flow in `slot`, where there is one.
@@ -133,7 +171,8 @@ pub fn view(
 }
 
 /// The NAT that the flow was opened with; its pair may have another by now.
-fn nat(flow: &Flow) -> String {
+#[must_use]
+pub fn nat(flow: &Flow) -> String {
     match NatMode::from_byte(flow.nat) {
         NatMode::Masquerade => "masquerade".into(),
         NatMode::None => "none".into(),
@@ -141,7 +180,9 @@ fn nat(flow: &Flow) -> String {
     }
 }
 
-fn tuple(tuple: Tuple) -> FlowTuple {
+/// Addresses and ports as they are shown.
+#[must_use]
+pub fn tuple(tuple: Tuple) -> FlowTuple {
     FlowTuple {
         src: tuple.src.into(),
         src_port: u16::from_be_bytes(tuple.src_port),

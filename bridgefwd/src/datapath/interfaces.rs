@@ -205,7 +205,12 @@ mod tests {
             Link { ifindex: 7, name: "other".into(), is_bridge: true, ..Link::default() },
             Link { ifindex: 8, name: "p8".into(), master: Some(7), ..Link::default() },
         ];
-        Snapshot { links: links.into_iter().map(|link| (link.ifindex, link)).collect() }
+        Snapshot::of(links)
+    }
+
+    fn with(link: Link) -> Snapshot {
+        let there = [5, 6, 7, 8].map(|ifindex| snapshot().get(ifindex).cloned().unwrap());
+        Snapshot::of(there.into_iter().chain([link]))
     }
 
     #[test]
@@ -226,15 +231,14 @@ mod tests {
 
     #[test]
     fn ports_of_a_bridge_that_keeps_vlans_apart_are_left_alone() {
-        let mut snapshot = snapshot();
-        snapshot.links.get_mut(&5).unwrap().vlan_aware = true;
+        let front = snapshot().get(5).cloned().unwrap();
+        let snapshot = with(Link { vlan_aware: true, ..front });
         let entries = wanted(&snapshot, &["front".into(), "other".into()], &[], true);
         assert_eq!(entries.keys().copied().collect::<Vec<_>>(), [5, 7, 8]);
     }
 
     #[test]
     fn uplinks_are_ends_of_their_own() {
-        let mut snapshot = snapshot();
         let address =
             Address { address: IpAddr::from([192, 0, 2, 9]), prefix_len: 24, deprecated: false };
         let up = Link {
@@ -245,7 +249,7 @@ mod tests {
             addresses: vec![address],
             ..Link::default()
         };
-        snapshot.links.insert(9, up);
+        let snapshot = with(up);
         let bridges = ["front".into()];
         let uplinks = ["up", "p6", "other", "gone"].map(String::from);
         let entries = wanted(&snapshot, &bridges, &uplinks, true);

@@ -3,20 +3,25 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use bridgefwd_common::contract::{
     Counter, Flow, Interface, MAP_FLOWS, MAP_INTERFACES, MAP_PAIR_COUNTERS, MAP_PAIR_INDEX,
-    MAP_PAIRS, MAP_POOLS, MAP_REASONS, MAP_SETTINGS, MAP_SOURCES, PairCounters, PairKey,
+    MAP_PAIRS, MAP_POOLS, MAP_REASONS, MAP_SETTINGS, MAP_SOURCES, NatMode, PairCounters, PairKey,
     PairPolicy, PairRule, PairState, Pool, Role, Settings, SourceKey, SourceUse, Unlisted,
 };
+use bridgefwd_common::decide::mapping::has_address;
 
+use super::filter::Wanted;
 use super::layout::{self, Found};
 use super::memory::Memory;
 use super::wire::{self, Wire, WireArray, WireHashMap, WirePerCpuArray};
 use super::{counters, flows, interfaces, pairs, pools, sources};
 use crate::api::bridges::Bridge;
-use crate::api::types::{self, FlowTable, Pair, PairCount, PairState as StateView, Stats, Status};
+use crate::api::types::{
+    self, FlowFilter, FlowTable, Pair, PairCount, PairState as StateView, Stats, Status,
+};
 use crate::failure::Result;
 use crate::host::netlink::Snapshot;
 use crate::instance::Instance;
@@ -62,19 +67,84 @@ impl Reader {
         }))
     }
 
-    /// The live flows.
+    /// The live flows that `filter` lets through, as many as it asks for; and the place of the last one,
+    /// where there may be more.
+    ///
+    /// # Errors
+    ///
+    /// Where the filter names an end that is not managed, or a protocol or state that does not exist.
+    pub fn flows(&self, filter: &FlowFilter) -> Result<(Vec<types::Flow>, Option<u32>)> {
+        let (settings, interfaces) = (self.settings()?, interfaces::read(&self.interfaces)?);
+        let wanted = Wanted::by(filter, &interfaces)?;
+        let now_ns = flows::now_ns();
+        let mut found = Vec::new();
+        let each = |flow: &Flow| {
+            if wanted.matches(flow)
+                && let Some(flow) = flows::view(flow, &interfaces, &settings, now_ns)
+            {
+                found.push(flow);
+                if found.len() == wanted.limit {
+                    return ControlFlow::Break(());
+                }
+            }
+            ControlFlow::Continue(())
+        };
+        let (flows, rules) = (&self.flows, &self.rules);
+        let last = flows::find_live(flows, rules, &settings, now_ns, wanted.first, each);
+        Ok((found, last))
+    }
+
+    /// All live flows that have that address, and port where one is named, on either side, before or after
+    /// translation.
     ///
     /// # Errors
     ///
     /// The kernel's error.
-    pub fn flows(&self) -> Result<Vec<types::Flow>> {
-        let (settings, interfaces) = (self.settings()?, interfaces::read(&self.interfaces)?);
-        let now_ns = flows::now_ns();
-        let mut found = Vec::new();
-        flows::for_each_live(&self.flows, &self.rules, &settings, now_ns, |flow, _| {
-            found.extend(flows::view(flow, &interfaces, &settings, now_ns));
+    pub fn flows_with(&self, address: IpAddr, port: Option<u16>) -> Result<Vec<types::Flow>> {
+        let limit = Some(u32::MAX);
+        let mut filter =
+            FlowFilter { address: Some(address), port, limit, ..FlowFilter::default() };
+        let mut all = Vec::new();
+        loop {
+            let (flows, next) = self.flows(&filter)?;
+            all.extend(flows);
+            if next.is_none() {
+                return Ok(all);
+            }
+            filter.after = next;
+        }
+    }
+
+    /// Calls `each` with every flow that is alive, as it is in the map.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub fn each_flow(&self, mut each: impl FnMut(&Flow)) -> Result<()> {
+        let settings = self.settings()?;
+        flows::for_each_live(&self.flows, &self.rules, &settings, flows::now_ns(), |flow, _| {
+            each(flow);
         });
-        Ok(found)
+        Ok(())
+    }
+
+    /// Was the flow cut, by a change of its pair?
+    #[must_use]
+    pub fn is_cut(&self, flow: &Flow) -> bool {
+        let rule = self.rules.read(flow.pair);
+        flow.from != Flow::FROM_HOST
+            && rule.is_none_or(|rule| rule.generation != flow.pair_generation)
+    }
+
+    /// Is the flow masqueraded to an address that its way out has no more, or has that gone?
+    #[must_use]
+    pub fn lost_its_address(&self, flow: &Flow) -> bool {
+        if flow.nat != NatMode::Masquerade as u8 || !flow.translates() {
+            return false;
+        }
+        let towards = if flow.flags & Flow::MAPPED == 0 { flow.to } else { flow.mapped_to };
+        let end = self.interfaces.get(&Wire(towards), 0);
+        end.is_ok_and(|Wire(end)| !has_address(&end, &flow.translated().src))
     }
 
     /// All counters.
@@ -157,6 +227,7 @@ impl Reader {
         let entries = interfaces::read(&self.interfaces)?;
         let pairs = self.pairs()?;
         let in_state = |state| pairs.iter().filter(|pair| pair.state == state).count() as u64;
+        let direct = |interface: &&Interface| interface.flags & Interface::TO_PEER != 0;
         let attached = |interface: &&Interface| {
             !interfaces::is_end(interface) && interfaces::attached(interface).is_some()
         };
@@ -184,6 +255,7 @@ impl Reader {
             timers: timers::in_force(&settings.timeouts_s),
             ports: entries.values().filter(attached).count() as u64,
             ports_not_attached: not_attached.count() as u64,
+            ports_direct: entries.values().filter(direct).count() as u64,
             flows_per_source: settings.max_flows_per_source.into(),
             pairs_allowed: in_state(StateView::Allowed),
             pairs_denied: in_state(StateView::Denied),
@@ -240,21 +312,21 @@ fn snapshot() -> Snapshot {
 }
 
 fn bridge_views(entries: &BTreeMap<u32, Interface>, snapshot: &Snapshot) -> Vec<Bridge> {
+    let mut ports_of = BTreeMap::<u32, Vec<String>>::new();
+    for port in entries.values().filter(|interface| !interfaces::is_end(interface)) {
+        ports_of.entry(port.end).or_default().push(port.name().to_owned());
+    }
     let mut bridges: Vec<_> = entries
         .iter()
         .filter(|(_, interface)| interfaces::is_end(interface))
         .map(|(&ifindex, interface)| {
-            let ports = entries.values().filter(|port| port.end == ifindex);
-            let mut ports: Vec<_> = ports
-                .filter(|port| !interfaces::is_end(port))
-                .map(|port| port.name().to_owned())
-                .collect();
+            let mut ports = ports_of.remove(&ifindex).unwrap_or_default();
             ports.sort_unstable();
             let not_attached =
                 snapshot.ports(ifindex).filter(|_| interface.role == Role::Bridge as u8);
             let mut not_attached: Vec<_> = not_attached
                 .map(|port| port.name.clone())
-                .filter(|port| !ports.contains(port))
+                .filter(|port| ports.binary_search(port).is_err())
                 .collect();
             not_attached.sort_unstable();
             Bridge {

@@ -95,7 +95,7 @@ pub(super) fn remove_held(pin_dir: &Path, folder: Folder) -> Result<bool> {
 fn whereabouts(pin_dir: &Path) -> BTreeMap<u32, (String, Option<AttachKind>)> {
     let names = Snapshot::take().unwrap_or_default();
     let name = |ifindex: u32| {
-        names.links.get(&ifindex).map_or_else(|| format!("#{ifindex}"), |link| link.name.clone())
+        names.get(ifindex).map_or_else(|| format!("#{ifindex}"), |link| link.name.clone())
     };
     let known = wire::open(pin_dir, MAP_INTERFACES).and_then(|map| interfaces::read(&map));
     let mut places: BTreeMap<_, _> = match known {
@@ -103,7 +103,7 @@ fn whereabouts(pin_dir: &Path) -> BTreeMap<u32, (String, Option<AttachKind>)> {
             .iter()
             .map(|(&ifindex, entry)| (ifindex, (name(ifindex), interfaces::attached(entry))))
             .collect(),
-        Err(_) => names.links.keys().map(|&ifindex| (ifindex, (name(ifindex), None))).collect(),
+        Err(_) => names.all().map(|link| (link.ifindex, (link.name.clone(), None))).collect(),
     };
     for ifindex in pins::linked_interfaces(pin_dir).unwrap_or_default() {
         places.entry(ifindex).or_insert_with(|| (name(ifindex), None));

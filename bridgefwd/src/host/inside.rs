@@ -89,7 +89,7 @@ pub fn settings(snapshot: &Snapshot) -> BTreeMap<String, String> {
         ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding", "net.ipv4.conf.all.rp_filter"];
     let fixed = fixed.map(|name| (name.to_owned(), name.replace('.', "/")));
     // A name of an interface may have dots, which are slashes where sysctl(8) prints them.
-    let each = snapshot.links.values().map(|link| {
+    let each = snapshot.all().map(|link| {
         let path = format!("net/ipv4/conf/{}/rp_filter", link.name);
         (format!("net.ipv4.conf.{}.rp_filter", link.name.replace('.', "/")), path)
     });

@@ -8,6 +8,8 @@ pub mod btf;
 pub mod capture;
 pub mod docker;
 pub mod firewall;
+pub mod flowtables;
+pub mod headers;
 pub mod inside;
 pub mod names;
 pub mod neighbours;

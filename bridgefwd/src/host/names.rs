@@ -5,7 +5,7 @@
 //! else that of the interface. So a rule holds for the network that has the name, whichever
 //! bridge that has at the moment.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use crate::failure::{Failure, Result};
@@ -32,6 +32,7 @@ pub struct Place {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Names {
     places: Vec<Place>,
+    index: Index,
 }
 
 impl Names {
@@ -39,13 +40,18 @@ impl Names {
     /// Docker's, each in order of their names.
     #[must_use]
     pub fn new(snapshot: &Snapshot, networks: &[Network]) -> Self {
+        let mut named: HashMap<&str, usize> = HashMap::new();
+        for network in networks {
+            *named.entry(&network.name).or_default() += 1;
+        }
+        let alone = |network: &Network| named.get(&*network.name) == Some(&1);
         let mut places: Vec<_> =
-            networks.iter().map(|network| place_of(network, networks, snapshot)).collect();
+            networks.iter().map(|network| place_of(network, alone(network), snapshot)).collect();
+        let of_docker: BTreeSet<u32> = places.iter().filter_map(Place::ifindex).collect();
         let mut plain: Vec<_> = snapshot
-            .links
-            .values()
+            .all()
             .filter(|link| link.is_bridge)
-            .filter(|link| !places.iter().any(|place| place.has_interface(&link.name)))
+            .filter(|link| !of_docker.contains(&link.ifindex))
             .map(|link| Place {
                 name: link.name.clone(),
                 bridge: Some((link.ifindex, link.name.clone())),
@@ -55,7 +61,7 @@ impl Names {
             .collect();
         plain.sort_by(|a, b| a.name.cmp(&b.name));
         places.append(&mut plain);
-        Self { places }
+        Self { index: Index::of(&places), places }
     }
 
     /// All of them.
@@ -76,7 +82,24 @@ impl Names {
     /// The place whose bridge is that interface.
     #[must_use]
     pub fn of_interface(&self, ifindex: u32) -> Option<&Place> {
-        self.places.iter().find(|place| place.bridge.as_ref().is_some_and(|at| at.0 == ifindex))
+        self.places.get(*self.index.by_ifindex.get(&ifindex)?)
+    }
+
+    /// The place that is known by that name as an end.
+    #[must_use]
+    pub fn known_as(&self, end: &str) -> Option<&Place> {
+        self.places.get(*self.index.by_end_name.get(end)?)
+    }
+
+    /// The place with the bridge of that name.
+    fn with_interface(&self, name: &str) -> Option<&Place> {
+        self.places.get(*self.index.by_interface.get(name)?)
+    }
+
+    /// Docker's networks of that name.
+    fn networks(&self, name: &str) -> impl Iterator<Item = &Place> {
+        let places = self.index.by_network.get(name).into_iter().flatten();
+        places.filter_map(|&place| self.places.get(place))
     }
 
     /// The place that `name` stands for: the name of a bridge's interface, of a network, or the
@@ -87,19 +110,12 @@ impl Names {
     /// Where it stands for none, for several, or for one that cannot be an end: what it is, and what to
     /// do instead.
     pub fn resolve(&self, name: &str) -> Result<&Place> {
-        if let Some(place) = self.places.iter().find(|place| place.has_interface(name)) {
+        if let Some(place) = self.with_interface(name) {
             return Ok(place);
         }
-        let named = |place: &&Place| place.network.as_ref().is_some_and(|net| net.name == name);
-        let by_id = |place: &&Place| {
-            place
-                .network
-                .as_ref()
-                .is_some_and(|network| is_id(name) && network.id.starts_with(name))
-        };
-        let mut found: Vec<_> = self.places.iter().filter(named).collect();
+        let mut found: Vec<_> = self.networks(name).collect();
         if found.is_empty() {
-            found = self.places.iter().filter(by_id).collect();
+            found = self.places.iter().filter(|place| place.has_id(name)).collect();
         }
         match *found {
             [] => Err(Failure::usage(format!(
@@ -127,24 +143,25 @@ impl Names {
     /// Is there anything of that name, whether it can be an end or not?
     #[must_use]
     pub fn knows(&self, name: &str) -> bool {
-        self.places.iter().any(|place| {
-            place.has_interface(name)
-                || place.network.as_ref().is_some_and(|network| {
-                    network.name == name || is_id(name) && network.id.starts_with(name)
-                })
-        })
+        self.with_interface(name).is_some()
+            || self.networks(name).next().is_some()
+            || self.places.iter().any(|place| place.has_id(name))
     }
 
     /// Under which name the thing is known now that `before` knew as `name`; `None` where it is gone,
     /// or still known by that.
     #[must_use]
     pub fn renamed(&self, before: &Self, name: &str) -> Option<&str> {
-        let was = before.places.iter().find(|place| place.end_name() == name)?;
-        let is = self.places.iter().find(|is| match (&was.network, &is.network) {
-            (Some(was), Some(is)) => was.id == is.id,
+        let was = before.known_as(name)?;
+        let same_network = |id: &String| self.places.get(*self.index.by_id.get(id)?);
+        let same_bridge = || {
             // Docker was not known of yet, or is forgotten.
-            _ => was.bridge.is_some() && was.bridge == is.bridge,
-        })?;
+            let is = self.of_interface(was.ifindex()?)?;
+            let either = was.network.is_none() || is.network.is_none();
+            (either && was.bridge == is.bridge).then_some(is)
+        };
+        let network = was.network.as_ref().and_then(|network| same_network(&network.id));
+        let is = network.or_else(same_bridge)?;
         (is.end_name() != name).then(|| is.end_name())
     }
 
@@ -195,14 +212,47 @@ impl Place {
         }
     }
 
-    fn has_interface(&self, name: &str) -> bool {
-        self.bridge.as_ref().is_some_and(|(_, own)| own == name)
+    fn ifindex(&self) -> Option<u32> {
+        self.bridge.as_ref().map(|(ifindex, _)| *ifindex)
+    }
+
+    /// Is that the beginning of its network's id?
+    fn has_id(&self, name: &str) -> bool {
+        is_id(name) && self.network.as_ref().is_some_and(|network| network.id.starts_with(name))
     }
 }
 
-fn place_of(network: &Network, all: &[Network], snapshot: &Snapshot) -> Place {
+/// Where places are, by what they are looked for by; the first one, where there are several.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+struct Index {
+    by_ifindex: HashMap<u32, usize>,
+    by_interface: HashMap<String, usize>,
+    by_end_name: HashMap<String, usize>,
+    by_id: HashMap<String, usize>,
+    /// All of them.
+    by_network: HashMap<String, Vec<usize>>,
+}
+
+impl Index {
+    fn of(places: &[Place]) -> Self {
+        let mut index = Self::default();
+        for (at, place) in places.iter().enumerate() {
+            if let Some((ifindex, interface)) = &place.bridge {
+                index.by_ifindex.entry(*ifindex).or_insert(at);
+                index.by_interface.entry(interface.clone()).or_insert(at);
+            }
+            index.by_end_name.entry(place.end_name().to_owned()).or_insert(at);
+            if let Some(network) = &place.network {
+                index.by_id.entry(network.id.clone()).or_insert(at);
+                index.by_network.entry(network.name.clone()).or_default().push(at);
+            }
+        }
+        index
+    }
+}
+
+fn place_of(network: &Network, alone: bool, snapshot: &Snapshot) -> Place {
     let bridge = (network.driver == "bridge").then(|| bridge_of(network, snapshot)).flatten();
-    let alone = all.iter().filter(|other| other.name == network.name).count() == 1;
     // A bridge of that name goes before the network, unless it is the network's own.
     let other_bridge = snapshot
         .by_name(&network.name)
@@ -222,7 +272,7 @@ fn bridge_of<'a>(network: &Network, snapshot: &'a Snapshot) -> Option<&'a Link> 
     if let Some(link) = snapshot.by_name(&network.bridge) {
         return link.is_bridge.then_some(link);
     }
-    let mut candidates = snapshot.links.values().filter(|link| {
+    let mut candidates = snapshot.all().filter(|link| {
         let mut addresses = link.addresses.iter().chain(&link.addresses_v6);
         link.is_bridge && addresses.any(|own| network.gateways.contains(&own.address))
     });

@@ -4,7 +4,7 @@
 //! messages cost nothing but a look. What a snapshot cannot tell, that an interface went away and
 //! another got its number, is what [`Changes`] keeps.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 
 use netlink_packet_core::{
@@ -67,11 +67,13 @@ pub struct Link {
     pub addresses_v6: Vec<Address>,
 }
 
-/// All interfaces of this network namespace at one time, by ifindex.
+/// All interfaces of this network namespace at one time.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// By ifindex.
-    pub links: BTreeMap<u32, Link>,
+    links: BTreeMap<u32, Link>,
+    /// Numbers by name, and of the ports of each master: there may be thousands.
+    names: HashMap<String, u32>,
+    ports: HashMap<u32, Vec<u32>>,
 }
 
 impl Snapshot {
@@ -98,13 +100,38 @@ impl Snapshot {
                 link.addresses_v6.push(address);
             }
         }
-        Ok(Self { links })
+        Ok(Self::of(links.into_values()))
+    }
+
+    /// Of these interfaces.
+    #[must_use]
+    pub fn of(links: impl IntoIterator<Item = Link>) -> Self {
+        let mut snapshot = Self::default();
+        for link in links {
+            snapshot.names.insert(link.name.clone(), link.ifindex);
+            if let Some(master) = link.master {
+                snapshot.ports.entry(master).or_default().push(link.ifindex);
+            }
+            snapshot.links.insert(link.ifindex, link);
+        }
+        snapshot
+    }
+
+    /// All of them, by number.
+    pub fn all(&self) -> impl Iterator<Item = &Link> {
+        self.links.values()
+    }
+
+    /// The interface of that number.
+    #[must_use]
+    pub fn get(&self, ifindex: u32) -> Option<&Link> {
+        self.links.get(&ifindex)
     }
 
     /// The interface of that name.
     #[must_use]
     pub fn by_name(&self, name: &str) -> Option<&Link> {
-        self.links.values().find(|link| link.name == name)
+        self.get(*self.names.get(name)?)
     }
 
     /// Names of all bridges, in order.
@@ -118,7 +145,8 @@ impl Snapshot {
 
     /// The ports of the bridge with that ifindex.
     pub fn ports(&self, bridge: u32) -> impl Iterator<Item = &Link> {
-        self.links.values().filter(move |link| link.master == Some(bridge))
+        let ports = self.ports.get(&bridge).into_iter().flatten();
+        ports.filter_map(|&ifindex| self.get(ifindex))
     }
 }
 
@@ -392,7 +420,7 @@ mod tests {
         let loopback = snapshot.by_name("lo").unwrap();
         assert!(!loopback.is_bridge);
         assert_eq!(loopback.master, None);
-        assert!(snapshot.links.contains_key(&loopback.ifindex));
+        assert_eq!(snapshot.get(loopback.ifindex), Some(loopback));
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub fn inspect(subject: &Subject, ends: &Ends) -> Result<Report> {
         let port = if is_host { None } else { host_end(link, &host, called) };
         describe(link, port.map(|port| describe_port(port, &host, &ends.bridges)))
     };
-    let interfaces: Vec<Interface> = links.links.values().map(interface).collect();
+    let interfaces: Vec<Interface> = links.all().map(interface).collect();
     let ports = || interfaces.iter().filter_map(|interface| interface.port.as_ref());
     let on = |end: &String| ports().any(|port| port.bridge.as_ref() == Some(end));
     let pairs = ends.pairs.iter().filter(|pair| on(&pair.from) || on(&pair.to)).cloned().collect();
@@ -75,7 +75,7 @@ pub fn inspect(subject: &Subject, ends: &Ends) -> Result<Report> {
 /// The host's end of the veth pair that `link` is an end of: each names the other, and the host calls
 /// the namespace of `link` what its own end does.
 fn host_end<'a>(link: &Link, host: &'a Snapshot, called: Option<i32>) -> Option<&'a Link> {
-    let other = host.links.get(&link.paired_with?)?;
+    let other = host.get(link.paired_with?)?;
     let meets = other.paired_with == Some(link.ifindex)
         && other.paired_in.is_some()
         && other.paired_in == called;
@@ -97,7 +97,7 @@ fn describe(link: &Link, port: Option<Port>) -> Interface {
 }
 
 fn describe_port(port: &Link, host: &Snapshot, bridges: &[Bridge]) -> Port {
-    let bridge = port.master.and_then(|master| host.links.get(&master));
+    let bridge = port.master.and_then(|master| host.get(master));
     let known = bridge.and_then(|bridge| bridges.iter().find(|it| it.ifindex == bridge.ifindex));
     let attached = |is: bool| known.filter(|_| is).map_or("no", |known| &known.attached).to_owned();
     let is_attached = known.is_some_and(|known| known.ports.contains(&port.name));
@@ -118,7 +118,7 @@ fn describe_route(route: &inside::Route, links: &Snapshot) -> Route {
         Some((to, length)) if (to, length) != (everywhere, 0) => format!("{to}/{length}"),
         _ => "default".into(),
     };
-    let by = route.by.and_then(|by| links.links.get(&by));
+    let by = route.by.and_then(|by| links.get(by));
     Route {
         to,
         via: route.via.map(|via| via.to_string()),
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn an_end_is_the_hosts_where_each_names_the_other() {
-        let host = |other: Link| Snapshot { links: [(other.ifindex, other)].into() };
+        let host = |other: Link| Snapshot::of([other]);
         let inside = end(2, 7, Some(0));
         let found = |other, called| host_end(&inside, &host(other), called).map(|it| it.ifindex);
         assert_eq!(found(end(7, 2, Some(3)), Some(3)), Some(7));

@@ -10,6 +10,7 @@ use ratatui::widgets::{Cell, Row, Table};
 
 use super::draw::{chosen, first_shown, pane};
 use super::rates::spark;
+use super::source::MANY;
 use super::state::{FLOW_ORDERS, Focus, State, key_of};
 use super::text::{right, right_header, shortened};
 use crate::api::types::{Flow, FlowTuple};
@@ -46,6 +47,8 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, state: &State) {
     } else {
         format!(" {} of {all} flows, by {order} ", state.flows.len())
     };
+    let live = state.seen.as_ref().map_or(0, |seen| seen.stats.flows.live);
+    let title = if all < MANY as usize { title } else { format!("{title}(the first of {live}) ") };
     let header = Row::new(layout.header()).style(Style::new().add_modifier(Modifier::UNDERLINED));
     let table = Table::new(rows, layout.widths()).header(header).block(pane(title, focused));
     frame.render_widget(table, area);

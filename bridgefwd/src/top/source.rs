@@ -18,8 +18,15 @@ pub struct Seen {
     pub stats: Stats,
     /// The listed pairs.
     pub pairs: Vec<Pair>,
-    /// The live flows.
+    /// The live flows, [`MANY`] at most.
     pub flows: Vec<Flow>,
+}
+
+/// Flows that are looked at: as many as one answer has, and more than anybody looks through.
+pub const MANY: u32 = 10_000;
+
+fn many() -> FlowFilter {
+    FlowFilter { limit: Some(MANY), ..FlowFilter::default() }
 }
 
 /// Another state for a pair.
@@ -78,12 +85,11 @@ impl Source {
     }
 
     async fn ask(&self) -> Result<Seen> {
-        let all = FlowFilter::default();
         Ok(Seen {
             status: self.client.status().await?,
             stats: self.client.stats().await?,
             pairs: self.client.pairs().await?,
-            flows: self.client.flows(&all).await?,
+            flows: self.client.flows(&many()).await?,
         })
     }
 
@@ -92,12 +98,12 @@ impl Source {
         self.pins = Reader::open(&self.instance.pin_dir)?;
         let Some(pins) = &self.pins else { return Err(absent) };
         let (mut status, mut stats) = (pins.status(&self.instance)?, pins.stats()?);
-        let (mut pairs, ends) = (pins.pairs()?, pins.bridges()?);
+        let (mut pairs, (mut flows, _)) = (pins.pairs()?, pins.flows(&many())?);
         let labels = Labels::new(names(&self.engine).await?);
         labels.status(&mut status);
         labels.stats(&mut stats);
         labels.pairs(&mut pairs);
-        let flows = labels.select(&FlowFilter::default(), &ends, pins.flows()?)?;
+        labels.flows(&mut flows);
         Ok(Seen { status, stats, pairs, flows })
     }
 }

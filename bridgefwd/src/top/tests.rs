@@ -173,6 +173,7 @@ fn seen(second: u64) -> Seen {
         uplinks: vec!["eth0".into()],
         timers: Timers::default(),
         ports: 5,
+        ports_direct: 0,
         ports_not_attached: 0,
         flows_per_source: 16_384,
         pairs_allowed: 2,

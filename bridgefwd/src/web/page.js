@@ -3,6 +3,8 @@
   // Rates are made here, of counters: the daemon does nothing until it is asked.
   const HISTORY_S = 120;
   const FLOWS_SHOWN = 200;
+  // As many as one answer has.
+  const FLOWS_ASKED = 10000;
   // With many flows their list is long: it is asked for less often.
   const MANY_FLOWS = 2000;
   const MANY_FLOWS_S = 10;
@@ -250,6 +252,9 @@
     byId("flow-count").textContent = shown.length === flows.length
       ? `${flows.length} flows`
       : `${shown.length} of ${matching.length} that match, of ${flows.length} flows`;
+    if (flows.length === FLOWS_ASKED) {
+      byId("flow-count").textContent += ` (the first ones; ${latest.stats.flows.live} are alive)`;
+    }
     table("flows", shown.map(({ flow, rate, cells }) => [
       cells.pair, flow.proto, flow.state, cells.client, cells.server, cells.as,
       [bits(rate * 8), "number"],
@@ -289,7 +294,7 @@
       const now = performance.now();
       const often = stats.flows.live <= MANY_FLOWS;
       const dueFlows = often || now - flowsAt >= MANY_FLOWS_S * 1000;
-      const list = dueFlows ? await ask("v1/flows") : null;
+      const list = dueFlows ? await ask(`v1/flows?limit=${FLOWS_ASKED}`) : null;
       latest = { status, stats, pairs, now };
       if (list) {
         flowsAt = performance.now();

@@ -6,12 +6,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod chart;
+mod crowd;
 mod machine;
 mod path;
 mod program;
 mod progress;
 mod random;
 mod report;
+mod scale;
 mod statistics;
 
 use std::path::PathBuf;
@@ -55,6 +57,8 @@ enum Bench {
     Program,
     /// What the way from a client to a server costs, by us and by others
     Path,
+    /// What very many bridges, pairs and flows cost
+    Scale,
 }
 
 fn main() -> ExitCode {
@@ -79,6 +83,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
         let report = match bench {
             Bench::Program => program::run(options)?,
             Bench::Path => path::run(options)?,
+            Bench::Scale => scale::run(options)?,
         };
         report.keep(&options.results)?;
     }

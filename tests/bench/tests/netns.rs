@@ -79,3 +79,21 @@ fn the_ways_are_measured() {
     assert!(targets.iter().all(|target| !target["ratio"].is_null()), "{targets:?}");
     assert!(text.contains("| bridgefwd, on ports"), "{text}");
 }
+
+#[test]
+fn large_tables_are_measured() {
+    needs_root!();
+    let (document, text) = measured("scale");
+    let results = &document["results"];
+    for figure in ["start_s", "restart_s", "down_s", "daemon_mib", "freed_s"] {
+        assert!(results[figure].as_f64() > Some(0.0), "{figure}: {results}");
+    }
+    let commands = results["commands"].as_array().expect("commands");
+    let bytes = |command: &str| {
+        let of = commands.iter().find(|answer| answer["command"] == command);
+        of.and_then(|answer| answer["bytes"].as_u64()).expect("bytes")
+    };
+    // Two thousand flows: all as JSON, the first thousand as a table.
+    assert!(bytes("flows --json") > 5 * bytes("flows"), "{commands:?}");
+    assert!(text.contains("| freeing |"), "{text}");
+}

@@ -73,6 +73,23 @@ fn flows() {
             assert_eq!(flow["original"]["dst_port"], dst_port);
         }
         let none = json!([]);
+        let count = |args: &[&str]| {
+            bridgefwd.json(&[&["flows"], args].concat()).as_array().expect("a list").len()
+        };
+        for (args, wanted) in [
+            (&["--limit", "2"][..], 2),
+            (&["--state", "established"], 1),
+            (&["--state", "reset"], 0),
+            (&["--port", "53"], 1),
+            (&["--port", "10000"], 1),
+            (&["--address", "10.1.0.2"], 3),
+            (&["--address", "10.2.0.1", "--proto", "tcp"], 1),
+            (&["--address", "10.9.9.9"], 0),
+        ] {
+            assert_eq!(count(args), wanted, "{args:?}");
+        }
+        let shown = bridgefwd.cli(&["flows", "--limit", "1"]);
+        assert!(shown.stderr.contains("the first 1;"), "{}", shown.stderr);
         assert_eq!(bridgefwd.json(&["flows", "--from", "br-b"]), none);
         assert_eq!(bridgefwd.json(&["flows", "--to", "br-a"]), none);
         let both = bridgefwd.json(&["flows", "--from", "br-a", "--to", "br-b"]);

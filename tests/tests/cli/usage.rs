@@ -15,14 +15,17 @@ fn bridgefwd(args: &[&str]) -> Output {
     }
 }
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 21] = [
     "run",
     "pair",
     "flows",
+    "events",
+    "whois",
     "stats",
     "top",
     "status",
     "metrics",
+    "doctor",
     "bridges",
     "explain",
     "inspect",
@@ -93,6 +96,12 @@ fn typing_errors() {
         &["run", "--bridge", "a", "--timer", "idle=60"],
         &["run", "--bridge", "a", "--metrics", "localhost:9477"],
         &["run", "--bridge", "a", "--metrics-host", "router.example"],
+        &["events", "--only", "sometimes"],
+        &["events", "--count", "0"],
+        &["whois"],
+        &["whois", "web:80"],
+        &["whois", "10.0.0.1:99999"],
+        &["whois", "10.0.0.1:80", "--at", "yesterday"],
         &["metrics", "--json"],
         &["top", "--every", "never"],
         &["top", "--every", "0s"],

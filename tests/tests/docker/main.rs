@@ -8,4 +8,6 @@ mod engine;
 mod lesson;
 mod life;
 mod names;
+mod page;
 mod rig;
+mod showcase;

@@ -30,8 +30,7 @@ fn bridge(ifindex: u32, name: &str, last: u8) -> Link {
 }
 
 fn names(links: Vec<Link>, networks: &[Network]) -> Names {
-    let links = links.into_iter().map(|link| (link.ifindex, link)).collect();
-    Names::new(&Snapshot { links }, networks)
+    Names::new(&Snapshot::of(links), networks)
 }
 
 fn shop() -> Names {

@@ -3,7 +3,6 @@
 //!
 //! The empty one is at ingress of the client's own interface, where every answer passes it.
 
-use std::net::Ipv4Addr;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 
@@ -11,13 +10,11 @@ use aya::programs::ProgramInfo;
 use bridgefwd_common::contract::{EGRESS_PROGRAM, PROGRAM};
 use bridgefwd_tests::bpf::{self, RunTime};
 use bridgefwd_tests::foreign::ForeignProgram;
-use bridgefwd_tests::inject::Injector;
-use bridgefwd_tests::packets::Packet;
-use bridgefwd_tests::traffic::udp;
 use serde::Serialize;
 
 use super::load::Load;
 use super::ways::{Kind, Way};
+use crate::crowd::{self, Ends};
 use crate::progress::Progress;
 use crate::statistics::Spread;
 
@@ -135,29 +132,19 @@ fn average(before: RunTime, after: RunTime) -> f64 {
     }
 }
 
-/// Opens so many flows, with a datagram each, from many addresses of the client's network.
+/// Opens so many flows between the hosts of a way.
 #[track_caller]
-pub fn crowd(way: &Way, flows: u32) {
-    /// Clients' ports for each address.
-    const PORTS: u32 = 8192;
+fn crowd(way: &Way, flows: u32) {
     let router = way.router().expect("a router");
-    let (client, bridge) = (&router.hosts[0], router.bridge("br-a"));
-    // Nobody reads it; without it each datagram would be answered by an error.
-    let _sink = udp(way.server(), way.at(9));
-    let injector = Injector::new(way.client(), "eth0");
-    let mut frame = Packet::udp(client.at(1), way.at(9)).macs(client.mac, bridge.mac).build();
-    for flow in 0..flows {
-        let address = Ipv4Addr::new(10, 1, 0, 3 + (flow / PORTS) as u8);
-        let port = 1024 + (flow % PORTS) as u16;
-        // No checksum, no sum to correct, but that of the header.
-        frame[26..30].copy_from_slice(&address.octets());
-        frame[34..36].copy_from_slice(&port.to_be_bytes());
-        frame[40..42].fill(0);
-        frame[24..26].fill(0);
-        let sum = bridgefwd_tests::view::internet_checksum(&[&frame[14..34]]);
-        frame[24..26].copy_from_slice(&sum.to_be_bytes());
-        injector.send(&frame);
-    }
+    let client = &router.hosts[0];
+    let ends = Ends {
+        client: way.client(),
+        from: client.address,
+        macs: [client.mac, router.bridge("br-a").mac],
+        server: way.server(),
+        to: *way.at(0).ip(),
+    };
+    crowd::open(way.bridgefwd().expect("one of ours"), &ends, flows);
 }
 
 /// Keeps the kernel counting for as long as it lives.
