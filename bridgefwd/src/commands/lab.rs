@@ -28,9 +28,6 @@ pub enum LabCommand {
     },
     /// Make the lab, show bridgefwd at work in it step by step, and take it away
     Tour,
-    /// Lesson: a container of your Docker engine, from its process to its bridge
-    #[command(subcommand)]
-    Container(LessonCommand),
     /// Lesson: two namespaces and a router between them
     #[command(subcommand)]
     Namespaces(LessonCommand),
@@ -46,6 +43,9 @@ pub enum LabCommand {
     /// Lesson: a translated packet at each station, and from outside
     #[command(subcommand)]
     Nat(LessonCommand),
+    /// Lesson: a container of your Docker engine, from its process to its bridge
+    #[command(subcommand)]
+    Container(LessonCommand),
     /// Be the server of a host (the lab starts these itself)
     #[command(hide = true)]
     Serve {
@@ -93,12 +93,12 @@ pub fn run(command: &LabCommand) -> Result<()> {
         LabCommand::Down => down(),
         LabCommand::List { json } => list(*json),
         LabCommand::Tour => tour::run(),
-        LabCommand::Container(command) => lesson(Lesson::Container, *command),
         LabCommand::Namespaces(command) => lesson(Lesson::Namespaces, *command),
         LabCommand::Bridge(command) => lesson(Lesson::Bridge, *command),
         LabCommand::Modes(command) => lesson(Lesson::Modes, *command),
         LabCommand::Isolation(command) => lesson(Lesson::Isolation, *command),
         LabCommand::Nat(command) => lesson(Lesson::Nat, *command),
+        LabCommand::Container(command) => lesson(Lesson::Container, *command),
         LabCommand::Serve { name } => servers::serve(name),
     }
 }

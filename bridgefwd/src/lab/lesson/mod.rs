@@ -14,8 +14,6 @@ use script::Script;
 /// Which lesson.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum Lesson {
-    /// A container of a Docker engine: pid, namespace, cable, bridge, routes and settings
-    Container,
     /// Two namespaces and a router between them
     Namespaces,
     /// Containers on one bridge: veth pairs, ports, forwarding database and ARP
@@ -26,6 +24,8 @@ pub enum Lesson {
     Isolation,
     /// A translated packet, seen at each station, and from outside
     Nat,
+    /// A container of a Docker engine: pid, namespace, cable, bridge, routes and settings
+    Container,
 }
 
 impl Lesson {
@@ -33,23 +33,23 @@ impl Lesson {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Container => "container",
             Self::Namespaces => "namespaces",
             Self::Bridge => "bridge",
             Self::Modes => "modes",
             Self::Isolation => "isolation",
             Self::Nat => "nat",
+            Self::Container => "container",
         }
     }
 
     const fn text(self) -> &'static str {
         match self {
-            Self::Container => include_str!("container.toml"),
             Self::Namespaces => include_str!("namespaces.toml"),
             Self::Bridge => include_str!("bridge.toml"),
             Self::Modes => include_str!("modes.toml"),
             Self::Isolation => include_str!("isolation.toml"),
             Self::Nat => include_str!("nat.toml"),
+            Self::Container => include_str!("container.toml"),
         }
     }
 
