@@ -34,6 +34,7 @@ use crate::failure::{Failure, Result};
 use crate::host::netlink::Snapshot;
 use crate::host::netns;
 use crate::instance::{Instance, NETNS_DIR};
+use crate::meant::suggestion;
 use crate::policy::DockerChoice;
 use crate::policy::config::{Config, default_path};
 use crate::policy::setup::Overrides;
@@ -200,9 +201,10 @@ fn check_netns(instance: &Instance) -> Result<()> {
     match path.try_exists() {
         Ok(true) => Ok(()),
         Ok(false) => Err(Failure::failed(format!(
-            "there is no network namespace {netns} ({}); {}",
+            "there is no network namespace {netns} ({}); {}{}",
             path.display(),
-            netns_names(Path::new(NETNS_DIR))
+            netns_names(Path::new(NETNS_DIR)),
+            suggestion(netns, namespaces(Path::new(NETNS_DIR)).iter().map(|name| &**name))
         ))),
         Err(error) => Err(Failure::failed(format!(
             "cannot look for the network namespace {netns} ({}): {error}",
@@ -211,14 +213,20 @@ fn check_netns(instance: &Instance) -> Result<()> {
     }
 }
 
-/// The named network namespaces, in words.
-fn netns_names(dir: &Path) -> String {
+/// The named network namespaces.
+fn namespaces(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(dir)
         .into_iter()
         .flatten()
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .collect();
     names.sort();
+    names
+}
+
+/// The same, in words.
+fn netns_names(dir: &Path) -> String {
+    let names = namespaces(dir);
     if names.is_empty() {
         "none has a name here".into()
     } else {
