@@ -4,6 +4,7 @@ mod config;
 mod events;
 mod explain;
 mod flows;
+mod listing;
 mod pair;
 mod reading;
 mod whois;
@@ -19,10 +20,11 @@ pub use self::config::{ApplyOptions, CheckOptions, PlanOptions, ReloadOptions, S
 pub use self::events::{EventKind, EventsOptions};
 pub use self::explain::ExplainOptions;
 pub use self::flows::FlowsOptions;
+pub use self::listing::{At, Clock, Exact, Listing, Output};
 pub use self::pair::{PairCommand, PairNames};
 pub use self::reading::{
-    BridgesOptions, DoctorOptions, InspectOptions, MetricsOptions, Output, StatsOptions,
-    StatusOptions, TopOptions,
+    BridgesOptions, DoctorOptions, InspectOptions, MetricsOptions, StatsOptions, StatusOptions,
+    TopOptions,
 };
 pub use self::whois::WhoisOptions;
 use crate::commands::lab::LabCommand;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 
-use super::Output;
+use super::{Exact, Listing};
 use crate::datapath;
 
 /// `bridgefwd flows`
@@ -15,7 +15,8 @@ Examples:
   bridgefwd flows
   bridgefwd flows --from shop_front --proto tcp
   bridgefwd flows --address 172.19.0.2 --port 80 --state established
-  bridgefwd flows --json")]
+  bridgefwd flows --watch --to shop_db
+  bridgefwd flows --json --watch 10 >> flows.jsonl")]
 pub struct FlowsOptions {
     /// Only flows opened from this bridge or uplink
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
@@ -39,7 +40,10 @@ pub struct FlowsOptions {
     /// At most so many [default: 1000; with --json all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
+    /// With which numbers.
+    #[command(flatten)]
+    pub exact: Exact,
     /// How to show them.
     #[command(flatten)]
-    pub output: Output,
+    pub listing: Listing,
 }

@@ -4,7 +4,7 @@ use bridgefwd_common::contract::Family;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 
-use super::Output;
+use super::Listing;
 use crate::policy::{Mapping, Nat};
 
 /// `bridgefwd pair`
@@ -67,12 +67,14 @@ Example:
     },
     /// Show the listed pairs
     #[command(after_help = "\
-Example:
+Examples:
+  bridgefwd pair list
+  bridgefwd pair list --watch
   bridgefwd pair list --json")]
     List {
         /// How to show them.
         #[command(flatten)]
-        output: Output,
+        listing: Listing,
     },
 }
 

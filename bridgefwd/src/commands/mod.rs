@@ -19,6 +19,7 @@ mod run;
 mod stats;
 mod status;
 mod top;
+mod watch;
 mod whois;
 
 use std::path::Path;
@@ -27,7 +28,7 @@ use tokio::runtime::Builder;
 
 use crate::api::client::Client;
 use crate::api::labels::Labels;
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, GlobalOptions};
 use crate::daemon::docker;
 use crate::datapath::offline::Reader;
 use crate::failure::{Failure, Result};
@@ -38,6 +39,7 @@ use crate::meant::suggestion;
 use crate::policy::DockerChoice;
 use crate::policy::config::{Config, default_path};
 use crate::policy::setup::Overrides;
+use output::Page;
 
 /// Exit status of `plan` where something would change.
 pub const CHANGES: u8 = 4;
@@ -50,24 +52,28 @@ pub const CHANGES: u8 = 4;
 /// # Errors
 /// As the command says.
 pub fn run(cli: Cli) -> Result<u8> {
-    let socket = cli.global.socket.clone();
-    let mut instance = cli.global.instance();
     let done = match cli.command {
         // These talk to nobody, or decide themselves where to listen.
         Command::Check(options) => config::check(options.file),
         Command::Lab(command) => lab::run(&command),
         Command::Completions { shell } => completions::run(shell),
         Command::Man { folder } => man::run(&folder),
-        Command::Run(options) => run::run(options, socket, instance),
-        command => {
-            if socket.is_none() && instance.netns.is_none() {
-                let socket = default_file().and_then(|file| file.socket);
-                instance.socket = socket.unwrap_or(instance.socket);
-            }
-            return ask_something(command, &instance);
+        Command::Run(options) => {
+            run::run(options, cli.global.socket.clone(), cli.global.instance())
         }
+        command => return ask_something(command, &with_default_socket(cli.global)),
     };
     done.map(|()| 0)
+}
+
+/// The bridgefwd that is meant; where nothing is said of that, the default file says where its socket is.
+fn with_default_socket(global: GlobalOptions) -> Instance {
+    let unsaid = global.socket.is_none() && global.netns.is_none();
+    let mut instance = global.instance();
+    if let Some(socket) = unsaid.then(default_file).flatten().and_then(|file| file.socket) {
+        instance.socket = socket;
+    }
+    instance
 }
 
 fn ask_something(command: Command, instance: &Instance) -> Result<u8> {
@@ -127,15 +133,16 @@ fn ask_daemon<T>(
     runtime.block_on(question(Client::new(&instance.socket)))
 }
 
-/// Asks the daemon; where there is none, reads from what it left pinned and says so on stderr.
+/// Asks the daemon; where there is none, reads from what it left pinned and says so on the page.
 fn ask_or_read<T>(
+    page: &mut Page,
     instance: &Instance,
     question: impl AsyncFnOnce(Client) -> Result<T>,
     read: impl FnOnce(&Reader) -> Result<T>,
 ) -> Result<T> {
     let (answer, from_pins) = ask_or_read_quietly(instance, question, read)?;
     if from_pins {
-        output::note(&read_from_pins(instance));
+        page.note(&read_from_pins(instance));
     }
     Ok(answer)
 }

@@ -12,3 +12,4 @@ mod pairs;
 mod refusals;
 mod run_errors;
 mod usage;
+mod watching;
