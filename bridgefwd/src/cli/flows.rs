@@ -4,8 +4,10 @@ use std::net::IpAddr;
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
+use clap_complete::ArgValueCompleter;
 
 use super::{Exact, Listing};
+use crate::commands::complete;
 use crate::datapath;
 
 /// `bridgefwd flows`
@@ -20,9 +22,11 @@ Examples:
 pub struct FlowsOptions {
     /// Only flows opened from this bridge or uplink
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(add = ArgValueCompleter::new(complete::ends))]
     pub from: Option<String>,
     /// Only flows opened to this bridge or uplink
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(add = ArgValueCompleter::new(complete::ends))]
     pub to: Option<String>,
     /// Only flows of this protocol
     #[arg(long, value_name = "PROTO", value_parser = ["tcp", "udp", "icmp", "icmpv6", "sctp"])]

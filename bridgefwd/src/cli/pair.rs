@@ -3,8 +3,10 @@
 use bridgefwd_common::contract::Family;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
+use clap_complete::ArgValueCompleter;
 
 use super::Listing;
+use crate::commands::complete;
 use crate::policy::{Mapping, Nat};
 
 /// `bridgefwd pair`
@@ -83,9 +85,11 @@ Examples:
 pub struct PairNames {
     /// Docker network, bridge or uplink whose side opens flows
     #[arg(value_parser = NonEmptyStringValueParser::new())]
+    #[arg(add = ArgValueCompleter::new(complete::from))]
     pub from: String,
     /// Docker network, bridge or uplink whose side answers
     #[arg(value_parser = NonEmptyStringValueParser::new())]
+    #[arg(add = ArgValueCompleter::new(complete::to))]
     pub to: String,
     /// Let the flows that exist finish, rather than cut them
     #[arg(long)]

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
+use clap_complete::ArgValueCompleter;
 
 use super::listing::pause;
 use super::{Exact, Listing, Output};
+use crate::commands::complete;
 
 /// `bridgefwd stats`
 #[derive(Args, Debug)]
@@ -128,6 +130,7 @@ Examples:
 pub struct InspectOptions {
     /// Container, network namespace or process
     #[arg(value_name = "WHO", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(add = ArgValueCompleter::new(complete::subjects))]
     pub who: String,
     /// How to show it.
     #[command(flatten)]

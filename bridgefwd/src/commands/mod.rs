@@ -2,6 +2,7 @@
 //! there is none, and printing.
 
 mod bridges;
+pub mod complete;
 mod completions;
 mod config;
 mod doctor;

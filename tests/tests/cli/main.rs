@@ -2,6 +2,7 @@
 //! left behind.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod completions;
 mod config;
 mod doctor;
 mod documents;
