@@ -30,6 +30,7 @@ pub use self::reading::{
 pub use self::whois::WhoisOptions;
 use crate::commands::complete;
 use crate::commands::lab::LabCommand;
+use crate::commands::schema::Document;
 use crate::daemon::AttachChoice;
 use crate::instance::Instance;
 use crate::policy::DockerChoice;
@@ -154,6 +155,18 @@ Examples:
     Completions {
         /// The shell
         shell: CompletionShell,
+    },
+    /// Print what the --json of a command is, as JSON Schema
+    #[command(after_help = "\
+Fields are added to documents, never renamed or removed.
+
+Examples:
+  bridgefwd schema flows
+  bridgefwd schema | jq 'keys'")]
+    Schema {
+        /// The document [default: all of them, in one object]
+        #[arg(hide_possible_values = true)]
+        document: Option<Document>,
     },
     /// Write the manual pages to a folder
     #[command(hide = true)]

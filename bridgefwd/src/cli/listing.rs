@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 /// How a reading command answers.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Output {
-    /// Print JSON, as the daemon answers it
+    /// Print JSON, as the daemon answers it; `bridgefwd schema` describes it
     #[arg(long)]
     pub json: bool,
 }

@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 use comfy_table::{Table, presets};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::output;
@@ -71,8 +72,8 @@ pub enum LessonCommand {
 }
 
 /// One line of `lab list`.
-#[derive(Serialize)]
-struct Listed {
+#[derive(JsonSchema, Serialize)]
+pub(super) struct Listed {
     name: &'static str,
     netns: String,
     bridge: &'static str,

@@ -17,6 +17,7 @@ mod metrics;
 mod output;
 mod pair;
 mod run;
+pub mod schema;
 mod stats;
 mod status;
 mod top;
@@ -58,6 +59,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Check(options) => config::check(options.file),
         Command::Lab(command) => lab::run(&command),
         Command::Completions { shell } => completions::run(shell),
+        Command::Schema { document } => schema::run(document),
         Command::Man { folder } => man::run(&folder),
         Command::Run(options) => {
             run::run(options, cli.global.socket.clone(), cli.global.instance())
@@ -102,6 +104,7 @@ fn ask_something(command: Command, instance: &Instance) -> Result<u8> {
         | Command::Check(_)
         | Command::Lab(_)
         | Command::Completions { .. }
+        | Command::Schema { .. }
         | Command::Man { .. } => Ok(()),
     };
     done.map(|()| 0)

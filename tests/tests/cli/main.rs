@@ -12,5 +12,6 @@ mod no_daemon;
 mod pairs;
 mod refusals;
 mod run_errors;
+mod schemas;
 mod usage;
 mod watching;

@@ -15,7 +15,7 @@ fn bridgefwd(args: &[&str]) -> Output {
     }
 }
 
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 22] = [
     "run",
     "pair",
     "flows",
@@ -37,6 +37,7 @@ const COMMANDS: [&str; 21] = [
     "down",
     "lab",
     "completions",
+    "schema",
 ];
 
 #[test]
