@@ -4,6 +4,7 @@ mod config;
 mod events;
 mod explain;
 mod flows;
+mod listing;
 mod pair;
 mod reading;
 mod whois;
@@ -14,18 +15,22 @@ use std::path::PathBuf;
 use bridgefwd_common::contract::Unlisted;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::ArgValueCompleter;
 
 pub use self::config::{ApplyOptions, CheckOptions, PlanOptions, ReloadOptions, SaveOptions};
 pub use self::events::{EventKind, EventsOptions};
 pub use self::explain::ExplainOptions;
 pub use self::flows::FlowsOptions;
+pub use self::listing::{At, Clock, Exact, Listing, Output};
 pub use self::pair::{PairCommand, PairNames};
 pub use self::reading::{
-    BridgesOptions, DoctorOptions, InspectOptions, MetricsOptions, Output, StatsOptions,
-    StatusOptions, TopOptions,
+    BridgesOptions, DoctorOptions, InspectOptions, MetricsOptions, StatsOptions, StatusOptions,
+    TopOptions,
 };
 pub use self::whois::WhoisOptions;
+use crate::commands::complete;
 use crate::commands::lab::LabCommand;
+use crate::commands::schema::Document;
 use crate::daemon::AttachChoice;
 use crate::instance::Instance;
 use crate::policy::DockerChoice;
@@ -66,6 +71,7 @@ pub struct GlobalOptions {
     /// Network namespace to work in
     #[arg(long, global = true, env = "BRIDGEFWD_NETNS", hide_env = true)]
     #[arg(value_name = "NAME|PATH", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(add = ArgValueCompleter::new(complete::netns))]
     pub netns: Option<String>,
     /// Control socket
     #[arg(long, global = true, env = "BRIDGEFWD_SOCKET", hide_env = true, value_name = "PATH")]
@@ -137,7 +143,10 @@ Examples:
     Lab(LabCommand),
     /// Print what a shell needs to complete bridgefwd's command lines
     #[command(after_help = "\
-The package and the tarball bring them along.
+The package and the tarball bring them along. Names of bridges, networks, pairs,
+containers and namespaces are those that are there while you type: the program
+is asked for them, which needs neither root nor a daemon, though there may be
+fewer of them then.
 
 Examples:
   bridgefwd completions bash > /etc/bash_completion.d/bridgefwd
@@ -146,6 +155,18 @@ Examples:
     Completions {
         /// The shell
         shell: CompletionShell,
+    },
+    /// Print what the --json of a command is, as JSON Schema
+    #[command(after_help = "\
+Fields are added to documents, never renamed or removed.
+
+Examples:
+  bridgefwd schema flows
+  bridgefwd schema | jq 'keys'")]
+    Schema {
+        /// The document [default: all of them, in one object]
+        #[arg(hide_possible_values = true)]
+        document: Option<Document>,
     },
     /// Write the manual pages to a folder
     #[command(hide = true)]
@@ -202,10 +223,12 @@ pub struct RunOptions {
     /// after each [default: what the file says, else all that there are]
     #[arg(long = "bridge", value_name = "NAME", num_args = 1..)]
     #[arg(value_parser = NonEmptyStringValueParser::new())]
+    #[arg(add = ArgValueCompleter::new(complete::bridges))]
     pub bridges: Vec<String>,
     /// Ordinary interface to manage, as an end of pairs; several as with --bridge
     #[arg(long = "uplink", value_name = "NAME", num_args = 1..)]
     #[arg(value_parser = NonEmptyStringValueParser::new())]
+    #[arg(add = ArgValueCompleter::new(complete::uplinks))]
     pub uplinks: Vec<String>,
     /// Docker engine that knows networks and containers by name: its socket, or none; auto is the one of
     /// this network namespace, by DOCKER_HOST or /var/run/docker.sock [default: auto]

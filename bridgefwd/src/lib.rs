@@ -15,6 +15,7 @@ pub mod host;
 pub mod inspect;
 pub mod instance;
 pub mod lab;
+pub mod meant;
 pub mod metrics;
 pub mod policy;
 pub mod terminal;

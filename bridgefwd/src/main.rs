@@ -4,10 +4,13 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use bridgefwd::cli::Cli;
-use bridgefwd::commands;
+use bridgefwd::commands::{self, complete};
 use clap::Parser;
 
 fn main() -> ExitCode {
+    if let Some(status) = complete::answer() {
+        return ExitCode::from(status);
+    }
     match commands::run(Cli::parse()) {
         Ok(status) => ExitCode::from(status),
         Err(failure) => {

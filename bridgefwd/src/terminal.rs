@@ -16,6 +16,7 @@ use ratatui::{DefaultTerminal, Frame};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::failure::{Failure, Result};
@@ -73,6 +74,31 @@ impl Drop for FullScreen {
         // A terminal that is gone needs no restoring.
         let _ = self.0.show_cursor();
         let _ = ratatui::try_restore();
+    }
+}
+
+/// The signals that end a screen.
+pub struct Ends(Vec<Signal>);
+
+impl Ends {
+    /// Takes them from now on, rather than being ended by them. Call it inside a runtime.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be waited for.
+    pub fn listen() -> Result<Self> {
+        [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt()]
+            .map(signal)
+            .into_iter()
+            .collect::<io::Result<Vec<_>>>()
+            .map(Self)
+            .map_err(|error| Failure::failed(format!("cannot wait for signals: {error}")))
+    }
+
+    /// Waits for any of them.
+    pub async fn next(&mut self) {
+        let received = self.0.iter_mut().map(|signal| Box::pin(signal.recv()));
+        futures_util::future::select_all(received).await;
     }
 }
 

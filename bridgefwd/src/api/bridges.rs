@@ -1,10 +1,11 @@
 //! The documents about what there is on the host: bridges, Docker networks and their containers. As with
 //! [`types`](super::types), fields are added, never renamed or removed.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A running container in a network.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Container {
     /// Its name.
     pub name: String,
@@ -13,7 +14,7 @@ pub struct Container {
 }
 
 /// One managed end, or what could be one, or a Docker network that cannot: managed ones come first.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Bridge {
     /// What it is known by: the network's name, else the interface's.
     pub name: String,
@@ -59,7 +60,7 @@ pub struct Bridge {
 }
 
 /// The Docker engine that is followed.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct DockerStatus {
     /// Its socket.
     pub socket: String,

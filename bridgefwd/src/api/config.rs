@@ -1,11 +1,12 @@
 //! The documents about configuration. As with [`types`](super::types), fields are added, never renamed
 //! or removed.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Body of `POST /v1/config/plan` and `/v1/config/apply`. Without one they are about the daemon's own
 /// file.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConfigText {
     /// What messages call the file.
@@ -15,7 +16,7 @@ pub struct ConfigText {
 }
 
 /// Answer of `GET /v1/config`: what runs, as a configuration file would say it.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct RunningConfig {
     /// The daemon's own file; null where it has none.
     pub file: Option<String>,
@@ -24,7 +25,7 @@ pub struct RunningConfig {
 }
 
 /// Answer of `POST /v1/config/plan`, and of `/v1/config/apply`, where it is done.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct ConfigPlan {
     /// The file.
     pub file: String,
@@ -35,7 +36,7 @@ pub struct ConfigPlan {
 }
 
 /// One difference.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct PlannedChange {
     /// What is done.
     pub action: Action,
@@ -54,7 +55,7 @@ pub struct PlannedChange {
 }
 
 /// What is done to something.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// It was not there.
@@ -66,7 +67,7 @@ pub enum Action {
 }
 
 /// In `status`: how what runs stands to the daemon's own file.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct ConfigState {
     /// The file.
     pub file: String,

@@ -3,12 +3,13 @@
 
 use std::time::{Duration, SystemTime};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::types::{BothWays, FlowTuple};
 
 /// Something that happened.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Event {
     /// When: RFC 3339, in UTC.
     pub time: String,
@@ -18,7 +19,7 @@ pub struct Event {
 }
 
 /// What happened.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum What {
     /// The first line that a listener gets: from now on everything is told.
@@ -62,7 +63,7 @@ pub enum What {
 }
 
 /// Which flow.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct FlowEvent {
     /// The end that opened it; null for the host itself.
     pub from: Option<String>,
@@ -85,7 +86,7 @@ pub struct FlowEvent {
 }
 
 /// A flow that was there already.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Present {
     /// Which one.
     #[serde(flatten)]
@@ -95,7 +96,7 @@ pub struct Present {
 }
 
 /// The end of a flow.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Closed {
     /// Which one.
     #[serde(flatten)]
@@ -116,7 +117,7 @@ pub struct Closed {
 }
 
 /// Packets that were refused: of one source, for one reason, since that was told last.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Refused {
     /// The reason, as in `stats`.
     pub reason: String,
@@ -137,7 +138,7 @@ pub struct Refused {
 }
 
 /// What there was no room for.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Untold {
     /// Packets that were refused.
     pub refused_packets: u64,
@@ -150,7 +151,7 @@ pub struct Untold {
 }
 
 /// A pair as it is now.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct PairEvent {
     /// The end that opens flows.
     pub from: String,
@@ -169,7 +170,7 @@ pub struct PairEvent {
 }
 
 /// An interface.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct InterfaceEvent {
     /// What it is known by.
     pub name: String,

@@ -9,6 +9,7 @@ use super::types::{Flow, FlowFilter, Pair, Stats, Status};
 use crate::failure::{Failure, Result};
 use crate::host::names::{Names, Place};
 use crate::host::netlink::{Link, Snapshot};
+use crate::meant::suggestion;
 
 /// Which names there are for interfaces, and for addresses behind them.
 #[derive(Clone, Debug, Default)]
@@ -66,8 +67,11 @@ impl Labels {
             managed.push(label);
         }
         managed.sort();
+        // Of what is there the name is right.
+        let others = managed.iter().map(|name| &**name).filter(|_| !self.names.knows(name));
+        let suggestion = suggestion(name, others);
         Err(Failure::usage(format!(
-            "{name} is not a managed bridge or uplink; managed are: {}",
+            "{name} is not a managed bridge or uplink; managed are: {}{suggestion}",
             if managed.is_empty() { "none".into() } else { managed.join(", ") }
         )))
     }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::bridges::DockerStatus;
 use super::config::ConfigState;
 
 /// A number for each direction of a flow.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct BothWays {
     /// As the opening packet went.
     pub original: u64,
@@ -18,7 +19,7 @@ pub struct BothWays {
 }
 
 /// Addresses and ports of one side of the translation.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct FlowTuple {
     /// Source address.
     pub src: IpAddr,
@@ -31,7 +32,7 @@ pub struct FlowTuple {
 }
 
 /// One live flow.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Flow {
     /// The end that opened it.
     pub from: String,
@@ -66,7 +67,7 @@ pub struct Flow {
 }
 
 /// Query of `GET /v1/flows`: which flows; what is absent does not matter.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlowFilter {
     /// Opened by this end.
@@ -101,7 +102,7 @@ pub struct FlowFilter {
 pub const NEXT_FLOWS: &str = "bridgefwd-next";
 
 /// One listed pair.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Pair {
     /// The end that opens flows.
     pub from: String,
@@ -138,7 +139,7 @@ fn per_destination() -> String {
 }
 
 /// State of a listed pair.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PairState {
     /// New flows are made.
@@ -148,7 +149,7 @@ pub enum PairState {
 }
 
 /// Body of `PUT /v1/pairs/{from}/{to}`.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PairChange {
     /// The state it gets.
@@ -177,21 +178,21 @@ impl PairChange {
 }
 
 /// Answer of `DELETE /v1/pairs/{from}/{to}`.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Cleared {
     /// It was listed before.
     pub cleared: bool,
 }
 
 /// Answer of `POST /v1/down`.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Leaving {
     /// Process id of the daemon that is going.
     pub pid: u32,
 }
 
 /// Counters of one reason.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct ReasonCount {
     /// Packets.
     pub packets: u64,
@@ -205,7 +206,7 @@ pub struct ReasonCount {
 }
 
 /// Counters of one pair.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct PairCount {
     /// The end that opens flows.
     pub from: String,
@@ -231,7 +232,7 @@ pub struct PairCount {
 }
 
 /// How full the flow table is.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct FlowTable {
     /// Flows that are alive.
     pub live: u64,
@@ -240,7 +241,7 @@ pub struct FlowTable {
 }
 
 /// How much of the flow table a source has.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Source {
     /// Who it is: the name of the bridge port that its packets come by, else its address.
     pub source: String,
@@ -255,7 +256,7 @@ pub struct Source {
 }
 
 /// Answer of `GET /v1/stats`.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Stats {
     /// Packets seen.
     pub packets: u64,
@@ -273,7 +274,7 @@ pub struct Stats {
 }
 
 /// Seconds without a packet after which flows are over.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Timers {
     /// TCP, handshake not complete.
     pub opening: u64,
@@ -290,7 +291,7 @@ pub struct Timers {
 }
 
 /// Answer of `GET /v1/status`.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Status {
     /// `running`, or `daemon down` where it was read from the pins.
     pub state: String,
@@ -346,7 +347,7 @@ pub struct Status {
 }
 
 /// Body of every answer that is not a success.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Problem {
     /// `usage` where the caller asked wrongly (exit status 2), `failed` where it could not be done (1).
     pub kind: ProblemKind,
@@ -355,7 +356,7 @@ pub struct Problem {
 }
 
 /// Who has to act on a [`Problem`].
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProblemKind {
     /// The caller asked wrongly.

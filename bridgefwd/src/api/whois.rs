@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::events::FlowEvent;
 
 /// Query: who is asked for.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct WhoisQuery {
     /// The address as others see it.
@@ -24,7 +25,7 @@ pub struct WhoisQuery {
 }
 
 /// Answer.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Whois {
     /// What was asked.
     pub query: WhoisQuery,
@@ -38,7 +39,7 @@ pub struct Whois {
 }
 
 /// One flow.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Match {
     /// Which one.
     #[serde(flatten)]
@@ -56,7 +57,7 @@ pub struct Match {
 }
 
 /// What a log reaches over.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct LogSpan {
     /// The file that is written to.
     pub path: String,

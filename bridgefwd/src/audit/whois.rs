@@ -7,7 +7,7 @@ use super::search::{Findings, asks, search};
 use crate::api::events::{FlowEvent, rfc3339};
 use crate::api::types::Flow;
 use crate::api::whois::{Match, Whois, WhoisQuery};
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 
 /// Looks it up. `live` are the flows that are alive; `None` where nobody knows them.
 ///
@@ -18,38 +18,58 @@ pub fn whois(query: WhoisQuery, live: Option<Vec<Flow>>, log: Option<&Place>) ->
     let now = SystemTime::now();
     let live_known = live.is_some();
     let alive = live.into_iter().flatten().map(|flow| of_live(flow, now));
-    let mut found: Vec<_> = alive
+    let found: Vec<_> = alive
         .filter(|known| asks(&query, &known.flow))
         .filter(|known| query.at.as_ref().is_none_or(|at| known.opened <= *at))
         .collect();
-    let mut notes = Vec::new();
     // Somebody who has it now need not have had it then, besides another one.
     let needs_log = query.at.is_some() || found.is_empty();
-    let mut span = None;
-    match log.filter(|_| needs_log) {
-        Some(place) => {
-            let Findings { found: mut logged, span: log, gap } = search(place, &query)?;
-            logged.retain(|known| !found.iter().any(|alive| is_same(alive, known)));
-            if query.at.is_none() {
-                // Not now: who had it last?
-                let last = logged.iter().map(|known| known.last_known().to_owned()).max();
-                logged.retain(|known| last.as_deref() == Some(known.last_known()));
-            }
-            found.extend(logged);
-            notes.extend(of_log(&query, found.is_empty(), &log.begins, gap));
-            span = Some(log);
-        }
-        None if needs_log => notes.push(
+    let mut answer = match log.filter(|_| needs_log) {
+        Some(place) => with_log(query, found, place)?,
+        None => Whois { query, found, log: None, notes: Vec::new() },
+    };
+    if needs_log && log.is_none() {
+        answer.notes.push(
             "there is no audit log, so only flows that are alive are known: give [audit] a path in \
              the configuration"
                 .into(),
-        ),
-        None => {}
+        );
     }
     if !live_known {
-        notes.push("the flows that are alive were not looked at".into());
+        answer.notes.push("the flows that are alive were not looked at".into());
     }
-    Ok(Whois { query, found, log: span, notes })
+    Ok(answer)
+}
+
+/// Looks it up in a log alone: one of another host, say.
+///
+/// # Errors
+///
+/// Where the log cannot be read, or is none.
+pub fn whois_in(query: WhoisQuery, log: &Place) -> Result<Whois> {
+    let answer = with_log(query, Vec::new(), log)?;
+    let unread = answer.log.as_ref().filter(|log| log.begins.is_none() && log.unreadable > 0);
+    match unread {
+        Some(log) => Err(Failure::failed(format!(
+            "{} is no audit log of bridgefwd: none of its {} lines is an event",
+            log.path, log.unreadable
+        ))),
+        None => Ok(answer),
+    }
+}
+
+/// With what the log has beside those found already.
+fn with_log(query: WhoisQuery, mut found: Vec<Match>, place: &Place) -> Result<Whois> {
+    let Findings { found: mut logged, span: log, gap } = search(place, &query)?;
+    logged.retain(|known| !found.iter().any(|alive| is_same(alive, known)));
+    if query.at.is_none() {
+        // Not now: who had it last?
+        let last = logged.iter().map(|known| known.last_known().to_owned()).max();
+        logged.retain(|known| last.as_deref() == Some(known.last_known()));
+    }
+    found.extend(logged);
+    let notes = of_log(&query, found.is_empty(), &log.begins, gap);
+    Ok(Whois { query, found, log: Some(log), notes })
 }
 
 /// What has to be said of the log.
@@ -113,7 +133,9 @@ mod tests {
     use std::net::IpAddr;
 
     use super::*;
+    use crate::api::events::{Event, What};
     use crate::api::types::{BothWays, FlowTuple};
+    use crate::audit::Log;
 
     fn live(age_s: u64) -> Flow {
         let tuple = |src: [u8; 4]| FlowTuple {
@@ -156,5 +178,25 @@ mod tests {
         assert!(lately.found.len() == 1 && lately.found[0].live);
         let before = whois(query(5000, Some(120)), Some(vec![live(60)]), None).unwrap();
         assert!(before.found.is_empty());
+    }
+
+    #[test]
+    fn another_hosts_log_is_all_that_is_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::new(folder.path().join("audit.jsonl"), 1);
+        let mut log = Log::open(place.clone()).unwrap();
+        let Match { flow, .. } = of_live(live(1), SystemTime::now());
+        log.append(&[Event::now(What::Opened(flow))]).unwrap();
+        let known = whois_in(query(5000, None), &place).unwrap();
+        assert_eq!((known.found.len(), known.notes.len()), (1, 0), "{known:?}");
+        let nobody = whois_in(query(5001, None), &place).unwrap();
+        assert!(nobody.found.is_empty() && nobody.notes[0].contains("begins at"), "{nobody:?}");
+        let missing = Place::new(folder.path().join("none"), 1);
+        let failure = whois_in(query(5000, None), &missing).unwrap_err().to_string();
+        assert!(failure.contains("/none: No such file"), "{failure}");
+        let other = Place::new(folder.path().join("other"), 1);
+        std::fs::write(&other.path, "Nov 25 sshd[1]: hello\n{}\n").unwrap();
+        let failure = whois_in(query(5000, None), &other).unwrap_err().to_string();
+        assert!(failure.contains("none of its 2 lines is an event"), "{failure}");
     }
 }

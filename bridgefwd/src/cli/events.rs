@@ -2,6 +2,8 @@
 
 use clap::{Args, ValueEnum};
 
+use super::{Clock, Exact};
+
 /// `bridgefwd events`
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -13,6 +15,7 @@ when it is forgotten: a TCP connection some minutes after its end (`closing`).
 Examples:
   bridgefwd events
   bridgefwd events --only refused,pair
+  bridgefwd events --utc --bytes
   bridgefwd events --json | jq 'select(.event == \"closed\") | .bytes'")]
 pub struct EventsOptions {
     /// Only events of these kinds
@@ -24,6 +27,12 @@ pub struct EventsOptions {
     /// Print JSON, a line each, as the daemon tells it
     #[arg(long)]
     pub json: bool,
+    /// With which numbers.
+    #[command(flatten)]
+    pub exact: Exact,
+    /// By which clock.
+    #[command(flatten)]
+    pub clock: Clock,
 }
 
 /// A kind of events.

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
+use clap_complete::ArgValueCompleter;
 
 use super::Output;
+use crate::commands::complete;
 
 /// `bridgefwd explain`
 #[derive(Args, Debug)]
@@ -25,9 +27,10 @@ Examples:
   bridgefwd explain --import > bridgefwd.toml")]
 pub struct ExplainOptions {
     /// Who opens the conversation: a network, bridge, container or address, outside or host
-    #[arg(requires = "to")]
+    #[arg(requires = "to", add = ArgValueCompleter::new(complete::talkers))]
     pub from: Option<String>,
     /// Who answers, likewise
+    #[arg(add = ArgValueCompleter::new(complete::talkers))]
     pub to: Option<String>,
     /// What is sent [default: anything]
     pub packet: Option<String>,

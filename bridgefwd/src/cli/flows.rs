@@ -4,8 +4,10 @@ use std::net::IpAddr;
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
+use clap_complete::ArgValueCompleter;
 
-use super::Output;
+use super::{Exact, Listing};
+use crate::commands::complete;
 use crate::datapath;
 
 /// `bridgefwd flows`
@@ -15,13 +17,16 @@ Examples:
   bridgefwd flows
   bridgefwd flows --from shop_front --proto tcp
   bridgefwd flows --address 172.19.0.2 --port 80 --state established
-  bridgefwd flows --json")]
+  bridgefwd flows --watch --to shop_db
+  bridgefwd flows --json --watch 10 >> flows.jsonl")]
 pub struct FlowsOptions {
     /// Only flows opened from this bridge or uplink
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(add = ArgValueCompleter::new(complete::ends))]
     pub from: Option<String>,
     /// Only flows opened to this bridge or uplink
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(add = ArgValueCompleter::new(complete::ends))]
     pub to: Option<String>,
     /// Only flows of this protocol
     #[arg(long, value_name = "PROTO", value_parser = ["tcp", "udp", "icmp", "icmpv6", "sctp"])]
@@ -39,7 +44,10 @@ pub struct FlowsOptions {
     /// At most so many [default: 1000; with --json all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
+    /// With which numbers.
+    #[command(flatten)]
+    pub exact: Exact,
     /// How to show them.
     #[command(flatten)]
-    pub output: Output,
+    pub listing: Listing,
 }

@@ -3,8 +3,10 @@
 use bridgefwd_common::contract::Family;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
+use clap_complete::ArgValueCompleter;
 
-use super::Output;
+use super::Listing;
+use crate::commands::complete;
 use crate::policy::{Mapping, Nat};
 
 /// `bridgefwd pair`
@@ -67,12 +69,14 @@ Example:
     },
     /// Show the listed pairs
     #[command(after_help = "\
-Example:
+Examples:
+  bridgefwd pair list
+  bridgefwd pair list --watch
   bridgefwd pair list --json")]
     List {
         /// How to show them.
         #[command(flatten)]
-        output: Output,
+        listing: Listing,
     },
 }
 
@@ -81,9 +85,11 @@ Example:
 pub struct PairNames {
     /// Docker network, bridge or uplink whose side opens flows
     #[arg(value_parser = NonEmptyStringValueParser::new())]
+    #[arg(add = ArgValueCompleter::new(complete::from))]
     pub from: String,
     /// Docker network, bridge or uplink whose side answers
     #[arg(value_parser = NonEmptyStringValueParser::new())]
+    #[arg(add = ArgValueCompleter::new(complete::to))]
     pub to: String,
     /// Let the flows that exist finish, rather than cut them
     #[arg(long)]

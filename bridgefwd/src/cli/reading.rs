@@ -1,10 +1,14 @@
 //! Options of the commands that show what there is.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
+use clap_complete::ArgValueCompleter;
+
+use super::listing::pause;
+use super::{Exact, Listing, Output};
+use crate::commands::complete;
 
 /// `bridgefwd stats`
 #[derive(Args, Debug)]
@@ -13,15 +17,19 @@ Every packet seen is counted under exactly one reason.
 
 Examples:
   bridgefwd stats
-  bridgefwd stats --all
+  bridgefwd stats --all --bytes
+  bridgefwd stats --watch 5
   bridgefwd stats --json")]
 pub struct StatsOptions {
     /// Also show the reasons that never happened (--json always does)
     #[arg(long)]
     pub all: bool,
+    /// With which numbers.
+    #[command(flatten)]
+    pub exact: Exact,
     /// How to show them.
     #[command(flatten)]
-    pub output: Output,
+    pub listing: Listing,
 }
 
 /// `bridgefwd top`
@@ -66,11 +74,12 @@ kernel is shown either way.
 
 Examples:
   bridgefwd status
+  bridgefwd status --watch
   bridgefwd --netns lab status --json")]
 pub struct StatusOptions {
     /// How to show it.
     #[command(flatten)]
-    pub output: Output,
+    pub listing: Listing,
 }
 
 /// `bridgefwd doctor`
@@ -98,12 +107,14 @@ pub struct DoctorOptions {
 /// `bridgefwd bridges`
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Example:
+Examples:
+  bridgefwd bridges
+  bridgefwd bridges --watch 5
   bridgefwd bridges --json")]
 pub struct BridgesOptions {
     /// How to show them.
     #[command(flatten)]
-    pub output: Output,
+    pub listing: Listing,
 }
 
 /// `bridgefwd inspect`
@@ -119,23 +130,9 @@ Examples:
 pub struct InspectOptions {
     /// Container, network namespace or process
     #[arg(value_name = "WHO", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(add = ArgValueCompleter::new(complete::subjects))]
     pub who: String,
     /// How to show it.
     #[command(flatten)]
     pub output: Output,
-}
-
-/// How a reading command answers.
-#[derive(Args, Clone, Copy, Debug)]
-pub struct Output {
-    /// Print JSON, as the daemon answers it
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// A time between two looks.
-fn pause(text: &str) -> Result<humantime::Duration, String> {
-    let time: humantime::Duration = text.parse().map_err(|_| "use a time as 2s or 500ms")?;
-    let allowed = Duration::from_millis(100)..=Duration::from_secs(3600);
-    if allowed.contains(&*time) { Ok(time) } else { Err("use 100ms to 1h".into()) }
 }

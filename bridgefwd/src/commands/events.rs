@@ -8,8 +8,11 @@ use crate::cli::EventsOptions;
 use crate::failure::{Failure, Result};
 use crate::instance::Instance;
 use crate::views;
+use crate::views::style::Style;
 
 pub(super) fn run(options: &EventsOptions, instance: &Instance) -> Result<()> {
+    let zone = options.clock.zone();
+    let style = Style { exact: options.exact.bytes, zone, ..Style::new(None) };
     let mut left = options.count;
     let mut each = |line: &str| -> Result<ControlFlow<()>> {
         let event: Event = serde_json::from_str(line).map_err(|error| {
@@ -27,7 +30,8 @@ pub(super) fn run(options: &EventsOptions, instance: &Instance) -> Result<()> {
         if !wanted {
             return Ok(ControlFlow::Continue(()));
         }
-        let shown = if options.json { line.to_owned() } else { views::events::line(&event) };
+        let shown =
+            if options.json { line.to_owned() } else { views::events::line(&event, &style) };
         if output::stream(&shown)?.is_break() {
             return Ok(ControlFlow::Break(()));
         }

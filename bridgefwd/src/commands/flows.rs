@@ -1,6 +1,7 @@
 //! `bridgefwd flows`: asked for in parts, so that neither side ever has to hold a large table at once.
 
-use super::{ask_or_read_quietly, labels, output, read_from_pins};
+use super::output::Page;
+use super::{ask_or_read_quietly, labels, read_from_pins, watch};
 use crate::api::types::{Flow, FlowFilter};
 use crate::cli::FlowsOptions;
 use crate::failure::Result;
@@ -13,21 +14,34 @@ const IN_A_TABLE: u32 = 1000;
 const PAGE: u32 = 10_000;
 
 pub(super) fn run(options: FlowsOptions, instance: &Instance) -> Result<()> {
-    let FlowsOptions { from, to, proto, state, address, port, limit, output } = options;
+    let FlowsOptions { from, to, proto, state, address, port, limit, exact, listing } = options;
     let filter = FlowFilter { from, to, proto, state, address, port, limit: None, after: None };
-    if output.json {
-        let mut list = output::List::begin()?;
-        pages(instance, filter, limit.unwrap_or(u32::MAX), |flows| list.more(&flows))?;
+    watch::show(&listing, exact.bytes, |page| look(page, instance, filter.clone(), limit))
+}
+
+fn look(
+    page: &mut Page,
+    instance: &Instance,
+    filter: FlowFilter,
+    limit: Option<u32>,
+) -> Result<()> {
+    if page.is_json() {
+        let mut list = page.list();
+        pages(instance, filter, limit.unwrap_or(u32::MAX), |flows, pins| {
+            pins.into_iter().for_each(|note| list.page().note(&note));
+            list.more(&flows)
+        })?;
         return list.end();
     }
     let mut all = Vec::new();
-    let more = pages(instance, filter, limit.unwrap_or(IN_A_TABLE), |flows| {
+    let more = pages(instance, filter, limit.unwrap_or(IN_A_TABLE), |flows, pins| {
+        pins.into_iter().for_each(|note| page.note(&note));
         all.extend(flows);
         Ok(true)
     })?;
-    output::answer(&all, output, |flows, width| views::flows::table(flows, width))?;
+    page.answer(&all, |flows, style| views::flows::table(flows, style))?;
     if more {
-        output::note(&format!(
+        page.note(&format!(
             "these are the first {}; choose among them by --from, --to, --proto, --state, --address \
              or --port, or see more with --limit",
             all.len()
@@ -36,13 +50,13 @@ pub(super) fn run(options: FlowsOptions, instance: &Instance) -> Result<()> {
     Ok(())
 }
 
-/// Gives `each` the flows page by page, `limit` at most, until it wants no more. Are there more than
-/// that?
+/// Gives `each` the flows page by page, `limit` at most, until it wants no more; with the first ones,
+/// where they are read from the pins, what is to be said of that. Are there more than that?
 fn pages(
     instance: &Instance,
     mut filter: FlowFilter,
     limit: u32,
-    mut each: impl FnMut(Vec<Flow>) -> Result<bool>,
+    mut each: impl FnMut(Vec<Flow>, Option<String>) -> Result<bool>,
 ) -> Result<bool> {
     let (mut left, mut noted) = (limit, false);
     loop {
@@ -58,11 +72,9 @@ fn pages(
                 Ok((flows, next))
             },
         )?;
-        if from_pins && !std::mem::replace(&mut noted, true) {
-            output::note(&read_from_pins(instance));
-        }
+        let note = from_pins && !std::mem::replace(&mut noted, true);
         left = left.saturating_sub(u32::try_from(flows.len()).unwrap_or(u32::MAX));
-        let wants_more = each(flows)?;
+        let wants_more = each(flows, note.then(|| read_from_pins(instance)))?;
         match next {
             None => return Ok(false),
             Some(_) if left == 0 || !wants_more => return Ok(true),

@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 use comfy_table::{Table, presets};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::output;
@@ -43,6 +44,9 @@ pub enum LabCommand {
     /// Lesson: a translated packet at each station, and from outside
     #[command(subcommand)]
     Nat(LessonCommand),
+    /// Lesson: a container of your Docker engine, from its process to its bridge
+    #[command(subcommand)]
+    Container(LessonCommand),
     /// Be the server of a host (the lab starts these itself)
     #[command(hide = true)]
     Serve {
@@ -68,8 +72,8 @@ pub enum LessonCommand {
 }
 
 /// One line of `lab list`.
-#[derive(Serialize)]
-struct Listed {
+#[derive(JsonSchema, Serialize)]
+pub(super) struct Listed {
     name: &'static str,
     netns: String,
     bridge: &'static str,
@@ -95,6 +99,7 @@ pub fn run(command: &LabCommand) -> Result<()> {
         LabCommand::Modes(command) => lesson(Lesson::Modes, *command),
         LabCommand::Isolation(command) => lesson(Lesson::Isolation, *command),
         LabCommand::Nat(command) => lesson(Lesson::Nat, *command),
+        LabCommand::Container(command) => lesson(Lesson::Container, *command),
         LabCommand::Serve { name } => servers::serve(name),
     }
 }

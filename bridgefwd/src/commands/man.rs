@@ -24,12 +24,14 @@ const FILES: [(&str, &str); 4] = [
     ("/sys/fs/bpf/bridgefwd", "Pinned maps, links and programs, which outlive the daemon."),
     ("/run/netns", "Where --netns looks for names."),
 ];
-const ENVIRONMENT: [(&str, &str); 3] = [
+const ENVIRONMENT: [(&str, &str); 5] = [
     ("BRIDGEFWD_NETNS, BRIDGEFWD_SOCKET, BRIDGEFWD_PIN_DIR", "As --netns, --socket, --pin-dir."),
     (
         "BRIDGEFWD_LOG",
         "What the daemon logs: error, warn, info (the default), debug, or directives of modules.",
     ),
+    ("NO_COLOR", "Set to anything: no colours."),
+    ("TZ", "Zone of the times that are shown and given, rather than that of this host."),
     (
         "NOTIFY_SOCKET, WATCHDOG_USEC",
         "Set by a service manager; the daemon then says when it is ready and that it is alive.",

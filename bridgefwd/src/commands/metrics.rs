@@ -1,7 +1,8 @@
 //! `bridgefwd metrics`
 
-use super::{ask_or_read, labels, output};
-use crate::cli::MetricsOptions;
+use super::output::{self, Page};
+use super::{ask_or_read, labels};
+use crate::cli::{MetricsOptions, Output};
 use crate::datapath::offline::Reader;
 use crate::failure::Result;
 use crate::instance::Instance;
@@ -10,6 +11,7 @@ use crate::metrics::{self, Facts, Format};
 pub(super) fn run(options: &MetricsOptions, instance: &Instance) -> Result<()> {
     let format = if options.openmetrics { Format::OpenMetrics } else { Format::Text };
     let text = ask_or_read(
+        &mut Page::new(Output { json: false }, false),
         instance,
         async |client| client.metrics(format).await,
         |pins| metrics::expose(of_pins(pins, instance)?, format),

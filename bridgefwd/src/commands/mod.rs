@@ -2,6 +2,7 @@
 //! there is none, and printing.
 
 mod bridges;
+pub mod complete;
 mod completions;
 mod config;
 mod doctor;
@@ -16,9 +17,11 @@ mod metrics;
 mod output;
 mod pair;
 mod run;
+pub mod schema;
 mod stats;
 mod status;
 mod top;
+mod watch;
 mod whois;
 
 use std::path::Path;
@@ -27,16 +30,18 @@ use tokio::runtime::Builder;
 
 use crate::api::client::Client;
 use crate::api::labels::Labels;
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, GlobalOptions};
 use crate::daemon::docker;
 use crate::datapath::offline::Reader;
 use crate::failure::{Failure, Result};
 use crate::host::netlink::Snapshot;
 use crate::host::netns;
 use crate::instance::{Instance, NETNS_DIR};
+use crate::meant::suggestion;
 use crate::policy::DockerChoice;
 use crate::policy::config::{Config, default_path};
 use crate::policy::setup::Overrides;
+use output::Page;
 
 /// Exit status of `plan` where something would change.
 pub const CHANGES: u8 = 4;
@@ -49,24 +54,29 @@ pub const CHANGES: u8 = 4;
 /// # Errors
 /// As the command says.
 pub fn run(cli: Cli) -> Result<u8> {
-    let socket = cli.global.socket.clone();
-    let mut instance = cli.global.instance();
     let done = match cli.command {
         // These talk to nobody, or decide themselves where to listen.
         Command::Check(options) => config::check(options.file),
         Command::Lab(command) => lab::run(&command),
         Command::Completions { shell } => completions::run(shell),
+        Command::Schema { document } => schema::run(document),
         Command::Man { folder } => man::run(&folder),
-        Command::Run(options) => run::run(options, socket, instance),
-        command => {
-            if socket.is_none() && instance.netns.is_none() {
-                let socket = default_file().and_then(|file| file.socket);
-                instance.socket = socket.unwrap_or(instance.socket);
-            }
-            return ask_something(command, &instance);
+        Command::Run(options) => {
+            run::run(options, cli.global.socket.clone(), cli.global.instance())
         }
+        command => return ask_something(command, &with_default_socket(cli.global)),
     };
     done.map(|()| 0)
+}
+
+/// The bridgefwd that is meant; where nothing is said of that, the default file says where its socket is.
+fn with_default_socket(global: GlobalOptions) -> Instance {
+    let unsaid = global.socket.is_none() && global.netns.is_none();
+    let mut instance = global.instance();
+    if let Some(socket) = unsaid.then(default_file).flatten().and_then(|file| file.socket) {
+        instance.socket = socket;
+    }
+    instance
 }
 
 fn ask_something(command: Command, instance: &Instance) -> Result<u8> {
@@ -94,6 +104,7 @@ fn ask_something(command: Command, instance: &Instance) -> Result<u8> {
         | Command::Check(_)
         | Command::Lab(_)
         | Command::Completions { .. }
+        | Command::Schema { .. }
         | Command::Man { .. } => Ok(()),
     };
     done.map(|()| 0)
@@ -126,15 +137,16 @@ fn ask_daemon<T>(
     runtime.block_on(question(Client::new(&instance.socket)))
 }
 
-/// Asks the daemon; where there is none, reads from what it left pinned and says so on stderr.
+/// Asks the daemon; where there is none, reads from what it left pinned and says so on the page.
 fn ask_or_read<T>(
+    page: &mut Page,
     instance: &Instance,
     question: impl AsyncFnOnce(Client) -> Result<T>,
     read: impl FnOnce(&Reader) -> Result<T>,
 ) -> Result<T> {
     let (answer, from_pins) = ask_or_read_quietly(instance, question, read)?;
     if from_pins {
-        output::note(&read_from_pins(instance));
+        page.note(&read_from_pins(instance));
     }
     Ok(answer)
 }
@@ -200,9 +212,10 @@ fn check_netns(instance: &Instance) -> Result<()> {
     match path.try_exists() {
         Ok(true) => Ok(()),
         Ok(false) => Err(Failure::failed(format!(
-            "there is no network namespace {netns} ({}); {}",
+            "there is no network namespace {netns} ({}); {}{}",
             path.display(),
-            netns_names(Path::new(NETNS_DIR))
+            netns_names(Path::new(NETNS_DIR)),
+            suggestion(netns, namespaces(Path::new(NETNS_DIR)).iter().map(|name| &**name))
         ))),
         Err(error) => Err(Failure::failed(format!(
             "cannot look for the network namespace {netns} ({}): {error}",
@@ -211,14 +224,20 @@ fn check_netns(instance: &Instance) -> Result<()> {
     }
 }
 
-/// The named network namespaces, in words.
-fn netns_names(dir: &Path) -> String {
+/// The named network namespaces.
+fn namespaces(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(dir)
         .into_iter()
         .flatten()
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .collect();
     names.sort();
+    names
+}
+
+/// The same, in words.
+fn netns_names(dir: &Path) -> String {
+    let names = namespaces(dir);
     if names.is_empty() {
         "none has a name here".into()
     } else {

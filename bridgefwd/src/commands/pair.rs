@@ -1,6 +1,6 @@
 //! `bridgefwd pair`: changes go to the daemon and are answered with a line of what now holds.
 
-use super::{ask, ask_or_read, labels, output};
+use super::{ask, ask_or_read, labels, output, watch};
 use crate::api::types::{PairChange, PairState};
 use crate::cli::{PairCommand, PairNames};
 use crate::datapath::offline::Reader;
@@ -21,14 +21,16 @@ pub(super) fn run(command: &PairCommand, instance: &Instance) -> Result<()> {
         }
         PairCommand::Deny { pair } => put(pair, PairChange::to(PairState::Denied), instance),
         PairCommand::Clear { pair } => clear(pair, instance),
-        PairCommand::List { output } => {
+        PairCommand::List { listing } => {
             let read = |pins: &Reader| {
                 let mut pairs = pins.pairs()?;
                 labels(instance)?.pairs(&mut pairs);
                 Ok(pairs)
             };
-            let pairs = ask_or_read(instance, async |client| client.pairs().await, read)?;
-            output::answer(&pairs, *output, |pairs, width| views::pairs::table(pairs, width))
+            watch::show(listing, false, |page| {
+                let pairs = ask_or_read(page, instance, async |client| client.pairs().await, read)?;
+                page.answer(&pairs, |pairs, style| views::pairs::table(pairs, style.width))
+            })
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `bridgefwd stats`
 
-use super::{ask_or_read, labels, output};
+use super::{ask_or_read, labels, watch};
 use crate::cli::StatsOptions;
 use crate::datapath::offline::Reader;
 use crate::failure::Result;
@@ -13,8 +13,8 @@ pub(super) fn run(options: &StatsOptions, instance: &Instance) -> Result<()> {
         labels(instance)?.stats(&mut stats);
         Ok(stats)
     };
-    let stats = ask_or_read(instance, async |client| client.stats().await, read)?;
-    output::answer(&stats, options.output, |stats, width| {
-        views::stats::report(stats, options.all, width)
+    watch::show(&options.listing, options.exact.bytes, |page| {
+        let stats = ask_or_read(page, instance, async |client| client.stats().await, read)?;
+        page.answer(&stats, |stats, style| views::stats::report(stats, options.all, style))
     })
 }

@@ -1,6 +1,7 @@
 //! `bridgefwd status`: exit status 3 where the daemon is down, whatever it left in the kernel.
 
-use super::{ask, labels, open_pins, output};
+use super::output::Page;
+use super::{ask, labels, open_pins, watch};
 use crate::api::types::Status;
 use crate::cli::StatusOptions;
 use crate::failure::{Failure, Result};
@@ -12,8 +13,12 @@ const UNATTENDED: &str = "no daemon: traffic goes on by what is pinned; new port
                           changes of pairs wait for `bridgefwd run`";
 
 pub(super) fn run(options: &StatusOptions, instance: &Instance) -> Result<()> {
-    let show = |status: &Status| {
-        output::answer(status, options.output, |status, _| views::status::report(status))
+    watch::show(&options.listing, false, |page| look(page, instance))
+}
+
+fn look(page: &mut Page, instance: &Instance) -> Result<()> {
+    let mut show = |status: &Status| {
+        page.answer(status, |status, style| views::status::report(status, style.width))
     };
     match ask(instance, async |client| client.status().await) {
         Ok(status) => show(&status),

@@ -12,6 +12,7 @@ use crate::api::labels::Labels;
 use crate::datapath::{addresses, is_end};
 use crate::failure::{Failure, Result};
 use crate::host::names::{Names, Place};
+use crate::meant::suggestion;
 use crate::policy::setup::Setup;
 
 impl State {
@@ -100,7 +101,7 @@ impl State {
         let place = match self.names.resolve(name) {
             Ok(place) => place,
             Err(_) if self.is_known(name) => return Err(self.away(name)),
-            Err(error) => return Err(error),
+            Err(error) => return Err(self.with_uplinks(name, error)),
         };
         let ifindex = place.bridge.as_ref().map(|(ifindex, _)| *ifindex);
         match ifindex.filter(|ifindex| interfaces.get(ifindex).is_some_and(is_end)) {
@@ -211,6 +212,17 @@ impl State {
         asked.any(|end| end == name)
             || self.bridges.is_empty()
                 && self.names.all_ends().any(|place| place.end_name() == name)
+    }
+
+    /// An error about a name that is none, with the uplink that it may be meant for: names know of none.
+    fn with_uplinks(&self, name: &str, error: Failure) -> Failure {
+        let suggestion = suggestion(name, self.uplinks.iter().map(|uplink| &**uplink));
+        match error {
+            Failure::Usage(text) if !suggestion.is_empty() && !text.ends_with('?') => {
+                Failure::Usage(text + &suggestion)
+            }
+            error => error,
+        }
     }
 
     fn away(&self, name: &str) -> Failure {

@@ -1,9 +1,10 @@
 //! What the checks came to.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// How a check ended.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// In order.
@@ -17,7 +18,7 @@ pub enum Level {
 }
 
 /// One check.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Finding {
     /// What was checked.
     pub check: &'static str,
@@ -57,7 +58,7 @@ impl Finding {
 }
 
 /// All of them.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Report {
     /// The worst that there is.
     pub level: Level,

@@ -2,10 +2,11 @@
 //!
 //! People script against them: fields are added, never renamed or removed.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Who may reach whom.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, JsonSchema, PartialEq, Serialize)]
 pub struct Report {
     /// The generations of Docker whose rules are there, in words.
     pub docker: Vec<String>,
@@ -22,7 +23,7 @@ pub struct Report {
 }
 
 /// One end.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct EndDoc {
     /// What it is called in cells.
     pub name: String,
@@ -33,7 +34,7 @@ pub struct EndDoc {
 }
 
 /// One end with another.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, JsonSchema, PartialEq, Serialize)]
 pub struct CellDoc {
     /// Who opens conversations.
     pub from: String,
@@ -49,7 +50,7 @@ pub struct CellDoc {
 }
 
 /// Packets of a cell that fare alike.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, JsonSchema, PartialEq, Serialize)]
 pub struct PartDoc {
     /// `yes`, `no` or `unknown`.
     pub answer: String,
@@ -70,7 +71,7 @@ pub struct PartDoc {
 }
 
 /// A translation.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct NatDoc {
     /// To what, in words: `172.18.0.1`, `172.18.0.2:80`, `an address of the host`.
     pub to: String,
@@ -79,7 +80,7 @@ pub struct NatDoc {
 }
 
 /// A rule, or a chain's policy.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct RuleDoc {
     /// The table: `filter`, `ip docker-bridges`, `legacy filter`.
     pub table: String,
@@ -92,7 +93,7 @@ pub struct RuleDoc {
 }
 
 /// A line that somebody added.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct RecipeDoc {
     /// The line.
     pub rule: RuleDoc,
@@ -111,7 +112,7 @@ pub struct RecipeDoc {
 }
 
 /// One conversation, through every rule.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, JsonSchema, PartialEq, Serialize)]
 pub struct WalkDoc {
     /// Who opens it.
     pub from: String,
@@ -132,7 +133,7 @@ pub struct WalkDoc {
 }
 
 /// One step of the way.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
 pub enum StepDoc {
     /// A hook of the kernel.

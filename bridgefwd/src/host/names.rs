@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use crate::failure::{Failure, Result};
 use crate::host::docker::Network;
 use crate::host::netlink::{Link, Snapshot};
+use crate::meant::suggestion;
 
 /// Digits of a network's id below which it is taken for no id: a short word may look like one.
 const SHORTEST_ID: usize = 4;
@@ -118,10 +119,14 @@ impl Names {
             found = self.places.iter().filter(|place| place.has_id(name)).collect();
         }
         match *found {
-            [] => Err(Failure::usage(format!(
-                "there is no bridge or network {name}; {}",
-                self.listed()
-            ))),
+            [] => {
+                let usable = self.places.iter().filter(|place| place.unusable.is_none());
+                let suggestion = suggestion(name, usable.map(|place| &*place.name));
+                Err(Failure::usage(format!(
+                    "there is no bridge or network {name}; {}{suggestion}",
+                    self.listed()
+                )))
+            }
             [place] => match &place.unusable {
                 Some(why) => Err(Failure::usage(why.clone())),
                 None => Ok(place),

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::api::types::Pair;
 
 /// A container, a process or a network namespace, as the network sees it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Report {
     /// `container`, `namespace` or `process`.
     pub kind: String,
@@ -36,7 +37,7 @@ pub struct Report {
 }
 
 /// An interface of it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Interface {
     /// Its name.
     pub name: String,
@@ -55,7 +56,7 @@ pub struct Interface {
 }
 
 /// The host's end of a veth pair.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Port {
     /// Its name.
     pub name: String,
@@ -72,7 +73,7 @@ pub struct Port {
 }
 
 /// A route of it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Route {
     /// `default`, or a prefix.
     pub to: String,

@@ -15,6 +15,7 @@ use crate::api::client::Client;
 use crate::api::types::{FlowFilter, PairChange, PairCount, PairState, Stats};
 use crate::failure::{Failure, Result};
 use crate::views;
+use crate::views::style::Style;
 
 /// How long an answer may take that must come.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -235,7 +236,7 @@ impl<'a> Steps<'a> {
         .await?;
         let stats = self.client.stats().await?;
         let flows = self.client.flows(&FlowFilter::default()).await?;
-        self.report.block(&views::flows::table(&flows, Some(WIDTH)));
+        self.report.block(&views::flows::table(&flows, &Style::new(Some(WIDTH))));
         let complete = ["tcp", "udp", "icmp"].iter().all(|protocol| {
             flows.iter().any(|flow| {
                 flow.proto == *protocol
@@ -249,7 +250,7 @@ impl<'a> Steps<'a> {
             complete,
             format!("{} flows; TCP, UDP and ICMP among them, both directions counted", flows.len()),
         );
-        self.report.block(&views::stats::report(&stats, false, Some(WIDTH)));
+        self.report.block(&views::stats::report(&stats, false, &Style::new(Some(WIDTH))));
         self.report.step(
             settled,
             format!("{} packets seen, and each has exactly one reason", stats.packets),

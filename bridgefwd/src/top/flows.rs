@@ -12,9 +12,9 @@ use super::draw::{chosen, first_shown, pane};
 use super::rates::spark;
 use super::source::MANY;
 use super::state::{FLOW_ORDERS, Focus, State, key_of};
-use super::text::{right, right_header, shortened};
+use super::text::{right, right_header};
 use crate::api::types::{Flow, FlowTuple};
-use crate::views::{counted, flows, units};
+use crate::views::{counted, flows, shortened, units};
 
 /// From this width on state and bytes are shown, too.
 const WIDER: u16 = 150;

@@ -8,8 +8,7 @@ use ratatui::widgets::{Cell, Row, Table};
 use super::draw::{chosen, first_shown, pane};
 use super::pairs::state_cell;
 use super::state::{Focus, State};
-use super::text::shortened;
-use crate::views::units;
+use crate::views::{shortened, units};
 
 /// Columns that a cell takes, and the names in front.
 const CELL: u16 = 12;

@@ -24,13 +24,12 @@ use std::time::{Duration, Instant};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{Event, KeyEventKind};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
 use crate::failure::{Failure, Result};
 use crate::instance::Instance;
 use crate::policy::DockerChoice;
-use crate::terminal::{FullScreen, Keys};
+use crate::terminal::{Ends, FullScreen, Keys};
 use keys::Wish;
 use source::Source;
 use state::State;
@@ -80,11 +79,7 @@ pub async fn once(of: Of<'_>, size: (u16, u16)) -> Result<String> {
 }
 
 async fn watch(every: Duration, source: &mut Source, state: &mut State) -> Result<()> {
-    let mut ends = [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt()]
-        .map(signal)
-        .into_iter()
-        .collect::<std::io::Result<Vec<Signal>>>()
-        .map_err(|error| Failure::failed(format!("cannot wait for signals: {error}")))?;
+    let mut ends = Ends::listen()?;
     let mut terminal = FullScreen::enter()?;
     let mut keys = Keys::listen()?;
     let first = tokio::time::Instant::now() + every;
@@ -104,7 +99,7 @@ async fn watch(every: Duration, source: &mut Source, state: &mut State) -> Resul
                 // The terminal has gone.
                 None => Wish::End,
             },
-            () = any(&mut ends) => Wish::End,
+            () = ends.next() => Wish::End,
         };
         match wish {
             Wish::End => return Ok(()),
@@ -125,10 +120,4 @@ async fn look(source: &mut Source, state: &mut State) {
         Ok(seen) => state.take(seen, Instant::now()),
         Err(failure) => state.lose(failure.to_string()),
     }
-}
-
-/// Any of these signals.
-async fn any(signals: &mut [Signal]) {
-    let received = signals.iter_mut().map(|signal| Box::pin(signal.recv()));
-    futures_util::future::select_all(received).await;
 }

@@ -8,9 +8,9 @@ use ratatui::widgets::{Cell, Row, Table};
 use super::draw::{chosen, coloured, first_shown, pane};
 use super::rates::spark;
 use super::state::{Focus, PAIR_ORDERS, PairRow, State, state_word};
-use super::text::{right, right_header, shortened};
+use super::text::{right, right_header};
 use crate::api::types::{PairCount, PairState};
-use crate::views::{counted, units};
+use crate::views::{counted, shortened, units};
 
 /// A column: its head, its width, and from which width of the list on it is there.
 type Column = (&'static str, u16, u16);

@@ -3,7 +3,7 @@
 //! Where it is wide enough each is one line; in a narrow terminal it has a line of its own for what
 //! there can be much of.
 
-use super::{Align, sheet, text};
+use super::{Align, fitted, sheet, text};
 use crate::api::bridges::Bridge;
 
 /// Every end, and what is none, with its ports and containers.
@@ -13,8 +13,8 @@ pub fn table(bridges: &[Bridge], width: Option<u16>) -> String {
         return "there are no bridges here\n".into();
     }
     let wide = wide(bridges);
-    match width.map(usize::from) {
-        Some(width) if wide.lines().any(|line| line.chars().count() > width) => {
+    match width {
+        Some(width) if wide.lines().any(|line| line.chars().count() > usize::from(width)) => {
             folded(bridges, width)
         }
         _ => wide,
@@ -48,9 +48,9 @@ fn wide(bridges: &[Bridge]) -> String {
 }
 
 /// What identifies it in one line, the rest under it.
-fn folded(bridges: &[Bridge], width: usize) -> String {
+fn folded(bridges: &[Bridge], width: u16) -> String {
     const COLUMNS: [(&str, Align); 4] = [
-        ("NAME", Align::Left),
+        ("NAME", Align::Name),
         ("KIND", Align::Left),
         ("BRIDGE", Align::Left),
         ("MANAGED", Align::Left),
@@ -63,7 +63,7 @@ fn folded(bridges: &[Bridge], width: usize) -> String {
             managed(bridge),
         ]
     });
-    let heads = text(&sheet(&COLUMNS, rows, None));
+    let heads = text(&sheet(&COLUMNS, rows, Some(width)));
     let mut heads = heads.lines();
     let mut folded = String::new();
     folded.extend(heads.next().into_iter().flat_map(|header| [header, "\n"]));
@@ -75,26 +75,13 @@ fn folded(bridges: &[Bridge], width: usize) -> String {
             ("ports", ports(bridge)),
             ("containers", containers(bridge)),
         ] {
-            wrap(&mut folded, what, &words, width);
+            if !words.is_empty() {
+                let line = format!("{what} {}", words.join(" "));
+                folded.push_str(&fitted("  ", &line, usize::from(width)));
+            }
         }
     }
     folded
-}
-
-/// `what` and the words, indented, on as many lines as they take.
-fn wrap(text: &mut String, what: &str, words: &[String], width: usize) {
-    if words.is_empty() {
-        return;
-    }
-    let mut line = format!("  {what}");
-    for word in words {
-        if line.chars().count() + 1 + word.chars().count() > width {
-            text.push_str(&format!("{line}\n"));
-            line = "   ".into();
-        }
-        line.push_str(&format!(" {word}"));
-    }
-    text.push_str(&format!("{line}\n"));
 }
 
 fn kind(bridge: &Bridge) -> String {

@@ -2,34 +2,36 @@
 
 use std::net::SocketAddr;
 
-use super::{counted, units};
+use super::counted;
+use super::style::Style;
 use crate::api::events::{
     Closed, Event, FlowEvent, InterfaceEvent, PairEvent, Refused, Untold, What,
 };
 use crate::api::types::FlowTuple;
 
-/// One event, with its newline. The time is that of the day, in UTC.
+/// One event, with its newline. The time is that of the day.
 #[must_use]
-pub fn line(event: &Event) -> String {
-    // As far as milliseconds: 2026-11-25T16:03:08.123456Z.
-    let time = event.time.get(11..23).unwrap_or(&event.time);
+pub fn line(event: &Event, style: &Style) -> String {
+    let time = style.time_of_day(&event.time);
     let name = event.name();
     // Names may hold anything, and a terminal does what it is told.
-    let text: String = said(&event.what)
+    let text: String = said(&event.what, style)
         .chars()
         .map(|letter| if letter.is_control() { '\u{fffd}' } else { letter })
         .collect();
     format!("{time}  {name:<9}  {text}\n")
 }
 
-fn said(what: &What) -> String {
+fn said(what: &What, style: &Style) -> String {
     match what {
         What::Listening { pid } => format!("to the daemon (pid {pid}); Ctrl-C ends it"),
         What::Started { pid } | What::Stopped { pid } => format!("the daemon (pid {pid})"),
         What::Opened(flow) => opened(flow),
-        What::Present(present) => format!("{}, since {}", opened(&present.flow), present.opened),
-        What::Closed(closed) => self::closed(closed),
-        What::Refused(refused) => self::refused(refused),
+        What::Present(present) => {
+            format!("{}, since {}", opened(&present.flow), style.time(&present.opened))
+        }
+        What::Closed(closed) => self::closed(closed, style),
+        What::Refused(refused) => self::refused(refused, style),
         What::Untold(untold) => self::untold(untold),
         What::Pair(pair) => self::pair(pair),
         What::Interface(interface) => self::interface(interface),
@@ -66,19 +68,19 @@ fn opened(flow: &FlowEvent) -> String {
     text
 }
 
-fn closed(closed: &Closed) -> String {
+fn closed(closed: &Closed, style: &Style) -> String {
     format!(
         "{}  {}; {}/{} packets, {}/{} out/in",
         opened(&closed.flow),
         closed.reason,
-        units::count(closed.packets.original),
-        units::count(closed.packets.reply),
-        units::bytes(closed.bytes.original),
-        units::bytes(closed.bytes.reply),
+        style.count(closed.packets.original),
+        style.count(closed.packets.reply),
+        style.bytes(closed.bytes.original),
+        style.volume(closed.bytes.reply),
     )
 }
 
-fn refused(refused: &Refused) -> String {
+fn refused(refused: &Refused, style: &Style) -> String {
     let from = match (&refused.from, &refused.port) {
         (Some(end), Some(port)) => format!("{end} ({port})"),
         (Some(end), None) => end.clone(),
@@ -92,7 +94,7 @@ fn refused(refused: &Refused) -> String {
     let more = if refused.packets > 1 { ", for one" } else { "" };
     let example = example.map(|example| example + more).unwrap_or_default();
     let packets = counted(refused.packets, "packet", "packets");
-    format!("{}  {packets}, {} from {from}{example}", refused.reason, units::bytes(refused.bytes))
+    format!("{}  {packets}, {} from {from}{example}", refused.reason, style.volume(refused.bytes))
 }
 
 fn untold(untold: &Untold) -> String {
@@ -146,6 +148,8 @@ pub fn ends(proto: &str, tuple: &FlowTuple) -> (String, String) {
 mod tests {
     use std::time::{Duration, SystemTime};
 
+    use jiff::tz::TimeZone;
+
     use super::*;
     use crate::api::types::BothWays;
 
@@ -170,9 +174,12 @@ mod tests {
     }
 
     fn shown(what: What) -> String {
-        let line =
-            line(&Event::at(SystemTime::UNIX_EPOCH + Duration::from_millis(3_723_004), what));
-        line.strip_prefix("01:02:03.004  ").unwrap().to_owned()
+        let style = Style { zone: TimeZone::UTC, ..Style::new(None) };
+        let line = line(
+            &Event::at(SystemTime::UNIX_EPOCH + Duration::from_millis(3_723_004), what),
+            &style,
+        );
+        line.strip_prefix("01:02:03.004Z  ").unwrap().to_owned()
     }
 
     #[test]

@@ -5,25 +5,26 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Align, sheet, text, units};
+use super::style::Style;
+use super::{Align, fitted, sheet, text, units};
 use crate::api::types::{BothWays, Flow, FlowTuple};
 
 /// Every flow, with its pair, its addresses before and after translation, and its counters.
 #[must_use]
-pub fn table(flows: &[Flow], width: Option<u16>) -> String {
+pub fn table(flows: &[Flow], style: &Style) -> String {
     if flows.is_empty() {
         return "no flows\n".into();
     }
-    let wide = wide(flows);
-    match width {
+    let wide = wide(flows, style);
+    match style.width {
         Some(width) if wide.lines().any(|line| line.chars().count() > usize::from(width)) => {
-            folded(flows)
+            folded(flows, style, width)
         }
         _ => wide,
     }
 }
 
-fn wide(flows: &[Flow]) -> String {
+fn wide(flows: &[Flow], style: &Style) -> String {
     const COLUMNS: [(&str, Align); 10] = [
         ("FROM", Align::Left),
         ("TO", Align::Left),
@@ -45,8 +46,8 @@ fn wide(flows: &[Flow]) -> String {
             named(&flow.client, client(flow)),
             named(&flow.server, server(flow)),
             seen_as(flow).unwrap_or_else(|| "itself".into()),
-            both(flow.packets, units::count),
-            both(flow.bytes, units::bytes),
+            both(flow.packets, |count| style.count(count)),
+            both(flow.bytes, |bytes| style.bytes(bytes)),
             times(flow),
         ]
     });
@@ -54,9 +55,9 @@ fn wide(flows: &[Flow]) -> String {
 }
 
 /// The counters in one line, the addresses under it.
-fn folded(flows: &[Flow]) -> String {
+fn folded(flows: &[Flow], style: &Style, width: u16) -> String {
     const COLUMNS: [(&str, Align); 5] = [
-        ("FROM -> TO", Align::Left),
+        ("FROM -> TO", Align::Name),
         ("PROTO", Align::Left),
         ("PKTS OUT/IN", Align::Right),
         ("BYTES OUT/IN", Align::Right),
@@ -66,29 +67,50 @@ fn folded(flows: &[Flow]) -> String {
         [
             format!("{} -> {}", flow.from, flow.to),
             flow.proto.clone(),
-            both(flow.packets, units::count),
-            both(flow.bytes, units::bytes),
+            both(flow.packets, |count| style.count(count)),
+            both(flow.bytes, |bytes| style.bytes(bytes)),
             times(flow),
         ]
     });
-    let counters = text(&sheet(&COLUMNS, rows, None));
+    let counters = text(&sheet(&COLUMNS, rows, Some(width)));
+    if counters.lines().any(|line| line.chars().count() > usize::from(width)) {
+        return tall(flows, style, usize::from(width));
+    }
     let mut lines = counters.lines();
     let mut folded = String::new();
     folded.extend(lines.next().into_iter().flat_map(|header| [header, "\n"]));
     for (line, flow) in lines.zip(flows) {
-        let seen_as = seen_as(flow).map(|seen| format!(", seen as {seen}")).unwrap_or_default();
-        folded.push_str(&format!(
-            "{line}\n  {}  {} -> {}{seen_as}\n",
-            flow.state,
-            client(flow),
-            server(flow),
-        ));
-        if flow.client.is_some() || flow.server.is_some() {
-            let name = |name: &Option<String>| name.clone().unwrap_or_else(|| "?".into());
-            folded.push_str(&format!("  {} -> {}\n", name(&flow.client), name(&flow.server)));
-        }
+        folded.push_str(&format!("{line}\n{}", who(flow, usize::from(width))));
     }
     folded
+}
+
+/// Nothing beside anything else, where the numbers alone are too wide for that.
+fn tall(flows: &[Flow], style: &Style, width: usize) -> String {
+    let mut tall = String::new();
+    for flow in flows {
+        let head = format!("{} -> {}  {}", flow.from, flow.to, flow.proto);
+        tall.push_str(&fitted("", &head, width));
+        tall.push_str(&who(flow, width));
+        let packets = both(flow.packets, |count| style.count(count));
+        let bytes = both(flow.bytes, |bytes| style.bytes(bytes));
+        let numbers = format!("{packets} packets, {bytes} bytes out/in, {} old/idle", times(flow));
+        tall.push_str(&fitted("  ", &numbers, width));
+    }
+    tall
+}
+
+/// Its state and addresses, and the containers, where they are known by name.
+fn who(flow: &Flow, width: usize) -> String {
+    let seen_as = seen_as(flow).map(|seen| format!(", seen as {seen}")).unwrap_or_default();
+    let ends = format!("{}  {} -> {}{seen_as}", flow.state, client(flow), server(flow));
+    let mut text = fitted("  ", &ends, width);
+    if flow.client.is_some() || flow.server.is_some() {
+        let name = |name: &Option<String>| name.clone().unwrap_or_else(|| "?".into());
+        let names = format!("{} -> {}", name(&flow.client), name(&flow.server));
+        text.push_str(&fitted("  ", &names, width));
+    }
+    text
 }
 
 /// The client, as it knows itself.
@@ -175,8 +197,8 @@ mod tests {
 
     #[test]
     fn no_flows_are_said() {
-        assert_eq!(table(&[], None), "no flows\n");
-        assert_eq!(table(&[], Some(80)), "no flows\n");
+        assert_eq!(table(&[], &Style::new(None)), "no flows\n");
+        assert_eq!(table(&[], &Style::new(Some(80))), "no flows\n");
     }
 
     #[test]
@@ -185,7 +207,7 @@ mod tests {
 FROM        TO       PROTO  STATE        CLIENT            SERVER           SEEN AS           PKTS OUT/IN  BYTES OUT/IN  AGE/IDLE
 shop_front  shop_db  tcp    established  172.18.0.2:41512  172.19.0.2:8080  172.19.0.1:41512        12/10    1.2kB/48kB  1m12s/3s
 ";
-        assert_eq!(table(&[flow("shop_front", "shop_db", "tcp")], None), expected);
+        assert_eq!(table(&[flow("shop_front", "shop_db", "tcp")], &Style::new(None)), expected);
     }
 
     #[test]
@@ -196,7 +218,7 @@ FROM -> TO                          PROTO  PKTS OUT/IN  BYTES OUT/IN  AGE/IDLE
 br-0123456789ab -> br-ba9876543210  tcp          12/10    1.2kB/48kB  1m12s/3s
   established  172.18.0.2:41512 -> 172.19.0.2:8080, seen as 172.19.0.1:41512
 ";
-        let narrow = table(&[flow], Some(80));
+        let narrow = table(&[flow], &Style::new(Some(80)));
         assert_eq!(narrow, expected);
         assert!(narrow.lines().all(|line| line.len() <= 80));
     }
@@ -205,10 +227,10 @@ br-0123456789ab -> br-ba9876543210  tcp          12/10    1.2kB/48kB  1m12s/3s
     fn containers_are_named() {
         let mut flow = flow("shop_front", "shop_db", "tcp");
         flow.client = Some("web".into());
-        let wide = table(std::slice::from_ref(&flow), None);
+        let wide = table(std::slice::from_ref(&flow), &Style::new(None));
         assert!(wide.contains("  web 172.18.0.2:41512  172.19.0.2:8080  "), "{wide}");
         flow.server = Some("db".into());
-        let narrow = table(&[flow], Some(80));
+        let narrow = table(&[flow], &Style::new(Some(80)));
         assert!(narrow.ends_with(", seen as 172.19.0.1:41512\n  web -> db\n"), "{narrow}");
     }
 
@@ -233,6 +255,6 @@ br-0123456789ab -> br-ba9876543210  tcp          12/10    1.2kB/48kB  1m12s/3s
         assert_eq!(seen_as(&echo).as_deref(), Some("172.19.0.1 id 41512"));
         echo.translated = echo.original;
         assert_eq!(seen_as(&echo), None);
-        assert!(table(&[echo], None).contains("itself"));
+        assert!(table(&[echo], &Style::new(None)).contains("itself"));
     }
 }

@@ -7,10 +7,10 @@ use crate::api::types::{Pair, PairState};
 #[must_use]
 pub fn table(pairs: &[Pair], width: Option<u16>) -> String {
     const COLUMNS: [(&str, Align); 5] = [
-        ("FROM", Align::Left),
-        ("TO", Align::Left),
+        ("FROM", Align::Name),
+        ("TO", Align::Name),
         ("STATE", Align::Left),
-        ("NAT", Align::Left),
+        ("NAT", Align::Wrap),
         ("WHEN TURNED OFF", Align::Left),
     ];
     if pairs.is_empty() {

@@ -1,20 +1,22 @@
 //! The counters.
 
-use super::{Align, counted, sheet, text, units};
+use super::style::Style;
+use super::{Align, WRAPPED, counted, fitted, sheet, text, wrapped};
 use crate::api::types::{ReasonCount, Stats};
 
 /// Totals, the reasons that happened (with `all` every one), and the pairs.
 #[must_use]
-pub fn report(stats: &Stats, all: bool, width: Option<u16>) -> String {
-    let mut report = format!(
-        "{}, {} seen; {} of {} flows live\n",
+pub fn report(stats: &Stats, all: bool, style: &Style) -> String {
+    let totals = format!(
+        "{}, {} seen; {} of {} flows live",
         counted(stats.packets, "packet", "packets"),
-        units::bytes(stats.bytes),
+        style.volume(stats.bytes),
         stats.flows.live,
         stats.flows.limit
     );
-    let reasons = reasons(stats, all, width);
-    let (pairs, sources) = (pairs(stats, width), sources(stats, width));
+    let mut report = wrapped("", &totals, style.width.map_or(usize::MAX, usize::from));
+    let reasons = reasons(stats, all, style);
+    let (pairs, sources) = (pairs(stats, style), sources(stats, style.width));
     for part in [reasons, pairs, sources].into_iter().flatten() {
         report.push('\n');
         report.push_str(&part);
@@ -22,37 +24,52 @@ pub fn report(stats: &Stats, all: bool, width: Option<u16>) -> String {
     report
 }
 
-/// By verdict, and within it the most frequent first.
-fn reasons(stats: &Stats, all: bool, width: Option<u16>) -> Option<String> {
-    const COLUMNS: [(&str, Align); 5] = [
+/// By verdict, and within it the most frequent first. What a reason means is under it where there is
+/// no room beside it.
+fn reasons(stats: &Stats, all: bool, style: &Style) -> Option<String> {
+    const COLUMNS: [(&str, Align); 4] = [
         ("REASON", Align::Left),
         ("VERDICT", Align::Left),
         ("PACKETS", Align::Right),
         ("BYTES", Align::Right),
-        ("MEANING", Align::Left),
     ];
+    const MEANING: (&str, Align) = ("MEANING", Align::Wrap);
     let mut shown: Vec<(&String, &ReasonCount)> =
         stats.reasons.iter().filter(|(_, count)| all || count.packets > 0).collect();
     if shown.is_empty() {
         return None;
     }
     shown.sort_by_key(|(_, count)| (rank(&count.verdict), std::cmp::Reverse(count.packets)));
-    let rows = shown.into_iter().map(|(name, count)| {
-        [
-            name.clone(),
-            count.verdict.clone(),
-            count.packets.to_string(),
-            units::bytes(count.bytes),
-            count.explanation.clone(),
-        ]
-    });
-    Some(text(&sheet(&COLUMNS, rows, width)))
+    let counters = |(name, count): &(&String, &ReasonCount)| {
+        let packets = count.packets.to_string();
+        [(*name).clone(), count.verdict.clone(), packets, style.bytes(count.bytes)]
+    };
+    let alone = text(&sheet(&COLUMNS, shown.iter().map(counters), style.width));
+    let taken = alone.lines().map(|line| line.chars().count()).max().unwrap_or_default();
+    match style.width.map(usize::from) {
+        Some(width) if taken + WRAPPED > width => {
+            let mut lines = alone.lines();
+            let mut reasons = lines.next().unwrap_or_default().to_owned() + "\n";
+            for (line, (_, count)) in lines.zip(&shown) {
+                reasons.push_str(&format!("{line}\n{}", fitted("  ", &count.explanation, width)));
+            }
+            Some(reasons)
+        }
+        _ => {
+            let [a, b, c, d] = COLUMNS;
+            let rows = shown.iter().map(|reason| {
+                let [a, b, c, d] = counters(reason);
+                [a, b, c, d, reason.1.explanation.clone()]
+            });
+            Some(text(&sheet(&[a, b, c, d, MEANING], rows, style.width)))
+        }
+    }
 }
 
-fn pairs(stats: &Stats, width: Option<u16>) -> Option<String> {
+fn pairs(stats: &Stats, style: &Style) -> Option<String> {
     const COLUMNS: [(&str, Align); 6] = [
-        ("FROM", Align::Left),
-        ("TO", Align::Left),
+        ("FROM", Align::Name),
+        ("TO", Align::Name),
         ("PACKETS", Align::Right),
         ("BYTES", Align::Right),
         ("FLOWS", Align::Right),
@@ -66,19 +83,19 @@ fn pairs(stats: &Stats, width: Option<u16>) -> Option<String> {
             pair.from.clone(),
             pair.to.clone(),
             pair.packets.to_string(),
-            units::bytes(pair.bytes),
+            style.bytes(pair.bytes),
             pair.flows.to_string(),
             pair.refused.to_string(),
         ]
     });
-    Some(text(&sheet(&COLUMNS, rows, width)))
+    Some(text(&sheet(&COLUMNS, rows, style.width)))
 }
 
 /// Those with the most flows, and those that were refused some.
 fn sources(stats: &Stats, width: Option<u16>) -> Option<String> {
     const COLUMNS: [(&str, Align); 5] = [
-        ("SOURCE", Align::Left),
-        ("BRIDGE", Align::Left),
+        ("SOURCE", Align::Name),
+        ("BRIDGE", Align::Name),
         ("FLOWS", Align::Right),
         ("LIMIT", Align::Right),
         ("REFUSED", Align::Right),
@@ -176,15 +193,22 @@ SOURCE     BRIDGE      FLOWS  LIMIT  REFUSED
 veth1      shop_front      1  16384        3
 192.0.2.7  -               1  16384        0
 ";
-        assert_eq!(report(&stats(), false, None), expected);
-        assert!(report(&stats(), true, None).contains("not_ip           pass"));
+        assert_eq!(report(&stats(), false, &Style::new(None)), expected);
+        assert!(report(&stats(), true, &Style::new(None)).contains("not_ip           pass"));
+        let exact = Style { exact: true, ..Style::new(None) };
+        let exact = report(&stats(), false, &exact);
+        assert!(exact.starts_with("48 packets, 4800 bytes seen;"), "{exact}");
+        assert!(exact.contains("shop_db       43   4300      1        3"), "{exact}");
     }
 
     #[test]
     fn meanings_are_wrapped_to_the_terminal() {
-        let report = report(&stats(), false, Some(60));
-        assert!(report.lines().all(|line| line.len() <= 60), "{report}");
-        assert!(report.contains("forwarded_reply"), "{report}");
+        for width in [60, 80] {
+            let report = report(&stats(), false, &Style::new(Some(width)));
+            assert!(report.lines().all(|line| line.len() <= usize::from(width)), "{report}");
+            assert!(report.contains("forwarded_reply"), "{report}");
+            assert_eq!(report.contains("MEANING"), width == 80, "{report}");
+        }
     }
 
     #[test]
@@ -194,6 +218,9 @@ veth1      shop_front      1  16384        3
         stats.pairs.clear();
         stats.sources.clear();
         (stats.packets, stats.bytes) = (1, 60);
-        assert_eq!(report(&stats, false, None), "1 packet, 60B seen; 1 of 65536 flows live\n");
+        assert_eq!(
+            report(&stats, false, &Style::new(None)),
+            "1 packet, 60B seen; 1 of 65536 flows live\n"
+        );
     }
 }

@@ -1,12 +1,12 @@
 //! How the daemon is.
 
-use super::{counted, units};
+use super::{counted, fitted, units, wrapped};
 use crate::api::config::ConfigState;
 use crate::api::types::{Status, Timers};
 
-/// One line a fact, warnings last.
+/// A fact after the other, warnings last.
 #[must_use]
-pub fn report(status: &Status) -> String {
+pub fn report(status: &Status, width: Option<u16>) -> String {
     let mut state = status.state.clone();
     if let Some(pid) = status.pid {
         state.push_str(&format!(", pid {pid}"));
@@ -60,13 +60,17 @@ pub fn report(status: &Status) -> String {
         ("timers", timers),
         ("flows", flows),
     ];
-    let mut report: String =
-        facts.iter().map(|(name, fact)| format!("{name:<11}{fact}\n")).collect();
-    if let Some(config) = &status.config {
-        report.push_str(&format!("{:<11}{}\n", "config", stands(config)));
+    let config = status.config.as_ref().map(|config| ("config", stands(config)));
+    let width = width.map_or(usize::MAX, usize::from);
+    let mut report = String::new();
+    for (name, fact) in facts.into_iter().chain(config) {
+        let lead = format!("{name:<11}");
+        // Paths stay as they are, to be copied.
+        let of_names = matches!(name, "bridges" | "uplinks");
+        report.push_str(&if of_names { fitted } else { wrapped }(&lead, &fact, width));
     }
     for warning in &status.warnings {
-        report.push_str(&format!("warning: {warning}\n"));
+        report.push_str(&wrapped("warning: ", warning, width));
     }
     report
 }
@@ -146,8 +150,12 @@ flows      2 of 65536, at most 16384 for one source
 config     /f, and what runs is as it says
 warning: veth3 is not attached
 ";
-        assert_eq!(report(&status), expected);
+        assert_eq!(report(&status, None), expected);
         let alone = Status { ports_not_attached: 2, ports: 0, ports_direct: 0, ..status };
-        assert!(report(&alone).contains("shop_front shop_db, 0 ports, 2 not attached\n"));
+        assert!(report(&alone, None).contains("shop_front shop_db, 0 ports, 2 not attached\n"));
+        let names = vec!["a-network-with-a-very-long-name".into(), "x".repeat(100)];
+        let narrow = report(&Status { bridges: names, ..alone }, Some(80));
+        assert!(narrow.lines().all(|line| line.chars().count() <= 80), "{narrow}");
+        assert!(narrow.contains("udp_one_way 120s,\n             udp_two_way 300s"), "{narrow}");
     }
 }

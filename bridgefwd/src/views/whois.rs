@@ -1,11 +1,12 @@
 //! Who was it?
 
 use super::events::{between, ends};
+use super::style::Style;
 use crate::api::whois::{Match, Whois};
 
 /// Each flow in two lines, and what should be known beside.
 #[must_use]
-pub fn answer(answer: &Whois) -> String {
+pub fn answer(answer: &Whois, style: &Style) -> String {
     let query = &answer.query;
     let end = match query.port {
         Some(port) if query.address.is_ipv6() => format!("[{}]:{port}", query.address),
@@ -13,17 +14,17 @@ pub fn answer(answer: &Whois) -> String {
         None => query.address.to_string(),
     };
     let proto = query.proto.as_ref().map(|proto| format!(" ({proto})")).unwrap_or_default();
-    let when = query.at.as_ref().map(|at| format!(" at {at}")).unwrap_or_default();
+    let when = query.at.as_ref().map(|at| format!(" at {}", style.time(at))).unwrap_or_default();
     let mut text = match &answer.found[..] {
         [] => format!("nobody is known to have been {end}{proto}{when}\n"),
         [_] => String::new(),
         several => format!("{} flows had {end}{proto}{when}:\n", several.len()),
     };
     for known in &answer.found {
-        text.push_str(&flow(known));
+        text.push_str(&flow(known, style));
     }
     for note in &answer.notes {
-        text.push_str(&format!("note: {note}\n"));
+        text.push_str(&format!("note: {}\n", style.times_in(note)));
     }
     if let Some(log) = answer.log.as_ref().filter(|log| log.unreadable > 0) {
         text.push_str(&format!(
@@ -36,22 +37,27 @@ pub fn answer(answer: &Whois) -> String {
         .collect()
 }
 
-fn flow(known: &Match) -> String {
+fn flow(known: &Match, style: &Style) -> String {
     let flow = &known.flow;
     let (was, _) = ends(&flow.proto, &flow.translated);
     let (who, _) = ends(&flow.proto, &flow.original);
     let name = flow.client.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
     let until = match (&known.closed, &known.known_until) {
         _ if known.live => "alive".to_owned(),
-        (Some(closed), _) => format!("until {closed}"),
-        (None, Some(until)) => format!("known until {until}, when no daemon ran any more"),
+        (Some(closed), _) => format!("until {}", style.time(closed)),
+        (None, Some(until)) => {
+            format!("known until {}, when no daemon ran any more", style.time(until))
+        }
         (None, None) => "not seen to end".to_owned(),
     };
-    format!("{was} is {who}{name}\n  {}; from {}, {until}\n", between(flow), known.opened)
+    let from = style.time(&known.opened);
+    format!("{was} is {who}{name}\n  {}; from {from}, {until}\n", between(flow))
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::tz::TimeZone;
+
     use super::*;
     use crate::api::events::FlowEvent;
     use crate::api::types::FlowTuple;
@@ -93,18 +99,19 @@ mod tests {
             proto: None,
             at: None,
         };
+        let style = Style { zone: TimeZone::UTC, ..Style::new(None) };
         let mut shown = Whois { query, found: vec![known()], log: None, notes: Vec::new() };
         assert_eq!(
-            answer(&shown),
+            answer(&shown, &style),
             "172.19.0.1:21344 is 172.18.0.2:50042 (web)\n  shop_front -> shop_db  tcp  172.18.0.2:50042 \
              (web) -> 172.19.0.2:80; from 2026-11-25T16:03:08.000000Z, alive\n"
         );
         shown.found.push(known());
-        assert!(answer(&shown).starts_with("2 flows had 172.19.0.1:21344:\n"));
+        assert!(answer(&shown, &style).starts_with("2 flows had 172.19.0.1:21344:\n"));
         shown.found.clear();
         shown.notes.push("there is no audit log".into());
         assert_eq!(
-            answer(&shown),
+            answer(&shown, &style),
             "nobody is known to have been 172.19.0.1:21344\nnote: there is no audit log\n"
         );
     }

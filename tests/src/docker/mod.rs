@@ -202,6 +202,20 @@ impl Engine {
         command
     }
 
+    /// A command line that finds the engine as one finds it on a host of one's own: in its namespaces
+    /// of processes, mounts and network, with `docker` talking to it.
+    #[must_use]
+    pub fn on_its_host(&self, program: &Path) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.first_process().to_string()]);
+        command.args(["--pid", "--mount", "--net"]).arg(program);
+        command
+            .env("DOCKER_HOST", format!("unix://{}", self.socket().display()))
+            .env("DOCKER_CONFIG", &self.folder)
+            .env_remove("DOCKER_CONTEXT");
+        command
+    }
+
     /// Makes a network of the driver `bridge`, with `more` on the command line. Returns the name of
     /// its bridge.
     #[track_caller]

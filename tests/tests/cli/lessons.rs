@@ -6,6 +6,8 @@ use std::process::Command;
 use bridgefwd_tests::bridgefwd::binary;
 use bridgefwd_tests::needs_root;
 
+use crate::schemas::check;
+
 /// Runs `bridgefwd lab LESSON ARGS`, and returns its output.
 fn lab(lesson: &str, args: &[&str]) -> String {
     let output = Command::new(binary()).args(["lab", lesson]).args(args).output().expect("it runs");
@@ -38,6 +40,7 @@ fn walk(lesson: &'static str) {
     let _gone = Gone(lesson);
     let steps = lab(lesson, &["walk", "--json"]);
     let steps: serde_json::Value = serde_json::from_str(&steps).expect("JSON");
+    check("lab-walk", &steps);
     let steps = steps.as_array().expect("an array");
     assert!(steps.len() > 8);
     let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/lab.md");

@@ -2,6 +2,7 @@
 //! left behind.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod completions;
 mod config;
 mod doctor;
 mod documents;
@@ -11,4 +12,6 @@ mod no_daemon;
 mod pairs;
 mod refusals;
 mod run_errors;
+mod schemas;
 mod usage;
+mod watching;

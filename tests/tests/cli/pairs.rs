@@ -67,10 +67,18 @@ fn of_unknown_bridges_are_refused() {
         for change in ["allow", "deny"] {
             refused(&bridgefwd.cli(&["pair", change, "br-a", "br-z"]), USAGE, &["br-z"]);
             refused(&bridgefwd.cli(&["pair", change, "br-y", "br-b"]), USAGE, &["br-y"]);
-            // There, but not managed.
-            refused(&bridgefwd.cli(&["pair", change, "br-a", "br-c"]), USAGE, &["br-c"]);
+            // There, but not managed: that name is right.
+            let unmanaged = bridgefwd.cli(&["pair", change, "br-a", "br-c"]);
+            refused(&unmanaged, USAGE, &["br-c"]);
+            assert!(!unmanaged.stderr.contains("did you mean"), "{unmanaged:?}");
+            let misspelt = bridgefwd.cli(&["pair", change, "br-a", "br-bb"]);
+            refused(&misspelt, USAGE, &["br-bb", "did you mean br-b?"]);
         }
         refused(&bridgefwd.cli(&["pair", "clear", "br-a", "br-z"]), USAGE, &["br-z"]);
+        for end in ["--from", "--to"] {
+            let misspelt = bridgefwd.cli(&["flows", end, "bra"]);
+            refused(&misspelt, USAGE, &["bra", "did you mean br-a?"]);
+        }
         assert_eq!(listed(bridgefwd), [] as [Value; 0]);
     });
 }

@@ -7,6 +7,7 @@ mod compose;
 mod configuration;
 mod doctor;
 mod engine;
+mod lesson;
 mod libvirt;
 mod life;
 mod names;

@@ -5,6 +5,7 @@ mod explain;
 mod map;
 mod metrics;
 mod reasons;
+mod schemas;
 mod scorecard;
 mod screens;
 

@@ -1,10 +1,11 @@
 //! Who was it? Asked of flows that are alive, and of the audit log when they are over.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::SystemTime;
 
 use bridgefwd::api::events::rfc3339;
-use bridgefwd_tests::bridgefwd::Bridgefwd;
+use bridgefwd_tests::bridgefwd::{Bridgefwd, binary};
 use bridgefwd_tests::needs_root;
 use bridgefwd_tests::topology::{Options, Router};
 use bridgefwd_tests::traffic::{udp, udp_exchange};
@@ -100,6 +101,30 @@ fn whois_knows_the_living_with_and_without_a_daemon() {
     assert!(output.stderr.contains("read from the pins"), "{output:?}");
 }
 
+/// The log, copied to where no daemon runs, says the same, by whatever clock there is.
+fn elsewhere(watched: &Watched, seen: &str, here: &Value) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let copy = folder.path().join("copied.jsonl");
+    std::fs::copy(&watched.log, &copy).expect("copied");
+    let ask = |more: &[&str]| {
+        let mut command = Command::new(binary());
+        command.args(["whois", seen, "--log"]).arg(&copy).args(more);
+        command.args(["--socket", "/nonexistent"]).env("TZ", "CET-1");
+        let output = command.output().expect("started");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let there: Value = serde_json::from_str(&ask(&["--json"])).expect("JSON");
+    assert_eq!(there["found"], here["found"]);
+    let opened = here["found"][0]["opened"].as_str().expect("a time");
+    assert!(ask(&["--utc"]).contains(&format!("from {opened}, until ")));
+    let local = ask(&[]);
+    assert!(local.contains("+01:00, until ") && !local.contains(opened), "{local}");
+    // The clock's own time is understood again.
+    let at = local.split("from ").nth(1).and_then(|rest| rest.get(..26)).expect("a time");
+    assert!(ask(&["--at", at]).contains(" is "), "{at}");
+}
+
 #[test]
 fn whois_knows_who_it_was_when_the_flow_is_over_and_the_daemon_another_one() {
     needs_root!();
@@ -111,6 +136,7 @@ fn whois_knows_who_it_was_when_the_flow_is_over_and_the_daemon_another_one() {
     let (found, answer) = watched.whois(&[&seen]);
     assert!(found, "{answer}");
     assert_eq!(answer["found"][0]["live"], false);
+    elsewhere(&watched, &seen, &answer);
     // The other host gets the same port of the same address, and is told apart by the time.
     std::fs::remove_file(&watched.log).expect("removed, while it is written to");
     watched.bridgefwd.kill();

@@ -1,93 +1,17 @@
-//! `bridgefwd top` in a real terminal: tmux is one that can be looked at and typed into.
+//! `bridgefwd top` in a real terminal.
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-
-use bridgefwd_tests::bridgefwd::{Bridgefwd, binary};
-use bridgefwd_tests::namespaces::Namespace;
+use bridgefwd_tests::bridgefwd::Bridgefwd;
 use bridgefwd_tests::traffic::{connect_within, ping, say};
-use bridgefwd_tests::wait::{PATIENCE, poll, until};
+use bridgefwd_tests::wait::{PATIENCE, until};
 use bridgefwd_tests::{needs_programs, needs_root};
 
 use crate::rig::{Crowd, Rig};
+use crate::terminal::Terminal;
 
-/// A shell in a terminal of its own, inside a namespace.
-struct Terminal<'a> {
-    ns: &'a Namespace,
-    socket: PathBuf,
-}
-
-impl<'a> Terminal<'a> {
-    #[track_caller]
-    fn open(ns: &'a Namespace, bridgefwd: &Bridgefwd, columns: u16, lines: u16) -> Self {
-        let terminal = Self { ns, socket: bridgefwd.folder().join("tmux") };
-        let (columns, lines) = (columns.to_string(), lines.to_string());
-        let size = ["-x", &columns, "-y", &lines];
-        // Without anybody's own settings.
-        let shell = "PS1='$ ' exec sh";
-        terminal.tmux(&[&["-f", "/dev/null", "new-session", "-d"], &size[..], &[shell]].concat());
-        terminal.until("a prompt", |screen| screen.starts_with('$'));
-        terminal
-    }
-
-    /// Starts `top` in it.
-    #[track_caller]
-    fn start(&self, bridgefwd: &Bridgefwd, before: &str, options: &str) {
-        let line = format!(
-            "{before} {} --socket {} --pin-dir {} top --every 100ms {options}",
-            binary().display(),
-            bridgefwd.socket().display(),
-            bridgefwd.pin_dir.display()
-        );
-        self.keys(&["-l", &line]);
-        self.keys(&["Enter"]);
-    }
-
-    #[track_caller]
-    fn keys(&self, keys: &[&str]) {
-        self.tmux(&[&["send-keys"], keys].concat());
-    }
-
-    #[track_caller]
-    fn screen(&self) -> String {
-        self.tmux(&["capture-pane", "-p"])
-    }
-
-    /// The same with the escape sequences of colours.
-    #[track_caller]
-    fn coloured(&self) -> String {
-        self.tmux(&["capture-pane", "-p", "-e"])
-    }
-
-    #[track_caller]
-    fn until(&self, what: &str, holds: impl Fn(&str) -> bool) {
-        let mut last = String::new();
-        let held = poll(PATIENCE, || {
-            last = self.screen();
-            holds(&last).then_some(())
-        });
-        assert!(held.is_some(), "waited in vain: {what}; the screen is\n{last}");
-    }
-
-    #[track_caller]
-    fn tmux(&self, arguments: &[&str]) -> String {
-        let output = self.ns.run(|| {
-            let mut command = Command::new("tmux");
-            command.arg("-S").arg(&self.socket).args(arguments);
-            command.env_remove("TMUX").env("TERM", "xterm-256color").env("LC_ALL", "C.UTF-8");
-            command.env_remove("NO_COLOR").stdin(Stdio::null());
-            command.output().expect("tmux")
-        });
-        assert!(output.status.success(), "{arguments:?}: {output:?}");
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-}
-
-impl Drop for Terminal<'_> {
-    fn drop(&mut self) {
-        let mut command = Command::new("tmux");
-        let _ = command.arg("-S").arg(&self.socket).arg("kill-server").output();
-    }
+/// Starts `top` in a terminal.
+#[track_caller]
+fn start(terminal: &Terminal<'_>, bridgefwd: &Bridgefwd, before: &str, options: &str) {
+    terminal.command(bridgefwd, before, &format!("top --every 100ms {options}"));
 }
 
 #[test]
@@ -96,7 +20,7 @@ fn shows_what_is_so_and_a_toggle_holds_on_the_wire() {
     needs_programs!("tmux");
     let mut rig = Rig::new();
     let terminal = Terminal::open(&rig.router.ns, &rig.bridgefwd, 80, 24);
-    terminal.start(&rig.bridgefwd, "", "");
+    start(&terminal, &rig.bridgefwd, "", "");
     terminal.until("pairs and flows", |screen| {
         ["br-a -> br-b", "✓ allowed", "10.1.0.2:10000", "10.2.0.2:80", "10.2.0.1", "2 flows"]
             .iter()
@@ -147,7 +71,7 @@ fn follows_its_size() {
     needs_programs!("tmux");
     let rig = Rig::new();
     let terminal = Terminal::open(&rig.router.ns, &rig.bridgefwd, 120, 40);
-    terminal.start(&rig.bridgefwd, "", "");
+    start(&terminal, &rig.bridgefwd, "", "");
     terminal.until("a wide screen", |screen| screen.contains("OPENED"));
     terminal.tmux(&["resize-window", "-x", "40", "-y", "10"]);
     terminal.until("a small screen", |screen| {
@@ -164,7 +88,7 @@ fn gives_the_terminal_back_when_it_is_ended() {
     let rig = Rig::new();
     let terminal = Terminal::open(&rig.router.ns, &rig.bridgefwd, 80, 24);
     for signal in ["TERM", "HUP", "INT"] {
-        terminal.start(&rig.bridgefwd, "", "; echo \"ended $?\"");
+        start(&terminal, &rig.bridgefwd, "", "; echo \"ended $?\"");
         terminal.until("the view", |screen| screen.contains("FROM -> TO"));
         let pid = terminal.tmux(&["display-message", "-p", "#{pane_pid}"]);
         let children = rig.router.ns.command("pgrep", &["-P", pid.trim()]);
@@ -191,7 +115,7 @@ fn colours_are_used_unless_they_are_not_wanted() {
     let rig = Rig::new();
     let terminal = Terminal::open(&rig.router.ns, &rig.bridgefwd, 80, 24);
     for (before, coloured) in [("", true), ("NO_COLOR=1", false)] {
-        terminal.start(&rig.bridgefwd, before, "");
+        start(&terminal, &rig.bridgefwd, before, "");
         terminal.until("the view", |screen| screen.contains("✓ allowed"));
         assert_eq!(has_colour(&terminal.coloured()), coloured, "{before}");
         terminal.keys(&["q"]);
@@ -206,7 +130,7 @@ fn without_a_daemon_it_reads_the_pins_and_finds_one_that_comes_back() {
     let mut rig = Rig::new();
     rig.bridgefwd.kill();
     let terminal = Terminal::open(&rig.router.ns, &rig.bridgefwd, 80, 24);
-    terminal.start(&rig.bridgefwd, "", "");
+    start(&terminal, &rig.bridgefwd, "", "");
     terminal.until("the pins are read", |screen| {
         screen.contains("NO DAEMON") && screen.contains("2 flows") && screen.contains("✓ allowed")
     });
@@ -236,7 +160,7 @@ fn ten_thousand_flows_and_a_hundred_pairs() {
     needs_programs!("tmux");
     let crowd = Crowd::new(10_000);
     let terminal = Terminal::open(&crowd.router.ns, &crowd.bridgefwd, 80, 24);
-    terminal.start(&crowd.bridgefwd, "", "");
+    start(&terminal, &crowd.bridgefwd, "", "");
     terminal.until("all of them", |screen| {
         screen.contains("10000 flows, by rate") && screen.contains("110 pairs listed")
     });

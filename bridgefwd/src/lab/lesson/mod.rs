@@ -24,6 +24,8 @@ pub enum Lesson {
     Isolation,
     /// A translated packet, seen at each station, and from outside
     Nat,
+    /// A container of a Docker engine: pid, namespace, cable, bridge, routes and settings
+    Container,
 }
 
 impl Lesson {
@@ -36,6 +38,7 @@ impl Lesson {
             Self::Modes => "modes",
             Self::Isolation => "isolation",
             Self::Nat => "nat",
+            Self::Container => "container",
         }
     }
 
@@ -46,6 +49,7 @@ impl Lesson {
             Self::Modes => include_str!("modes.toml"),
             Self::Isolation => include_str!("isolation.toml"),
             Self::Nat => include_str!("nat.toml"),
+            Self::Container => include_str!("container.toml"),
         }
     }
 

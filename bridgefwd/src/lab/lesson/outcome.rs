@@ -1,9 +1,10 @@
 //! What came of a step: what was printed, and whether that is what it must be.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A command and what it printed.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Ran {
     /// As a person would type it.
     pub command: String,
@@ -14,7 +15,7 @@ pub struct Ran {
 }
 
 /// What came of a step.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Outcome {
     /// The headline of its part.
     pub part: String,

@@ -20,6 +20,12 @@ pub struct Script {
     /// Those of them in which bridgefwd runs at some time.
     #[serde(default)]
     pub daemons: Vec<String>,
+    /// Succeeds where something of it is there beside namespaces; empty where nothing ever is.
+    #[serde(default)]
+    pub is_there: String,
+    /// Takes that away.
+    #[serde(default)]
+    pub clear: Vec<String>,
     /// Files that its commands may leave.
     #[serde(default)]
     pub files: Vec<PathBuf>,

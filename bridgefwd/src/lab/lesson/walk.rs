@@ -34,7 +34,7 @@ pub trait Listener {
 /// # Errors
 /// A command failed; nothing is left then.
 pub fn up(lesson: Lesson, listener: &mut impl Listener) -> Result<bool> {
-    if is_up(&lesson.script()?) {
+    if is_up(&lesson.script()?)? {
         return Ok(false);
     }
     go(lesson, listener, true).map(|()| true)
@@ -55,15 +55,15 @@ pub fn walk(lesson: Lesson, listener: &mut impl Listener) -> Result<()> {
 /// Something could not be removed.
 pub fn down(lesson: Lesson) -> Result<bool> {
     let script = lesson.script()?;
-    let was_up = is_up(&script);
+    let was_up = is_up(&script)?;
     for name in script.daemons.iter().filter(|name| netns::exists(name)) {
-        let ran = command::run(&format!("bridgefwd --netns {name} down"))?;
-        if ran.status != Some(0) {
-            return Err(Failure::failed(format!("`{}` failed: {}", ran.command, ran.output)));
-        }
+        must(&format!("bridgefwd --netns {name} down"))?;
     }
     for name in &script.namespaces {
         netns::delete(name)?;
+    }
+    for line in script.clear.iter().filter(|_| was_up) {
+        must(line)?;
     }
     for file in &script.files {
         match fs::remove_file(file) {
@@ -97,8 +97,20 @@ fn go(lesson: Lesson, listener: &mut impl Listener, only_build: bool) -> Result<
 }
 
 /// Is anything of it there?
-fn is_up(script: &Script) -> bool {
-    script.namespaces.iter().any(|name| netns::exists(name))
+fn is_up(script: &Script) -> Result<bool> {
+    if script.namespaces.iter().any(|name| netns::exists(name)) {
+        return Ok(true);
+    }
+    Ok(!script.is_there.is_empty() && command::run(&script.is_there)?.status == Some(0))
+}
+
+/// A command that has to succeed.
+fn must(line: &str) -> Result<Ran> {
+    let ran = command::run(line)?;
+    if ran.status == Some(0) {
+        return Ok(ran);
+    }
+    Err(Failure::failed(format!("`{line}` failed: {}", ran.output.trim_end())))
 }
 
 fn needs(script: &Script) -> Result<()> {
@@ -109,7 +121,8 @@ fn needs(script: &Script) -> Result<()> {
     }
     Err(Failure::failed(format!(
         "this lesson types commands that are not installed here: {}. On Debian they are in the \
-         packages iproute2, iputils-ping, tcpdump, iptables, netcat-openbsd and procps",
+         packages iproute2, iputils-ping, tcpdump, iptables, netcat-openbsd, procps, docker.io and \
+         busybox-static",
         missing.join(", ")
     )))
 }
@@ -124,14 +137,7 @@ fn take(part: &Part, step: &Step, listener: &mut impl Listener) -> Result<()> {
 }
 
 fn build(part: &Part, step: &Step) -> Result<Outcome> {
-    let mut ran = Vec::new();
-    for line in &step.build {
-        let one = command::run(line)?;
-        if one.status != Some(0) {
-            return Err(Failure::failed(format!("`{line}` failed: {}", one.output.trim_end())));
-        }
-        ran.push(one);
-    }
+    let ran = step.build.iter().map(|line| must(line)).collect::<Result<Vec<_>>>()?;
     let (part, means) = (part.title.clone(), step.means.clone());
     Ok(Outcome { part, ran, means, holds: true, why: Vec::new() })
 }

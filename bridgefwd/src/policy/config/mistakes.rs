@@ -40,15 +40,6 @@ pub fn failure(mut mistakes: Vec<Mistake>, path: &Path) -> Failure {
     })
 }
 
-/// The one of `known` that was probably meant.
-#[must_use]
-pub fn meant<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let distance = |name: &str| strsim::damerau_levenshtein(given, name);
-    let nearest = known.into_iter().min_by_key(|name| distance(name))?;
-    // A third of the letters: `unlisetd`, `nta`, not any other word.
-    (distance(nearest) <= given.chars().count() / 3).then_some(nearest)
-}
-
 /// The line of a byte, from 1.
 #[must_use]
 pub fn line_of(text: &str, byte: usize) -> usize {

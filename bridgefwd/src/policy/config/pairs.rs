@@ -8,8 +8,8 @@ use bridgefwd_common::contract::Family;
 use toml_edit::TableLike;
 
 use super::Config;
-use super::mistakes::meant;
 use super::read::{Named, Reader, bad_name};
+use crate::meant::meant;
 use crate::policy::{Nat, PairNat, PairSetup};
 
 /// Keys of a `[[pair]]`.

@@ -9,8 +9,9 @@ use bridgefwd_common::contract::Unlisted;
 use toml_edit::{Document, Item, Key, TableLike};
 
 use super::Config;
-use super::mistakes::{Mistake, line_of, meant, shown};
+use super::mistakes::{Mistake, line_of, shown};
 use crate::audit::{DEFAULT_SIZE_MB, Place, SIZES_MB};
+use crate::meant::meant;
 use crate::policy::setup::{MAX_FLOWS, Overrides};
 use crate::policy::timers::{self, TimerChanges};
 use crate::policy::{DockerChoice, listen};
