@@ -42,13 +42,13 @@ pub fn reasons(map: &WirePerCpuArray<Counter>) -> Result<BTreeMap<String, Reason
         .collect()
 }
 
-/// The counters of the pair at `index`, over all CPUs.
+/// The counters of the pairs at all indices up to `last`, over all CPUs.
 ///
 /// # Errors
 ///
 /// The kernel's error.
-pub fn pair(map: &WirePerCpuArray<PairCounters>, index: u32) -> Result<PairCounters> {
-    wire::sum(map, MAP_PAIR_COUNTERS, index, PairCounters::merge)
+pub fn pairs(map: &WirePerCpuArray<PairCounters>, last: u32) -> Result<Vec<PairCounters>> {
+    wire::sums(map, MAP_PAIR_COUNTERS, last, PairCounters::merge)
 }
 
 /// Sets the counters of the pair at `index` to zero.

@@ -8,6 +8,7 @@ pub mod btf;
 pub mod capture;
 pub mod docker;
 pub mod firewall;
+pub mod map_batch;
 pub mod names;
 pub mod neighbours;
 pub mod netfilter;

@@ -123,7 +123,8 @@ impl Load {
         Latency { median: at(0.5), p99: at(0.99) }
     }
 
-    /// Connections one after the other: connect, one byte, close. How many a second.
+    /// Connections one after the other: connect, one byte there and back, close. How many a second. (With
+    /// no answer to wait for the client would run ahead, until the server's queue is full.)
     #[track_caller]
     pub fn connections(&self, way: &Way, time: Duration) -> f64 {
         let stop = AtomicBool::new(false);
@@ -138,6 +139,7 @@ impl Load {
                     let mut byte = [0];
                     // The client closes first: ports that wait are many hosts' there.
                     let _ = stream.read_exact(&mut byte);
+                    let _ = stream.write_all(&byte);
                     let _ = stream.read(&mut byte);
                 }
             });
@@ -149,6 +151,7 @@ impl Load {
                     while begun.elapsed() < time {
                         let mut stream = TcpStream::connect(to).expect("connected");
                         stream.write_all(&[1]).expect("sent");
+                        stream.read_exact(&mut [0]).expect("answered");
                         drop(stream);
                         count += 1;
                     }
