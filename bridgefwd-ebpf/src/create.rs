@@ -3,11 +3,13 @@
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
 use bridgefwd_common::Reason;
-use bridgefwd_common::contract::{Direction, FlowSide, FlowState, IndexEntry, TcpSide};
+use bridgefwd_common::contract::{
+    Direction, EVENT_OPENED, FlowSide, FlowState, IndexEntry, TcpSide,
+};
 
 use crate::flows::now;
 use crate::maps::{FLOWS, FREE_SLOTS};
-use crate::{connection, index, mapping, ports, scratch, sources, sweep};
+use crate::{connection, events, index, mapping, ports, scratch, sources, sweep};
 
 /// Makes the flow that this CPU's [`scratch::Scratch`] describes; `translated` there is the tuple that
 /// its packets leave with.
@@ -47,7 +49,9 @@ pub extern "C" fn make_flow(skb: *mut __sk_buff) -> u32 {
     }
     sources::begin_in(slot);
     let outcome = make_in(slot, skb);
-    if outcome != MADE {
+    if outcome == MADE {
+        events::flow(slot, EVENT_OPENED);
+    } else {
         // Never published: it goes back as it came.
         sources::give_back_share();
         let _ = FREE_SLOTS.push(slot, 0);

@@ -14,10 +14,10 @@ use network_types::ip::Ipv4Hdr;
 use crate::maps::COLD_PATHS;
 use crate::read::{IP, Packet};
 use crate::scratch::{self, Scratch};
-use crate::{count, deep, flows, followers, host, index, marks, rewrite};
+use crate::{count, deep, events, flows, followers, host, index, marks, rewrite};
 
-const ETHERTYPE_IPV4: u32 = 0x0800_u16.to_be() as u32;
-const ETHERTYPE_IPV6: u32 = 0x86dd_u16.to_be() as u32;
+pub const ETHERTYPE_IPV4: u32 = 0x0800_u16.to_be() as u32;
+pub const ETHERTYPE_IPV6: u32 = 0x86dd_u16.to_be() as u32;
 
 /// What to return for a packet that leaves.
 #[inline(always)]
@@ -59,6 +59,7 @@ pub fn leave(ctx: &TcContext) -> i32 {
 fn drop(ctx: &TcContext, reason: Reason) -> i32 {
     count::seen(ctx);
     count::packet(ctx, reason);
+    events::ended(ctx, reason);
     TC_ACT_SHOT
 }
 

@@ -26,7 +26,7 @@ use crate::flows::{self, Found};
 use crate::maps::{INTERFACES, SETTINGS};
 use crate::read::{IP, L4, Packet};
 use crate::verdict::Outcome;
-use crate::{apply, asm, connection, count, forward, index, marks, pairs, watch};
+use crate::{apply, asm, connection, count, events, forward, index, marks, pairs, watch};
 
 /// The bits of the type of service that routing looks at; the others are for congestion.
 const ROUTED_TOS: u8 = 0xfc;
@@ -85,6 +85,7 @@ pub fn end(ctx: &TcContext, outcome: Outcome) -> i32 {
         // None of them passes.
         Err(reason) => {
             count::packet(ctx, reason);
+            events::ended(ctx, reason);
             TC_ACT_SHOT
         }
     }

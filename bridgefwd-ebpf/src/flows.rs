@@ -12,12 +12,12 @@
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::generated::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use bridgefwd_common::contract::{
-    Direction, Flow, FlowState, IndexEntry, SlotOwner, Tuple, moment,
+    Direction, EVENT_CLOSED, Flow, FlowState, IndexEntry, SlotOwner, Tuple, moment,
 };
 
 use crate::asm::atomic_add;
 use crate::maps::{FLOWS, FREE_SLOTS, RELEASING};
-use crate::{index, mapping, sources};
+use crate::{events, index, mapping, sources};
 
 /// `CLOCK_MONOTONIC` in ns.
 #[inline(always)]
@@ -125,6 +125,7 @@ pub extern "C" fn release(slot: u32, generation: u32) -> u32 {
         remove_entry(slot, generation, 0);
         remove_entry(slot, generation, 1);
         give_back_share_of(slot);
+        events::flow(slot, EVENT_CLOSED);
         flow.state = FlowState::Free as u8;
     }
     let _ = RELEASING.remove(slot);

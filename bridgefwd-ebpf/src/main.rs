@@ -18,6 +18,7 @@ mod create;
 mod deep;
 mod direct;
 mod egress;
+mod events;
 mod fast;
 mod flows;
 mod followers;

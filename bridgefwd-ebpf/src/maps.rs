@@ -2,13 +2,13 @@
 
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, Queue};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, Queue, RingBuf};
 use bridgefwd_common::Reason;
 use bridgefwd_common::contract::{
-    COLD_PROGRAMS, Counter, DEFAULT_MAX_FLOWS, Endpoint, Flow, FragmentKey, FragmentOwner,
-    IndexEntry, Interface, Kept, MAX_FRAGMENTS, MAX_INTERFACES, MAX_PAIRS, MAX_POOLS, Mapping,
-    PairCounters, PairKey, PairRule, Pool, Settings, SlotOwner, SourceKey, SourceUse, Tuple,
-    TupleV4,
+    COLD_PROGRAMS, Counter, DEFAULT_MAX_FLOWS, EVENT_RING_BYTES, Endpoint, EventBudget,
+    EventControl, Flow, FragmentKey, FragmentOwner, IndexEntry, Interface, Kept, MAX_FRAGMENTS,
+    MAX_INTERFACES, MAX_PAIRS, MAX_POOLS, MAX_REFUSALS, Mapping, PairCounters, PairKey, PairRule,
+    Pool, RefusalCount, RefusalKey, Settings, SlotOwner, SourceKey, SourceUse, Tuple, TupleV4,
 };
 
 /// Releases under way at one time: at most one a CPU.
@@ -62,3 +62,12 @@ pub static MAPPINGS: HashMap<Endpoint, Mapping> =
 #[map]
 pub static MAPPED: HashMap<Endpoint, Mapping> =
     HashMap::with_max_entries(DEFAULT_MAX_FLOWS, BPF_F_NO_PREALLOC);
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(EVENT_RING_BYTES, 0);
+#[map]
+pub static EVENT_CONTROL: Array<EventControl> = Array::with_max_entries(1, 0);
+#[map]
+pub static EVENT_BUDGET: PerCpuArray<EventBudget> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub static REFUSALS: LruHashMap<RefusalKey, RefusalCount> =
+    LruHashMap::with_max_entries(MAX_REFUSALS, 0);

@@ -6,7 +6,7 @@ use bridgefwd_common::contract::Role;
 use bridgefwd_common::{Reason, Verdict};
 
 use crate::maps::{COLD_PATHS, INTERFACES};
-use crate::{count, marks};
+use crate::{count, events, marks};
 
 /// How a packet ended: what the program returns where it was redirected, and the reason that it is
 /// counted under.
@@ -31,6 +31,7 @@ pub fn give(ctx: &TcContext, outcome: Outcome) -> i32 {
         Err(reason) => reason,
     };
     count::packet(ctx, reason);
+    events::ended(ctx, reason);
     match reason.verdict() {
         Verdict::Drop | Verdict::Hold => TC_ACT_SHOT,
         Verdict::Redirect | Verdict::Pass => {

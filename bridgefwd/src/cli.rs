@@ -1,10 +1,12 @@
 //! What can be asked on the command line. People script against it: names and exit statuses stay.
 
 mod config;
+mod events;
 mod explain;
 mod flows;
 mod pair;
 mod reading;
+mod whois;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,12 +16,15 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::config::{ApplyOptions, CheckOptions, PlanOptions, ReloadOptions, SaveOptions};
+pub use self::events::{EventKind, EventsOptions};
 pub use self::explain::ExplainOptions;
 pub use self::flows::FlowsOptions;
 pub use self::pair::{PairCommand, PairNames};
 pub use self::reading::{
-    BridgesOptions, MetricsOptions, Output, StatsOptions, StatusOptions, TopOptions,
+    BridgesOptions, DoctorOptions, InspectOptions, MetricsOptions, Output, StatsOptions,
+    StatusOptions, TopOptions,
 };
+pub use self::whois::WhoisOptions;
 use crate::commands::lab::LabCommand;
 use crate::daemon::AttachChoice;
 use crate::instance::Instance;
@@ -38,7 +43,7 @@ Every namespace has its own /run/bridgefwd/bridgefwd[-NETNS].sock and
 /etc/bridgefwd/bridgefwd.toml. The environment can give BRIDGEFWD_NETNS,
 BRIDGEFWD_SOCKET, BRIDGEFWD_PIN_DIR and BRIDGEFWD_CONFIG.
 Exit status: 0 done, 1 it could not be done, 2 asked wrongly, 3 no daemon,
-4 `plan` has found changes.
+4 `plan` has found changes; `doctor` has more.
 
 Examples:
   bridgefwd bridges
@@ -88,6 +93,10 @@ pub enum Command {
     Pair(PairCommand),
     /// Show the live flows
     Flows(FlowsOptions),
+    /// Tell what happens: flows opened and closed, refusals, changes
+    Events(EventsOptions),
+    /// Tell who was behind a translated address and port, now or then
+    Whois(WhoisOptions),
     /// Show the counters
     Stats(StatsOptions),
     /// Watch pairs, flows and reasons live, and turn pairs on and off
@@ -96,8 +105,12 @@ pub enum Command {
     Metrics(MetricsOptions),
     /// Show how the daemon is
     Status(StatusOptions),
+    /// Look for what is in the way, on this host and in its network
+    Doctor(DoctorOptions),
     /// Show the bridges and Docker networks of the host, and which are managed
     Bridges(BridgesOptions),
+    /// Show a container as the network has it: namespace, cables, bridge, routes, pairs
+    Inspect(InspectOptions),
     /// Show who may reach whom by the host's firewall rules, and which rule decides
     Explain(ExplainOptions),
     /// Check a configuration file
@@ -215,7 +228,11 @@ pub struct RunOptions {
     /// Attach to the bridges' ports too, so that packets are taken before the bridge's own filters
     /// see them; or to the bridges alone [default: yes]
     #[arg(long, value_name = "yes|no", hide_possible_values = true)]
-    pub ports: Option<PortsChoice>,
+    pub ports: Option<YesNo>,
+    /// Hand packets to containers at once, past bridge and port, where nobody would miss them there;
+    /// or send all of them by the bridge [default: yes]
+    #[arg(long, value_name = "yes|no", hide_possible_values = true)]
+    pub direct: Option<YesNo>,
     /// How many flows there can be at one time [default: 65536]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_flows: Option<u32>,
@@ -235,13 +252,13 @@ pub struct RunOptions {
     pub metrics_hosts: Vec<String>,
 }
 
-/// `--ports`
+/// Of options that are switched on or off.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum PortsChoice {
-    /// Attached to
+pub enum YesNo {
+    /// On
     #[value(help = None)]
     Yes,
-    /// Left alone
+    /// Off
     #[value(help = None)]
     No,
 }

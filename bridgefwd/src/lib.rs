@@ -3,13 +3,16 @@
 //! `bridgefwd-common`.
 
 pub mod api;
+pub mod audit;
 pub mod cli;
 pub mod commands;
 pub mod daemon;
 pub mod datapath;
+pub mod doctor;
 pub mod explain;
 pub mod failure;
 pub mod host;
+pub mod inspect;
 pub mod instance;
 pub mod lab;
 pub mod metrics;

@@ -35,6 +35,7 @@ pub struct Bridgefwd {
     pub pin_dir: PathBuf,
     netns: Option<String>,
     environment: Vec<(String, String)>,
+    program: PathBuf,
     daemon: Option<Daemon>,
 }
 
@@ -43,6 +44,8 @@ struct Daemon {
     stdout: Receiver<String>,
     stderr: Arc<Mutex<String>>,
     stderr_reader: Option<JoinHandle<()>>,
+    /// The line that says that it is ready.
+    ready: String,
 }
 
 /// The binary under test: `BRIDGEFWD_BIN`, else the one that lies beside the tests.
@@ -69,6 +72,7 @@ impl Bridgefwd {
             pin_dir,
             netns: None,
             environment: Vec::new(),
+            program: binary(),
             daemon: None,
         }
     }
@@ -85,6 +89,11 @@ impl Bridgefwd {
     pub fn with_environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Has another program be run from now on, as after an upgrade; a daemon that runs goes on.
+    pub fn use_program(&mut self, program: &Path) {
+        self.program = program.to_owned();
     }
 
     /// With a daemon running, see [`Bridgefwd::start`].
@@ -135,7 +144,10 @@ impl Bridgefwd {
         let mut said = String::new();
         loop {
             match daemon.stdout.recv_timeout(patience.saturating_sub(begin.elapsed())) {
-                Ok(line) if line.starts_with("ready") => break,
+                Ok(line) if line.starts_with("ready") => {
+                    daemon.ready = line;
+                    break;
+                }
                 Ok(line) => said += &(line + "\n"),
                 // It has closed its output, or taken too long.
                 Err(_) => {
@@ -148,6 +160,13 @@ impl Bridgefwd {
         }
         self.daemon = Some(daemon);
         Ok(begin.elapsed())
+    }
+
+    /// What the running daemon printed when it was ready.
+    #[must_use]
+    #[track_caller]
+    pub fn ready_line(&self) -> &str {
+        &self.daemon.as_ref().expect("a daemon").ready
     }
 
     /// Process id of the running daemon.
@@ -232,7 +251,7 @@ impl Bridgefwd {
     /// The command line of one of its commands, for whoever starts it by hand.
     #[must_use]
     pub fn command_line(&self, command: &str) -> Command {
-        let mut line = Command::new(binary());
+        let mut line = Command::new(&self.program);
         line.env_remove("DOCKER_HOST").envs(self.environment.iter().cloned());
         if let Some(netns) = &self.netns {
             line.args(["--netns", netns]);
@@ -277,7 +296,7 @@ impl Daemon {
                 theirs.lock().unwrap_or_else(PoisonError::into_inner).push_str(&text);
             }
         });
-        Self { child, stdout, stderr, stderr_reader: Some(stderr_reader) }
+        Self { child, stdout, stderr, stderr_reader: Some(stderr_reader), ready: String::new() }
     }
 
     /// All that it said, once it has ended.

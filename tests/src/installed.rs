@@ -63,14 +63,54 @@ pub fn made(extension: &str) -> PathBuf {
     path.clone()
 }
 
-/// The root.
+/// A process that holds mounts, and the two folders that it has for them; its standard input ends it, and
+/// with it they go.
 #[derive(Debug)]
-pub struct Root {
-    holder: Child,
-    // Closed, it ends the holder.
+pub struct Holder {
+    process: Child,
+    // Closed, it ends the process.
     input: Option<ChildStdin>,
     folder: TempDir,
     shared: TempDir,
+}
+
+impl Holder {
+    /// Starts one, given a folder for what it makes and one that is to be seen inside, with pipes for its
+    /// standard input and output. Returns it with its first word.
+    #[must_use]
+    #[track_caller]
+    pub fn make(start: impl FnOnce(&Path, &Path) -> Child) -> (Self, String) {
+        let folder = || tempfile::Builder::new().prefix("bfwt-root-").tempdir().expect("folder");
+        let (folder, shared) = (folder(), folder());
+        let mut process = start(folder.path(), shared.path());
+        let input = process.stdin.take();
+        let mut line = String::new();
+        let stdout = process.stdout.take().expect("its output");
+        BufReader::new(stdout).read_line(&mut line).expect("its word");
+        (Self { process, input, folder, shared }, line.trim().into())
+    }
+
+    /// The folder that is to be seen inside.
+    #[must_use]
+    pub fn shared(&self) -> &Path {
+        self.shared.path()
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        // The mounts go with the last process in their namespace.
+        let _ = self.process.wait();
+    }
+}
+
+/// The root.
+#[derive(Debug)]
+pub struct Root {
+    holder: Holder,
+    /// Which namespaces what is started in it enters, as nsenter(1) takes them.
+    entry: Vec<String>,
 }
 
 impl Default for Root {
@@ -84,28 +124,31 @@ impl Root {
     #[must_use]
     #[track_caller]
     pub fn new() -> Self {
-        let folder = || tempfile::Builder::new().prefix("bfwt-root-").tempdir().expect("folder");
-        let (folder, shared) = (folder(), folder());
-        let mut holder = Command::new("unshare")
-            .args(["--mount", "--propagation", "private", "sh", "-c", MAKE, "sh"])
-            .arg(folder.path())
-            .arg(shared.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("unshare");
-        let input = holder.stdin.take();
-        let mut line = String::new();
-        let stdout = holder.stdout.take().expect("its output");
-        BufReader::new(stdout).read_line(&mut line).expect("its word");
-        assert_eq!(line.trim(), "made", "the root could not be made");
-        Self { holder, input, folder, shared }
+        let (holder, word) = Holder::make(|folder, shared| {
+            Command::new("unshare")
+                .args(["--mount", "--propagation", "private", "sh", "-c", MAKE, "sh"])
+                .arg(folder)
+                .arg(shared)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("unshare")
+        });
+        assert_eq!(word, "made", "the root could not be made");
+        let entry = vec![format!("--mount=/proc/{}/ns/mnt", holder.process.id())];
+        Self::held(holder, entry)
+    }
+
+    /// One that somebody holds, and how to enter it.
+    #[must_use]
+    pub const fn held(holder: Holder, entry: Vec<String>) -> Self {
+        Self { holder, entry }
     }
 
     /// A folder that is the same inside and outside: its path outside, and inside.
     #[must_use]
     pub fn shared(&self) -> (&Path, &'static Path) {
-        (self.shared.path(), Path::new("/run/shared"))
+        (self.holder.shared(), Path::new("/run/shared"))
     }
 
     /// A command that is started in the root.
@@ -113,9 +156,9 @@ impl Root {
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command
-            .arg(format!("--mount=/proc/{}/ns/mnt", self.holder.id()))
+            .args(&self.entry)
             .arg("chroot")
-            .arg(self.folder.path().join("root"))
+            .arg(self.holder.folder.path().join("root"))
             .arg(program)
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("LC_ALL", "C.UTF-8")
@@ -141,15 +184,25 @@ impl Root {
         crate::bridgefwd::output_in(ns, command.args(args))
     }
 
+    /// Runs a command in the root to its end.
+    #[must_use]
+    #[track_caller]
+    pub fn run(&self, program: &str, args: &[&str]) -> Output {
+        let output =
+            self.command(program).args(args).stdin(Stdio::null()).output().expect("started");
+        Output {
+            status: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     /// Runs a command that must succeed, and returns its output.
     #[track_caller]
     pub fn ok(&self, program: &str, args: &[&str]) -> String {
-        let output =
-            self.command(program).args(args).stdin(Stdio::null()).output().expect("started");
-        let (stdout, stderr) =
-            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "{program} {args:?}: {}\n{stdout}{stderr}", output.status);
-        stdout.into_owned()
+        let Output { status, stdout, stderr } = self.run(program, args);
+        assert_eq!(status, 0, "{program} {args:?}: {stdout}{stderr}");
+        stdout
     }
 
     /// Writes a file in the root.
@@ -175,11 +228,11 @@ impl Root {
     #[must_use]
     #[track_caller]
     pub fn traces(&self, part: &str) -> Vec<String> {
-        let upper = self.folder.path().join("upper");
+        let upper = self.holder.folder.path().join("upper");
         // The folder is seen from inside the namespace only.
         let mut shell = Command::new("nsenter");
         shell
-            .arg(format!("--mount=/proc/{}/ns/mnt", self.holder.id()))
+            .arg(format!("--mount=/proc/{}/ns/mnt", self.holder.process.id()))
             // What was deleted of the machine's own is a character device.
             .args(["sh", "-c", "cd \"$0\" && find . -not -type c -path \"*$1*\""])
             .arg(&upper)
@@ -196,13 +249,5 @@ impl Root {
         }
         traces.sort();
         traces
-    }
-}
-
-impl Drop for Root {
-    fn drop(&mut self) {
-        drop(self.input.take());
-        // The mounts go with the last process in their namespace.
-        let _ = self.holder.wait();
     }
 }

@@ -5,6 +5,7 @@
 //! stands for it. A fixture that fails panics with what was wrong: that is the test's failure.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+pub mod attached;
 pub mod beyond;
 pub mod bpf;
 pub mod bridgefwd;
@@ -18,6 +19,7 @@ pub mod inject;
 pub mod installed;
 pub mod namespaces;
 pub mod notify;
+pub mod other_build;
 pub mod packets;
 pub mod packets6;
 pub mod pins;
@@ -37,3 +39,4 @@ pub mod view6;
 pub mod wait;
 
 mod link_layer;
+pub mod listener;

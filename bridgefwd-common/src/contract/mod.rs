@@ -11,6 +11,7 @@ mod address;
 mod body;
 mod connection;
 mod counters;
+mod event;
 mod flow;
 mod flow_state;
 mod fragment;
@@ -28,6 +29,11 @@ pub use address::{Address, Family};
 pub use body::{Body, Way};
 pub use connection::TcpSide;
 pub use counters::{Counter, PairCounters, SEEN};
+pub use event::{
+    EVENT_CLOSED, EVENT_HEADERS, EVENT_OPENED, EVENT_REFUSED, EVENT_RING_BYTES, EVENT_TRACED,
+    EventBudget, EventControl, FlowRecord, MAX_REFUSALS, PacketRecord, REFUSALS_TOLD_A_SECOND,
+    REFUSALS_TOLD_EACH_NS, RefusalCount, RefusalKey, TRACED_TOLD_A_SECOND,
+};
 pub use flow::{Direction, Flow, FlowSide, IndexEntry, SlotOwner};
 pub use flow_state::FlowState;
 pub use fragment::{FRAGMENT_TIMEOUT_NS, FragmentKey, FragmentOwner};
@@ -137,6 +143,15 @@ pub const MAP_MAPPED: &str = "MAPPED";
 
 /// `Array<Kept>`, one element, mapped into the daemon's memory.
 pub const MAP_KEPT: &str = "KEPT";
+
+/// `RingBuf` of [`FlowRecord`]s and [`PacketRecord`]s; not pinned, like the other maps of events.
+pub const MAP_EVENTS: &str = "EVENTS";
+/// `Array<EventControl>`, one element.
+pub const MAP_EVENT_CONTROL: &str = "EVENT_CONTROL";
+/// `PerCpuArray<EventBudget>`, one element.
+pub const MAP_EVENT_BUDGET: &str = "EVENT_BUDGET";
+/// `LruHashMap<RefusalKey, RefusalCount>`.
+pub const MAP_REFUSALS: &str = "REFUSALS";
 
 /// Every map that is pinned, in no order that matters.
 pub const PINNED_MAPS: [&str; 18] = [

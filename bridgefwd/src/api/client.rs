@@ -1,6 +1,7 @@
 //! The other end of the control socket: what the commands ask the daemon with.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,11 +22,15 @@ use super::types::{
     Cleared, Flow, FlowFilter, Leaving, NEXT_FLOWS, Pair, PairChange, Problem, ProblemKind, Stats,
     Status,
 };
+use super::whois::{Whois, WhoisQuery};
 use crate::failure::{Failure, Result};
 use crate::metrics::Format;
 
 /// How long one question may take, from connecting to the last byte of the answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What moves the bytes of a connection.
+type Connection = http1::Connection<TokioIo<UnixStream>, Full<Bytes>>;
 
 const JSON: &str = "application/json";
 
@@ -78,6 +83,52 @@ impl Client {
         let (_, body) = self.ask(Method::GET, "/metrics", accept, Bytes::new()).await?;
         String::from_utf8(body.to_vec())
             .map_err(|error| Failure::failed(format!("the daemon's metrics are no text: {error}")))
+    }
+
+    /// Calls `each` with every line that the daemon tells of what happens, until that says that it has
+    /// enough, or the daemon ends.
+    ///
+    /// # Errors
+    ///
+    /// As everything else here; not where the daemon ends.
+    pub async fn events(
+        &self,
+        mut each: impl FnMut(&str) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        let (mut sender, connection) = self.connect().await?;
+        // It only moves while it is polled.
+        let connection = tokio::spawn(connection);
+        let request = self.question(Method::GET, "/v1/events", JSON, Bytes::new())?;
+        let broken = |error| self.broken(&error);
+        let mut response = sender.send_request(request).await.map_err(broken)?;
+        if !response.status().is_success() {
+            let body = response.into_body().collect().await.map_err(broken)?.to_bytes();
+            return Err(Failure::failed(String::from_utf8_lossy(&body).into_owned()));
+        }
+        let mut rest = Vec::new();
+        while let Some(Ok(frame)) = response.frame().await {
+            let Ok(data) = frame.into_data() else { continue };
+            rest.extend_from_slice(&data);
+            while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = rest.drain(..=end).collect();
+                if each(&String::from_utf8_lossy(&line))?.is_break() {
+                    connection.abort();
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Who was behind a translated address.
+    pub async fn whois(&self, query: &WhoisQuery) -> Result<Whois> {
+        let address = Some(query.address.to_string());
+        let port = query.port.map(|port| port.to_string());
+        let path = path_with(
+            "/v1/whois",
+            [("address", &address), ("port", &port), ("proto", &query.proto), ("at", &query.at)],
+        );
+        self.get(&path).await
     }
 
     /// The live flows that `filter` matches, as many as one answer has.
@@ -197,24 +248,9 @@ impl Client {
         accept: &str,
         body: Bytes,
     ) -> Result<(Parts, Bytes)> {
-        let broken = |error: hyper::Error| {
-            Failure::failed(format!(
-                "the connection to the daemon on {} broke off: {error}; look at its log",
-                self.socket.display()
-            ))
-        };
-        let stream =
-            UnixStream::connect(&self.socket).await.map_err(|error| self.unreachable(&error))?;
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(HOST, "bridgefwd")
-            .header(CONTENT_TYPE, JSON)
-            .header(ACCEPT, accept)
-            .body(Full::new(body))
-            .map_err(|error| Failure::usage(format!("{path} is no valid request: {error}")))?;
+        let broken = |error| self.broken(&error);
+        let (mut sender, connection) = self.connect().await?;
+        let request = self.question(method, path, accept, body)?;
         let answer = async {
             let (head, body) = sender.send_request(request).await?.into_parts();
             Ok::<_, hyper::Error>((head, body.collect().await?.to_bytes()))
@@ -228,6 +264,36 @@ impl Client {
             answer = &mut answer => answer.map_err(broken),
             _ = &mut connection => answer.await.map_err(broken),
         }
+    }
+
+    async fn connect(&self) -> Result<(http1::SendRequest<Full<Bytes>>, Connection)> {
+        let stream =
+            UnixStream::connect(&self.socket).await.map_err(|error| self.unreachable(&error))?;
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(&error))
+    }
+
+    fn question(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &str,
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>> {
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, "bridgefwd")
+            .header(CONTENT_TYPE, JSON)
+            .header(ACCEPT, accept)
+            .body(Full::new(body))
+            .map_err(|error| Failure::usage(format!("{path} is no valid request: {error}")))
+    }
+
+    fn broken(&self, error: &hyper::Error) -> Failure {
+        Failure::failed(format!(
+            "the connection to the daemon on {} broke off: {error}; look at its log",
+            self.socket.display()
+        ))
     }
 
     /// Why nobody could be asked.
@@ -268,20 +334,28 @@ fn pair_path(from: &str, to: &str) -> String {
 
 fn flows_path(filter: &FlowFilter) -> String {
     let text = |value: Option<&dyn ToString>| value.map(ToString::to_string);
-    let query: Vec<String> = [
-        ("from", filter.from.clone()),
-        ("to", filter.to.clone()),
-        ("proto", filter.proto.clone()),
-        ("state", filter.state.clone()),
-        ("address", text(filter.address.as_ref().map(|address| address as _))),
-        ("port", text(filter.port.as_ref().map(|port| port as _))),
-        ("limit", text(filter.limit.as_ref().map(|limit| limit as _))),
-        ("after", text(filter.after.as_ref().map(|after| after as _))),
-    ]
-    .into_iter()
-    .filter_map(|(key, value)| Some(format!("{key}={}", encoded(&value?))))
-    .collect();
-    if query.is_empty() { "/v1/flows".into() } else { format!("/v1/flows?{}", query.join("&")) }
+    path_with(
+        "/v1/flows",
+        [
+            ("from", &filter.from),
+            ("to", &filter.to),
+            ("proto", &filter.proto),
+            ("state", &filter.state),
+            ("address", &text(filter.address.as_ref().map(|address| address as _))),
+            ("port", &text(filter.port.as_ref().map(|port| port as _))),
+            ("limit", &text(filter.limit.as_ref().map(|limit| limit as _))),
+            ("after", &text(filter.after.as_ref().map(|after| after as _))),
+        ],
+    )
+}
+
+/// A path with those of the keys that have a value.
+fn path_with<const N: usize>(path: &str, query: [(&str, &Option<String>); N]) -> String {
+    let query: Vec<String> = query
+        .into_iter()
+        .filter_map(|(key, value)| Some(format!("{key}={}", encoded(value.as_deref()?))))
+        .collect();
+    if query.is_empty() { path.into() } else { format!("{path}?{}", query.join("&")) }
 }
 
 /// Interface names may hold anything but blanks and slashes.

@@ -127,7 +127,9 @@ impl Labels {
         self.end(to);
     }
 
-    fn container(&self, end: &str, address: IpAddr) -> Option<String> {
+    /// The container behind an end that has this address.
+    #[must_use]
+    pub fn container(&self, end: &str, address: IpAddr) -> Option<String> {
         self.containers.get(&(end.to_owned(), address)).cloned()
     }
 }

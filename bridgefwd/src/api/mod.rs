@@ -4,5 +4,7 @@
 pub mod bridges;
 pub mod client;
 pub mod config;
+pub mod events;
 pub mod labels;
 pub mod types;
+pub mod whois;

@@ -326,6 +326,9 @@ pub struct Status {
     /// How many ports of managed bridges are not: `run --ports no` leaves them alone.
     #[serde(default)]
     pub ports_not_attached: u64,
+    /// At how many of them packets are handed to the container at once, past bridge and port.
+    #[serde(default)]
+    pub ports_direct: u64,
     /// How many flows one source can have.
     #[serde(default)]
     pub flows_per_source: u64,

@@ -1,8 +1,10 @@
 //! Options of the commands that show what there is.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 
 /// `bridgefwd stats`
 #[derive(Args, Debug)]
@@ -71,6 +73,28 @@ pub struct StatusOptions {
     pub output: Output,
 }
 
+/// `bridgefwd doctor`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Changes nothing. Works without a daemon, and without root as far as that goes:
+what could not be checked is said, and is not in order.
+
+Exit status 0 where all is in order, 4 where something needs attention or could
+not be checked, 5 where something is broken.
+
+Examples:
+  bridgefwd doctor
+  bridgefwd doctor --config ./bridgefwd.toml
+  bridgefwd --netns lab doctor --json")]
+pub struct DoctorOptions {
+    /// Configuration to look at; otherwise /etc/bridgefwd/bridgefwd.toml where it is there
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// How to show it.
+    #[command(flatten)]
+    pub output: Output,
+}
+
 /// `bridgefwd bridges`
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -78,6 +102,25 @@ Example:
   bridgefwd bridges --json")]
 pub struct BridgesOptions {
     /// How to show them.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `bridgefwd inspect`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+WHO is a process by its number, a network namespace by its name, or a container
+by its name or id, in this order. Where no daemon runs it reads the pins.
+
+Examples:
+  bridgefwd inspect web
+  bridgefwd inspect 4242 --json
+  bridgefwd --netns lab inspect lab-web")]
+pub struct InspectOptions {
+    /// Container, network namespace or process
+    #[arg(value_name = "WHO", value_parser = NonEmptyStringValueParser::new())]
+    pub who: String,
+    /// How to show it.
     #[command(flatten)]
     pub output: Output,
 }

@@ -5,26 +5,26 @@ use std::io::{self, Read as _};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
-use super::{ask_daemon, enter_netns, output};
+use super::{ask_daemon, enter_netns, labels, output, snapshot};
+use crate::api::bridges::Bridge;
 use crate::api::types::{Pair, PairState, Status};
 use crate::cli::ExplainOptions;
 use crate::datapath::offline::Reader;
-use crate::explain::ends::{End, Facts, Network, World};
+use crate::explain::ends::{Container, End, Facts, Network, World};
 use crate::explain::model::Table;
 use crate::explain::report::Report;
 use crate::explain::running::Running;
-use crate::explain::{self, ParseError, describe, matrix, networks, walk};
+use crate::explain::{self, ParseError, describe, matrix, networks as documents, walk};
 use crate::failure::{Failure, Result};
-use crate::host::netlink::Snapshot;
+use crate::host::netlink::Link;
 use crate::host::{firewall, sysctl};
 use crate::instance::Instance;
 use crate::views;
 
 pub(super) fn run(options: &ExplainOptions, instance: &Instance) -> Result<()> {
     let live = options.rules.is_empty();
-    let running = if live { running(instance)? } else { None };
-    let (world, mut more) = world(options, instance)?;
-    let running = running.unwrap_or_default();
+    let (running, ends) = if live { running(instance)? } else { Default::default() };
+    let (world, mut more) = world(options, instance, &ends)?;
     if let (Some(from), Some(to)) = (&options.from, &options.to) {
         let party = |said| walk::party(&world, said).map_err(Failure::usage);
         let (from, to) = (party(from)?, party(to)?);
@@ -54,12 +54,16 @@ fn interface(world: &World, end: End) -> Option<&str> {
 }
 
 /// The host, or what files say of one; and what should be said beside the answer.
-fn world(options: &ExplainOptions, instance: &Instance) -> Result<(World, Vec<String>)> {
+fn world(
+    options: &ExplainOptions,
+    instance: &Instance,
+    ends: &[Bridge],
+) -> Result<(World, Vec<String>)> {
     let mut notes = Vec::new();
     let mut facts = Facts::default();
     let tables = if options.rules.is_empty() {
         enter_netns(instance)?;
-        facts = host()?;
+        facts = host(ends)?;
         let rules = firewall::read()?;
         notes.extend(rules.notes);
         rules.tables
@@ -69,9 +73,9 @@ fn world(options: &ExplainOptions, instance: &Instance) -> Result<(World, Vec<St
     };
     if let Some(path) = &options.networks {
         let found = read(path)?;
-        facts.networks = networks::inspected(&found).map_err(|error| wrong(path, &error))?;
+        facts.networks = documents::inspected(&found).map_err(|error| wrong(path, &error))?;
     } else if !options.rules.is_empty() {
-        facts.networks = networks::from_rules(&tables);
+        facts.networks = documents::from_rules(&tables);
         if !facts.networks.is_empty() {
             notes.push(
                 "the networks are read from the rules, each gateway taken for the first address; \
@@ -97,34 +101,45 @@ fn world(options: &ExplainOptions, instance: &Instance) -> Result<(World, Vec<St
     Ok((World::new(tables, facts), notes))
 }
 
-/// What the host is, beside its rules: seen from the calling thread's network namespace.
-fn host() -> Result<Facts> {
-    let snapshot = Snapshot::take()
-        .map_err(|error| Failure::failed(format!("cannot list the interfaces: {error}")))?;
+/// What the host is, beside its rules: seen from the calling thread's network namespace, with the names
+/// of `ends`.
+fn host(ends: &[Bridge]) -> Result<Facts> {
     let mut facts = Facts {
         outside: firewall::default_route(),
         bridge_nf: sysctl::bridge_nf(),
         forwarding: sysctl::forwards(bridgefwd_common::contract::Family::V4),
         ..Facts::default()
     };
-    for link in snapshot.all() {
-        let v4 = link.addresses.iter().filter_map(|address| match address.address {
-            IpAddr::V4(v4) => Some((v4, address.prefix_len)),
-            IpAddr::V6(_) => None,
+    for link in snapshot()?.all() {
+        facts.addresses.extend(v4(link).map(|(address, _)| address));
+        let Some((gateway, length)) = v4(link).next().filter(|_| link.is_bridge) else { continue };
+        let end = ends.iter().find(|end| end.interface.as_ref() == Some(&link.name));
+        facts.networks.push(Network {
+            name: end.map_or(&link.name, |end| &end.name).clone(),
+            bridge: link.name.clone(),
+            subnet: Some((gateway, length)),
+            gateway: Some(gateway),
+            containers: end.map(containers).unwrap_or_default(),
         });
-        let v4: Vec<(Ipv4Addr, u8)> = v4.collect();
-        if let Some(&(gateway, length)) = v4.first().filter(|_| link.is_bridge) {
-            facts.networks.push(Network {
-                name: link.name.clone(),
-                bridge: link.name.clone(),
-                subnet: Some((gateway, length)),
-                gateway: Some(gateway),
-                containers: Vec::new(),
-            });
-        }
-        facts.addresses.extend(v4.into_iter().map(|(address, _)| address));
     }
     Ok(facts)
+}
+
+/// The IPv4 addresses of an interface, with their prefix lengths.
+fn v4(link: &Link) -> impl Iterator<Item = (Ipv4Addr, u8)> {
+    link.addresses.iter().filter_map(|address| match address.address {
+        IpAddr::V4(v4) => Some((v4, address.prefix_len)),
+        IpAddr::V6(_) => None,
+    })
+}
+
+/// What Docker has plugged into a network, as far as it has IPv4 there.
+fn containers(end: &Bridge) -> Vec<Container> {
+    let each = end.containers.iter().flat_map(|container| {
+        let v4 = container.addresses.iter().filter_map(|address| address.parse().ok());
+        v4.map(|address| Container { name: container.name.clone(), address })
+    });
+    each.collect()
 }
 
 /// The rules in a file.
@@ -148,16 +163,19 @@ fn wrong(path: &Path, error: &ParseError) -> Failure {
     Failure::usage(format!("{}, {error}", path.display()))
 }
 
-/// What the instance's daemon does, or what it has left pinned; `None` where there is neither.
-fn running(instance: &Instance) -> Result<Option<Running>> {
-    let asked =
-        ask_daemon(instance, async |client| Ok((client.pairs().await?, client.status().await?)));
+/// What the instance's daemon does, or what it has left pinned: nothing where there is neither; and what
+/// there is on the host, by its names.
+fn running(instance: &Instance) -> Result<(Running, Vec<Bridge>)> {
+    let asked = ask_daemon(instance, async |client| {
+        Ok((client.pairs().await?, client.status().await?, client.bridges().await?))
+    });
     match asked {
-        Ok((pairs, status)) => return Ok(Some(as_running(pairs, &status))),
+        Ok((pairs, status, ends)) => return Ok((as_running(pairs, &status, &ends), ends)),
         Err(Failure::NoDaemon(_)) => {}
         Err(failure) => return Err(failure),
     }
     enter_netns(instance)?;
+    let ends = labels(instance)?.bridges(&snapshot()?, Vec::new());
     let reader = match Reader::open(&instance.pin_dir) {
         Ok(reader) => reader,
         // Rules can be explained without: by somebody who may not read pins, or where there is no bpffs.
@@ -166,17 +184,26 @@ fn running(instance: &Instance) -> Result<Option<Running>> {
             None
         }
     };
-    let Some(reader) = reader else { return Ok(None) };
-    Ok(Some(as_running(reader.pairs()?, &reader.status(instance)?)))
+    let Some(reader) = reader else { return Ok((Running::default(), ends)) };
+    // There every end goes by its interface.
+    Ok((as_running(reader.pairs()?, &reader.status(instance)?, &[]), ends))
 }
 
-fn as_running(pairs: Vec<Pair>, status: &Status) -> Running {
+/// By the interfaces of the ends, whatever their names are.
+fn as_running(pairs: Vec<Pair>, status: &Status, ends: &[Bridge]) -> Running {
+    let interface = |name: &String| {
+        let end = ends.iter().find(|end| end.managed && end.name == *name);
+        end.and_then(|end| end.interface.as_ref()).unwrap_or(name).clone()
+    };
     let present = pairs.into_iter().filter(|pair| pair.present);
     Running {
         pairs: present
-            .map(|pair| ((pair.from, pair.to), pair.state == PairState::Allowed))
+            .map(|pair| {
+                let ends = (interface(&pair.from), interface(&pair.to));
+                (ends, pair.state == PairState::Allowed)
+            })
             .collect(),
-        managed: [&status.bridges[..], &status.uplinks].concat(),
+        managed: status.bridges.iter().chain(&status.uplinks).map(interface).collect(),
         unlisted_denied: status.unlisted == "deny",
     }
 }

@@ -4,9 +4,12 @@
 mod bridges;
 mod completions;
 mod config;
+mod doctor;
 mod down;
+mod events;
 mod explain;
 mod flows;
+mod inspect;
 pub mod lab;
 mod man;
 mod metrics;
@@ -16,6 +19,7 @@ mod run;
 mod stats;
 mod status;
 mod top;
+mod whois;
 
 use std::path::Path;
 
@@ -68,7 +72,9 @@ pub fn run(cli: Cli) -> Result<u8> {
 fn ask_something(command: Command, instance: &Instance) -> Result<u8> {
     let done = match command {
         Command::Pair(command) => pair::run(&command, instance),
+        Command::Inspect(options) => inspect::run(&options, instance),
         Command::Flows(options) => flows::run(options, instance),
+        Command::Events(options) => events::run(&options, instance),
         Command::Stats(options) => stats::run(&options, instance),
         Command::Top(options) => top::run(&options, instance),
         Command::Metrics(options) => metrics::run(&options, instance),
@@ -77,9 +83,11 @@ fn ask_something(command: Command, instance: &Instance) -> Result<u8> {
         Command::Apply(options) => config::apply(options.file.as_deref(), options.output, instance),
         Command::Reload(options) => config::apply(None, options.output, instance),
         Command::Save(options) => config::save(options.file, instance),
+        Command::Whois(options) => return whois::run(options, instance),
         Command::Plan(options) => {
             return config::plan(options.file.as_deref(), options.output, instance);
         }
+        Command::Doctor(options) => return doctor::run(&options, instance),
         Command::Explain(options) => explain::run(&options, instance),
         Command::Down(_) => down::run(instance),
         Command::Run(_)

@@ -1,6 +1,7 @@
 //! Printing: answers on stdout, notes on stderr.
 
 use std::io::{self, IsTerminal, Write};
+use std::ops::ControlFlow;
 
 use serde::Serialize;
 
@@ -59,17 +60,22 @@ impl List {
 
 /// Prints text that brings its own newline. A reader that has gone (`| head`) has what it wanted.
 pub fn print(text: &str) -> Result<()> {
-    write(text).map(drop)
+    stream(text).map(drop)
+}
+
+/// Prints a part of an answer that goes on. `Break` where the reader has gone.
+pub fn stream(text: &str) -> Result<ControlFlow<()>> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(ControlFlow::Continue(())),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+        Err(error) => Err(Failure::failed(format!("cannot write to standard output: {error}"))),
+    }
 }
 
 /// `false` where the reader has gone.
 fn write(text: &str) -> Result<bool> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(Failure::failed(format!("cannot write to standard output: {error}"))),
-        Ok(()) => Ok(true),
-    }
+    Ok(stream(text)?.is_continue())
 }
 
 /// Says something beside the answer.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use tokio::runtime::Builder;
 
 use super::enter_netns;
-use crate::cli::{PortsChoice, RunOptions};
+use crate::cli::{RunOptions, YesNo};
 use crate::daemon::{self, Options};
 use crate::failure::{Failure, Result};
 use crate::instance::Instance;
@@ -28,7 +28,8 @@ pub(super) fn run(
         uplinks: options.uplinks,
         docker: options.docker.map(DockerChoice::absolute),
         unlisted: options.unlisted.map(Into::into),
-        ports: options.ports.map(|choice| choice == PortsChoice::Yes),
+        ports: options.ports.map(|choice| choice == YesNo::Yes),
+        direct: options.direct.map(|choice| choice == YesNo::Yes),
         max_flows: options.max_flows,
         flows_per_source: options.flows_per_source,
         timers,

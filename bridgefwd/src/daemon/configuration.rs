@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::state::State;
 use super::{Shared, ends, transition};
-use crate::api::config::{ConfigPlan, ConfigState, ConfigText, RunningConfig};
+use crate::api::config::{ConfigPlan, ConfigState, ConfigText, PlannedChange, RunningConfig};
+use crate::api::events::What;
+use crate::audit::Place;
 use crate::failure::{Failure, Result};
 use crate::host::names::Names;
 use crate::policy::config::{Config, edit, file};
@@ -34,6 +36,11 @@ impl Configuration {
         // Also if the daemon's folder is another one than that of who asks.
         let file = file.map(|file| std::path::absolute(&file).unwrap_or(file));
         Self { file, overrides, started }
+    }
+
+    /// The audit log that is written, if any.
+    pub const fn audit(&self) -> Option<&Place> {
+        self.started.audit.as_ref()
     }
 
     /// What is `given`, else what the daemon's own file has.
@@ -86,8 +93,13 @@ impl Shared {
         transition::check_restart(&plan.changes)?;
         transition::check_host(&state, &setup)?;
         transition::apply(&mut state, &setup)?;
+        let journal = state.journal.clone();
         drop(state);
         for change in &plan.changes {
+            if matches!(&*change.what, "setting" | "timer") {
+                let PlannedChange { name, before, after, .. } = change.clone();
+                journal.tell(What::Setting { name, from: before, to: after });
+            }
             tracing::info!("configuration: {}", views::plan::line(change));
         }
         Ok(plan)
@@ -123,12 +135,13 @@ impl Shared {
     }
 
     fn running(&self, state: &State) -> Setup {
-        let Setup { docker, metrics, metrics_hosts, .. } = &self.configuration.started;
+        let Setup { docker, metrics, metrics_hosts, audit, .. } = &self.configuration.started;
         Setup {
             socket: Some(self.instance.socket.clone()),
             docker: docker.clone(),
             metrics: *metrics,
             metrics_hosts: metrics_hosts.clone(),
+            audit: audit.clone(),
             ..transition::running(state)
         }
     }

@@ -21,7 +21,9 @@ use crate::host::qdisc::{self, Hook, Queueing};
 /// What is known of the ports.
 #[derive(Debug)]
 pub struct Direct {
-    /// Is it wanted, and does the kernel do it rightly?
+    /// Is it wanted?
+    pub(super) wanted: bool,
+    /// Does the kernel do it rightly?
     possible: bool,
     rules: BridgeRules,
     /// Ports that could be such by what they are, with their bridges.
@@ -41,6 +43,7 @@ impl Direct {
             .as_ref()
             .is_some_and(|btf| btf.offset_of("net_device", "pcpu_stat_type").is_some());
         Self {
+            wanted: true,
             possible: possible && counts,
             rules: BridgeRules::new(kernel.as_ref()),
             candidates: BTreeMap::new(),
@@ -62,7 +65,7 @@ impl Direct {
 
     /// Those of the candidates that nobody minds. Where that cannot be found out, somebody may.
     fn judge(&self, managed: &BTreeMap<u32, Interface>) -> BTreeSet<u32> {
-        if !self.possible || self.candidates.is_empty() {
+        if !self.wanted || !self.possible || self.candidates.is_empty() {
             return BTreeSet::new();
         }
         self.look(managed).unwrap_or_else(|error| {
@@ -90,6 +93,16 @@ impl Direct {
     }
 }
 
+/// Says whether it is wanted, and has the data path follow.
+///
+/// # Errors
+///
+/// The kernel's error.
+pub fn want(state: &mut State, wanted: bool) -> Result<()> {
+    state.direct.wanted = wanted;
+    follow(state)
+}
+
 /// Looks again, and has the data path follow.
 ///
 /// # Errors
@@ -114,7 +127,7 @@ fn candidates(snapshot: &Snapshot, entries: &BTreeMap<u32, Interface>) -> BTreeM
     let ports = entries.iter().filter(|(_, entry)| entry.role == Role::Port as u8);
     ports
         .filter(|(ifindex, entry)| {
-            let (port, bridge) = (snapshot.links.get(ifindex), snapshot.links.get(&entry.end));
+            let (port, bridge) = (snapshot.get(**ifindex), snapshot.get(entry.end));
             port.is_some_and(|port| port.leads_elsewhere && port.forwards)
                 && bridge.is_some_and(|bridge| !bridge.vlan_aware)
         })
@@ -172,7 +185,6 @@ mod tests {
             port(14, 2, true, true),
             port(15, 1, true, true),
         ];
-        let links = links.into_iter().map(|link| (link.ifindex, link)).collect();
         let entry = |end, role: Role| Interface { end, role: role as u8, ..Interface::zeroed() };
         let entries = BTreeMap::from([
             (1, entry(1, Role::Bridge)),
@@ -183,7 +195,7 @@ mod tests {
             (14, entry(2, Role::Port)),
             (99, entry(1, Role::Port)),
         ]);
-        let found = candidates(&Snapshot { links }, &entries);
+        let found = candidates(&Snapshot::of(links), &entries);
         assert_eq!(found, BTreeMap::from([(11, 1)]));
     }
 

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use bridgefwd_common::contract::{Interface, PairKey};
 
 use super::state::State;
+use crate::api::events::{Event, InterfaceEvent, What};
 use crate::api::labels::Labels;
 use crate::datapath::{addresses, is_end};
 use crate::failure::{Failure, Result};
@@ -137,6 +138,33 @@ impl State {
     pub(super) fn ends_now(&self) -> BTreeMap<u32, String> {
         let ends = self.datapath.interfaces().iter().filter(|(_, interface)| is_end(interface));
         ends.map(|(&ifindex, interface)| (ifindex, self.name_of(ifindex, interface))).collect()
+    }
+
+    /// Managed interfaces by ifindex, as events name them.
+    pub(super) fn known_interfaces(&self) -> BTreeMap<u32, InterfaceEvent> {
+        let ends = self.ends_now();
+        let interfaces = self.datapath.interfaces().iter();
+        let event = |(&ifindex, interface): (&u32, &Interface)| {
+            let end = ends.get(&ifindex);
+            let event = InterfaceEvent {
+                name: end.map_or_else(|| interface.name().to_owned(), Clone::clone),
+                kind: end.map_or("port", |end| self.kind(end)).into(),
+                of: if end.is_some() { None } else { ends.get(&interface.end).cloned() },
+                state: "managed".into(),
+            };
+            (ifindex, event)
+        };
+        interfaces.map(event).collect()
+    }
+
+    /// Tells what came and what went since those were `before`.
+    pub(super) fn tell_interfaces(&self, before: &BTreeMap<u32, InterfaceEvent>) {
+        let now = self.known_interfaces();
+        let went = before.iter().filter(|(ifindex, _)| !now.contains_key(ifindex));
+        let went = went.map(|(_, event)| InterfaceEvent { state: "gone".into(), ..event.clone() });
+        let came = now.iter().filter(|(ifindex, _)| !before.contains_key(ifindex));
+        let changes = went.chain(came.map(|(_, event)| event.clone()));
+        self.journal.tell_all(changes.map(|event| Event::now(What::Interface(event))).collect());
     }
 
     /// Ends whose subnets overlap: the kernel routes to one of them alone.

@@ -10,7 +10,9 @@ mod direct;
 pub mod docker;
 mod ends;
 mod health;
+mod journal;
 mod limited;
+mod listener;
 mod log;
 mod reconcile;
 mod route_mtus;
@@ -20,6 +22,7 @@ mod shared;
 mod socket;
 mod start;
 pub mod state;
+mod tell;
 mod transition;
 mod web;
 
@@ -88,7 +91,7 @@ pub async fn run(options: Options) -> Result<()> {
     let mut terminate = on_signal(SignalKind::terminate())?;
     let mut interrupt = on_signal(SignalKind::interrupt())?;
     let mut hang_up = on_signal(SignalKind::hangup())?;
-    let Running { setup, state, mut docker, reader, listener, socket, metrics } =
+    let Running { setup, state, mut docker, reader, listener, socket, metrics, told } =
         start.bring_up(&options, routes.known())?;
     let (sender, mut down) = watch::channel(false);
     let Options { instance, config, overrides, .. } = options;
@@ -108,6 +111,8 @@ pub async fn run(options: Options) -> Result<()> {
     if let Some(Metrics { listener, hosts, .. }) = metrics {
         servers.spawn(web::serve(listener, shared.clone(), hosts, down.clone()));
     }
+    let (ring, counts) = told;
+    servers.spawn(tell::follow(shared.clone(), ring, counts, down.clone()));
     print_ready(&shared, at);
     let mut service = Service::find();
     let serving = servers.len();
@@ -158,7 +163,11 @@ pub async fn run(options: Options) -> Result<()> {
                     service.alive(|| shared.state().summary());
                 }
             }
-            _ = hang_up.recv() => shared.reload_logged(),
+            _ = hang_up.recv() => {
+                service.reloading();
+                shared.reload_logged();
+                service.ready(|| shared.state().summary());
+            }
             _ = down.changed() => break true,
             _ = terminate.recv() => break false,
             _ = interrupt.recv() => break false,

@@ -19,6 +19,7 @@ use crate::host::netlink::{Changes, Link, Snapshot};
 pub fn reconcile(state: &mut State, changes: &Changes, renew: bool) -> Result<()> {
     let snapshot = snapshot()?;
     let before = state.ends_now();
+    let managed = state.known_interfaces();
     state.take_in_names(Names::new(&snapshot, state.docker.networks()));
     let bridges = state.interfaces_of_bridges();
     let mut wanted = wanted_interfaces(&snapshot, &bridges, &state.uplinks, state.ports);
@@ -58,6 +59,7 @@ pub fn reconcile(state: &mut State, changes: &Changes, renew: bool) -> Result<()
         }
         state.rekey_pairs()?;
     }
+    state.tell_interfaces(&managed);
     Ok(())
 }
 

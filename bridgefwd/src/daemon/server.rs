@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
@@ -20,6 +21,7 @@ use crate::api::config::ConfigText;
 use crate::api::types::{
     Cleared, FlowFilter, Leaving, NEXT_FLOWS, PairChange, Problem, ProblemKind,
 };
+use crate::api::whois::WhoisQuery;
 use crate::failure::{Failure, Result};
 use crate::metrics::{self, Format};
 use crate::web;
@@ -53,6 +55,8 @@ pub fn all(shared: Arc<Shared>) -> Router {
         .route("/v1/config/plan", post(plan).layer(DefaultBodyLimit::max(LONGEST_BODY)))
         .route("/v1/config/apply", post(apply).layer(DefaultBodyLimit::max(LONGEST_BODY)))
         .route("/v1/down", post(down))
+        .route("/v1/events", get(events))
+        .route("/v1/whois", get(whois))
         .with_state(shared)
 }
 
@@ -112,6 +116,19 @@ async fn flows(State(shared): Daemon, filter: Result<Query<FlowFilter>, QueryRej
         answer.headers_mut().insert(NEXT_FLOWS, next.into());
     }
     Ok(answer)
+}
+
+/// What happens from now on, a line of JSON each, until the listener or the daemon goes.
+async fn events(State(shared): Daemon) -> Response {
+    let journal = shared.state().journal.clone();
+    let stop = shared.down.subscribe();
+    let lines = super::listener::lines(&journal, stop);
+    ([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+}
+
+async fn whois(State(shared): Daemon, query: Result<Query<WhoisQuery>, QueryRejection>) -> Answer {
+    let Query(query) = query.map_err(|error| Failure::usage(error.body_text()))?;
+    read(shared, move |shared| shared.whois(query)).await
 }
 
 async fn put_pair(State(shared): Daemon, ends: Ends, body: axum::body::Bytes) -> Answer {

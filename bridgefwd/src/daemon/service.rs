@@ -1,6 +1,6 @@
 //! What a service manager is told, as sd_notify(3) has it: when we are ready, that we are alive, when
-//! we stop, and a line on how it goes. Where nobody asked for it (`NOTIFY_SOCKET` is not set)
-//! nothing is said.
+//! we read the configuration anew or stop, and a line on how it goes. Where nobody asked for it
+//! (`NOTIFY_SOCKET` is not set) nothing is said.
 
 use std::env;
 
@@ -35,6 +35,13 @@ impl Service {
     /// The main loop has just done what it does each second, and done it well.
     pub fn alive(&mut self, status: impl FnOnce() -> String) {
         self.tell(self.watches.then_some(NotifyState::Watchdog), status);
+    }
+
+    /// The configuration is read anew; [`Service::ready`] ends that.
+    pub fn reloading(&self) {
+        // systemd takes no reload for one that does not say when it began.
+        let now = NotifyState::monotonic_usec_now().ok();
+        self.send(&[Some(NotifyState::Reloading), now].into_iter().flatten().collect::<Vec<_>>());
     }
 
     /// We are about to end.

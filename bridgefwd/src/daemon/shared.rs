@@ -11,6 +11,8 @@ use super::reconcile;
 use super::state::State;
 use crate::api::bridges::Bridge;
 use crate::api::types::{Flow, FlowFilter, Pair, Stats, Status};
+use crate::api::whois::{Whois, WhoisQuery};
+use crate::audit::whois::whois;
 use crate::datapath::offline::Reader;
 use crate::failure::Result;
 use crate::instance::Instance;
@@ -102,6 +104,17 @@ impl Shared {
         let (mut flows, next) = self.reader.flows(&filter)?;
         labels.flows(&mut flows);
         Ok((flows, next))
+    }
+
+    /// Who was behind a translated address.
+    ///
+    /// # Errors
+    ///
+    /// Where the maps or the audit log cannot be read.
+    pub fn whois(&self, query: WhoisQuery) -> Result<Whois> {
+        let mut live = self.reader.flows_with(query.address, query.port)?;
+        self.state().labels().flows(&mut live);
+        whois(query, Some(live), self.configuration.audit())
     }
 
     /// Everything on the host that is an end, could be one, or cannot.

@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::docker::{self, Known};
+use super::journal::Journal;
 use super::state::State;
 use super::{Options, checks, ends, log, reconcile, socket, transition, web};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::api::events::{Event, What};
+use crate::audit::Log;
+use crate::datapath::events::{Counts, Ring};
 use crate::datapath::offline::Reader;
 use crate::datapath::{Datapath, Plan, Wanted};
 use crate::failure::{Failure, Result};
@@ -35,6 +39,8 @@ pub struct Start {
     metrics: Option<Metrics>,
     plan: Plan,
     wanted: Wanted,
+    /// The audit log.
+    audit: Option<Log>,
     /// Who may use the socket, beside its owner.
     group: Option<socket::Group>,
     /// Is there a file? Then pairs are those that it lists, whatever an earlier daemon had.
@@ -51,6 +57,8 @@ pub struct Running {
     pub listener: tokio::net::UnixListener,
     pub socket: socket::SocketFile,
     pub metrics: Option<Metrics>,
+    /// What the program tells.
+    pub told: (Ring, Counts),
 }
 
 impl Start {
@@ -98,6 +106,7 @@ impl Start {
                 Ok::<_, Failure>(Metrics { at, listener: web::bind(at)?, hosts })
             })
             .transpose()?;
+        let audit = setup.audit.clone().map(Log::open).transpose()?;
         // Without a file, what nothing is said of is as an earlier daemon had it.
         let wanted = if declared {
             Wanted {
@@ -112,7 +121,7 @@ impl Start {
                 timers: overrides.timers,
             }
         };
-        Ok(Self { setup, names, docker, metrics, plan, wanted, group, declared })
+        Ok(Self { setup, names, docker, metrics, plan, wanted, audit, group, declared })
     }
 
     /// Fills the maps, attaches, and listens. The namespace's routes have `route_mtus`.
@@ -121,15 +130,20 @@ impl Start {
     ///
     /// Where something cannot be done; it is taken back then, but for what an earlier daemon left.
     pub fn bring_up(mut self, options: &Options, route_mtus: &RouteMtus) -> Result<Running> {
-        let datapath = Datapath::start(&self.plan, self.wanted, options.attach)?;
-        let Setup { bridges, uplinks, ports, .. } = &self.setup;
+        let mut datapath = Datapath::start(&self.plan, self.wanted, options.attach)?;
+        let (ring, control, counts) = datapath.take_events()?;
+        let Setup { bridges, uplinks, ports, direct, .. } = &self.setup;
         let known = (self.names.clone(), self.docker.borrow_and_update().clone());
         let mut state = State::new(datapath, bridges.clone(), uplinks.clone(), *ports, known);
         state.route_mtus = route_mtus.clone();
+        state.direct.wanted = *direct;
+        state.journal = Journal::new(Some(control), self.audit.take());
+        state.journal.note(&[Event::now(What::Started { pid: std::process::id() })]);
         match self.fill(&mut state, options) {
             Ok((reader, listener, socket)) => {
                 let Self { setup, docker, metrics, .. } = self;
-                Ok(Running { setup, state, docker, reader, listener, socket, metrics })
+                let told = (ring, counts);
+                Ok(Running { setup, state, docker, reader, listener, socket, metrics, told })
             }
             Err(error) => Err(roll_back(state, error)),
         }

@@ -13,6 +13,8 @@ use bridgefwd_common::contract::{
 
 use super::direct::Direct;
 use super::docker::Known;
+use super::journal::Journal;
+use crate::api::events::{PairEvent, What};
 use crate::api::types::{Pair, PairChange, PairState};
 use crate::datapath::offline::pair_view;
 use crate::datapath::{Datapath, is_end};
@@ -42,6 +44,8 @@ pub struct State {
     pub(super) crowded: BTreeSet<String>,
     /// The MTUs that routes have of their own.
     pub(super) route_mtus: RouteMtus,
+    /// Where changes are told.
+    pub(super) journal: Journal,
     /// Where packets are handed over at once.
     pub(super) direct: Direct,
 }
@@ -69,6 +73,7 @@ impl State {
             failures: BTreeMap::new(),
             crowded: BTreeSet::new(),
             route_mtus: RouteMtus::default(),
+            journal: Journal::default(),
             direct,
         };
         for name in &mut state.bridges {
@@ -114,7 +119,7 @@ impl State {
         let change = PairSetup { allow, nat: nat.clone(), drain: change.drain };
         let policy = self.datapath.pairs_mut().set(key, change)?;
         let shown = pair_view(&from, &to, policy, &nat);
-        self.pairs.insert((from, to), change_of(policy, nat));
+        self.enter((from, to), change_of(policy, nat));
         Ok(shown)
     }
 
@@ -127,7 +132,7 @@ impl State {
         if let Ok((key, ..)) = self.key(&ends.0, &ends.1) {
             self.datapath.pairs_mut().set(key, pair.clone())?;
         }
-        self.pairs.insert(ends.clone(), pair);
+        self.enter(ends.clone(), pair);
         Ok(())
     }
 
@@ -140,7 +145,7 @@ impl State {
         if let Ok((key, ..)) = self.key(&ends.0, &ends.1) {
             self.datapath.pairs_mut().clear(key, false)?;
         }
-        self.pairs.remove(ends);
+        self.strike(ends);
         Ok(())
     }
 
@@ -152,15 +157,30 @@ impl State {
     pub fn clear_pair(&mut self, from: &str, to: &str, drain: bool) -> Result<bool> {
         match self.key(from, to) {
             Ok((key, _, ends)) => {
-                let known = self.pairs.remove(&ends).is_some();
+                let known = self.strike(&ends);
                 Ok(self.datapath.pairs_mut().clear(key, drain)? || known)
             }
             // Its bridge is away; now it will not hold again when that comes back.
-            Err(error) => match self.pairs.remove(&(from.into(), to.into())) {
-                Some(_) => Ok(true),
-                None => Err(error),
-            },
+            Err(_) if self.strike(&(from.into(), to.into())) => Ok(true),
+            Err(error) => Err(error),
         }
+    }
+
+    /// Puts a pair on the list, and tells so where that is news.
+    fn enter(&mut self, ends: Ends, pair: PairSetup) {
+        let before = self.pairs.insert(ends.clone(), pair.clone());
+        if before.as_ref() != Some(&pair) {
+            self.journal.tell(pair_event(ends, Some(&pair)));
+        }
+    }
+
+    /// Takes one off it, likewise. `true` where it was on it.
+    fn strike(&mut self, ends: &Ends) -> bool {
+        let was = self.pairs.remove(ends).is_some();
+        if was {
+            self.journal.tell(pair_event(ends.clone(), None));
+        }
+        was
     }
 
     /// Makes the maps hold the pairs of all ends that exist, and no others. To be called when ends
@@ -273,6 +293,7 @@ impl State {
                 ));
             }
         }
+        warnings.extend(self.journal.warning());
         warnings.extend(self.failures.values().map(ToString::to_string));
         warnings
     }
@@ -331,6 +352,24 @@ fn addresses(end: &Interface, family: Family) -> impl Iterator<Item = IpAddr> {
         Family::V6 => (end.address_count_v6, &end.addresses_v6),
     };
     addresses.iter().take(count as usize).map(|entry| entry.address.into())
+}
+
+/// What is told of a pair; `None` where it is off the list.
+fn pair_event((from, to): Ends, pair: Option<&PairSetup>) -> What {
+    let state = match pair {
+        None => "cleared",
+        Some(pair) if pair.allow => "allowed",
+        Some(_) => "denied",
+    };
+    What::Pair(PairEvent {
+        from,
+        to,
+        state: state.into(),
+        nat: pair.map(|pair| pair.nat.v4.to_string()),
+        nat6: pair.map(|pair| pair.nat.v6.to_string()),
+        mapping: pair.map(|pair| pair.nat.mapping.to_string()),
+        drain: pair.is_some_and(|pair| pair.drain),
+    })
 }
 
 /// What leads to `policy`, whose translation is `nat`.

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use bridgefwd_common::contract::Unlisted;
 
 use super::state::State;
-use super::{checks, reconcile};
+use super::{checks, direct, reconcile};
 use crate::api::config::PlannedChange;
 use crate::failure::{Failure, Result};
 use crate::host::netlink::Changes;
@@ -35,6 +35,7 @@ pub fn running(state: &State) -> Setup {
         uplinks: state.uplinks.clone(),
         unlisted: Unlisted::from_word(settings.unlisted),
         ports: state.ports,
+        direct: state.direct.wanted,
         max_flows: settings.max_flows,
         flows_per_source: settings.max_flows_per_source,
         timeouts_s: settings.timeouts_s,
@@ -42,6 +43,7 @@ pub fn running(state: &State) -> Setup {
         socket: None,
         metrics: None,
         metrics_hosts: Vec::new(),
+        audit: None,
         pairs: state.pairs.clone(),
     }
 }
@@ -118,6 +120,7 @@ fn steps(state: &mut State, from: &Setup, to: &Setup) -> Result<()> {
     };
     let both = (bridges, union(&from.uplinks, &to.uplinks));
     manage(state, both, from.ports || to.ports)?;
+    direct::want(state, to.direct)?;
     let unlisted = if from.unlisted == Unlisted::Deny { Unlisted::Deny } else { to.unlisted };
     state.datapath.set(unlisted, to.flows_per_source, to.timeouts_s)?;
     refuse(state, &from.pairs, &to.pairs)?;

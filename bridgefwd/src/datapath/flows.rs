@@ -24,7 +24,17 @@ const SCTP: u8 = 132;
 /// lacks that: what is over by this one is over for it, too.
 #[must_use]
 pub fn now_ns() -> u64 {
-    let now = clock_gettime(ClockId::MonotonicCoarse);
+    read_clock(ClockId::MonotonicCoarse)
+}
+
+/// Now, exactly: `CLOCK_MONOTONIC`, ns.
+#[must_use]
+pub fn now_exact_ns() -> u64 {
+    read_clock(ClockId::Monotonic)
+}
+
+fn read_clock(clock: ClockId) -> u64 {
+    let now = clock_gettime(clock);
     let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
     seconds.saturating_mul(NS_PER_S).saturating_add(u64::try_from(now.tv_nsec).unwrap_or_default())
 }
@@ -161,7 +171,8 @@ pub fn view(
 }
 
 /// The NAT that the flow was opened with; its pair may have another by now.
-fn nat(flow: &Flow) -> String {
+#[must_use]
+pub fn nat(flow: &Flow) -> String {
     match NatMode::from_byte(flow.nat) {
         NatMode::Masquerade => "masquerade".into(),
         NatMode::None => "none".into(),
@@ -169,7 +180,9 @@ fn nat(flow: &Flow) -> String {
     }
 }
 
-fn tuple(tuple: Tuple) -> FlowTuple {
+/// Addresses and ports as they are shown.
+#[must_use]
+pub fn tuple(tuple: Tuple) -> FlowTuple {
     FlowTuple {
         src: tuple.src.into(),
         src_port: u16::from_be_bytes(tuple.src_port),

@@ -5,9 +5,8 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use aya::programs::{ProgramType, TestRun as _, TestRunOptions};
-use aya::sys::{BpfHelper, is_helper_supported};
-use aya::{Ebpf, EbpfLoader};
+use aya::Ebpf;
+use aya::programs::{TestRun as _, TestRunOptions};
 use bridgefwd_common::contract::{FIND_PROGRAM, Kept, MAP_KEPT};
 
 use super::load;
@@ -15,25 +14,6 @@ use super::memory::Memory;
 use super::wire::{self, Wire, WireArray};
 use crate::failure::{Failure, Result};
 use crate::host::btf::Btf;
-
-/// Says in the programs, before they are loaded, which helpers the running kernel has.
-pub fn say_what_the_kernel_has(loader: &mut EbpfLoader<'_>) {
-    let has = |helper| if has(helper) { &1_u8 } else { &0_u8 };
-    loader
-        .override_global("MAY_READ_KERNEL", has(BpfHelper::BPF_FUNC_probe_read_kernel), true)
-        .override_global("HAS_COARSE_CLOCK", has(BpfHelper::BPF_FUNC_ktime_get_coarse_ns), true)
-        .override_global("HAS_REDIRECT_PEER", has(BpfHelper::BPF_FUNC_redirect_peer), true);
-}
-
-/// Can the program hand packets to the peers of ports?
-#[must_use]
-pub fn has_redirect_peer() -> bool {
-    has(BpfHelper::BPF_FUNC_redirect_peer)
-}
-
-fn has(helper: BpfHelper) -> bool {
-    matches!(is_helper_supported(ProgramType::SchedClassifier, helper), Ok(true))
-}
 
 /// The number that the program compares.
 #[derive(Debug)]

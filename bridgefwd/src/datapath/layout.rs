@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use aya::maps::{MapInfo, MapType};
+use aya::maps::{MapError, MapInfo, MapType};
 use bridgefwd_common::Reason;
 use bridgefwd_common::contract::{
     ABI_VERSION, Counter, DEFAULT_MAX_FLOWS, Endpoint, Flow, FragmentKey, FragmentOwner,
@@ -87,7 +87,11 @@ fn check_layout(pin_dir: &Path) -> Result<Found> {
             ));
         }
         // Written last and removed first.
-        Err(_) => return interrupted(pin_dir),
+        Err(MapError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => {
+            return interrupted(pin_dir);
+        }
+        // Who may not look must not take it for a rest to be cleared.
+        Err(error) => return Err(wire::failed(MAP_SETTINGS, "open", &error)),
     };
     match abi.abi {
         ABI_VERSION => {}

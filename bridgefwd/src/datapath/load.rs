@@ -17,13 +17,18 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
+use super::helpers::HELPERS;
 use super::layout::Found;
+use super::object::OBJECT;
 use super::wire::{self, Wire, WireArray, chain};
-use super::{kept, pins};
+use super::{helpers, pins};
 use crate::failure::{Failure, Result};
 use crate::host::{bpffs, sysctl};
 use crate::policy::setup::default_flows_per_source;
 use crate::policy::timers::TimerChanges;
+
+/// How many flows there would be room for in a rehearsal: hardly any memory is taken.
+const REHEARSED_FLOWS: u32 = 16;
 
 /// What the maps shall be like.
 #[derive(Clone, Copy, Debug, Default)]
@@ -100,6 +105,24 @@ pub fn load(
         tracing::warn!("cannot remove what was begun in {}: {error}", pin_dir.display());
     }
     loaded
+}
+
+/// Gives every program to the kernel, with small maps of their own, and lets all of it go again. Returns
+/// how many programs there are.
+///
+/// # Errors
+///
+/// What the kernel refuses, with the end of the verifier's log.
+pub fn rehearse() -> Result<usize> {
+    raise_memlock();
+    let mut loader = EbpfLoader::new();
+    for (name, entries) in map_sizes(REHEARSED_FLOWS) {
+        loader.map_max_entries(name, entries);
+    }
+    helpers::suit(&mut loader, &HELPERS)?;
+    let mut ebpf = loader.load(OBJECT).map_err(explain_load)?;
+    load_programs(&mut ebpf)?;
+    Ok(ebpf.programs().count())
 }
 
 /// Removes all pins; the folder itself stays. The settings go first: without them, the rest is what an
@@ -211,7 +234,7 @@ fn load_pinned(
             loader.map_max_entries(name, entries);
         }
     }
-    kept::say_what_the_kernel_has(&mut loader);
+    helpers::suit(&mut loader, &HELPERS)?;
     let mut ebpf = loader.load(object).map_err(explain_load)?;
     load_programs(&mut ebpf)?;
     let cold_paths = pin_cold_paths(&mut ebpf, pin_dir)?;
@@ -390,8 +413,7 @@ fn advice(errno: Option<i32>) -> &'static str {
     } else if is(Errno::NOMEM) {
         ". There is not enough memory for that many flows"
     } else if is(Errno::INVAL) {
-        ". This kernel may lack a feature: Linux 5.10 or later is needed, with bpf_redirect_neigh, \
-         bpf_redirect_peer, bpf_check_mtu and memory-mapped arrays"
+        ". This kernel may lack a feature: Linux 5.10 or later is needed"
     } else {
         ""
     }

@@ -4,8 +4,10 @@
 pub mod attach;
 mod change;
 mod counters;
+pub mod events;
 mod filter;
 mod flows;
+pub mod helpers;
 mod interfaces;
 pub mod kept;
 mod layout;
@@ -35,8 +37,9 @@ use bridgefwd_common::contract::{
 
 pub use attach::AttachChoice;
 pub use filter::states;
+pub use flows::{nat as nat_name, now_exact_ns, protocol_name, tuple};
 pub use interfaces::{addresses, is_end, wanted as wanted_interfaces};
-pub use load::{Wanted, check_permission, load_programs, map_sizes};
+pub use load::{Wanted, check_permission, load_programs, map_sizes, rehearse};
 pub use object::OBJECT;
 pub use pairs::Pairs;
 
@@ -95,6 +98,30 @@ impl Plan {
             found => found,
         };
         Ok(Self { pin_dir: self.pin_dir.clone(), found, max_flows: self.max_flows })
+    }
+}
+
+/// What a pin folder holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Pinned {
+    /// Nothing.
+    Nothing,
+    /// What a start, or a `down`, that was interrupted has left; the next one clears it.
+    Rest,
+    /// State of this version.
+    Whole,
+}
+
+/// Looks what is pinned there, and changes nothing.
+///
+/// # Errors
+///
+/// Where something is pinned that is not ours, not whole, or of another version.
+pub fn inspect_pins(pin_dir: &Path) -> Result<Pinned> {
+    match layout::inspect(pin_dir)? {
+        Found::Nothing => Ok(Pinned::Nothing),
+        Found::Interrupted => Ok(Pinned::Rest),
+        Found::Ours(_) => layout::check_reasons(pin_dir).map(|()| Pinned::Whole),
     }
 }
 
@@ -183,7 +210,7 @@ impl Datapath {
             rules,
             epoch,
             adopted,
-            can_hand_over: kept::has_redirect_peer(),
+            can_hand_over: helpers::can_hand_over(),
             cold_paths: loaded.cold_paths,
             _lock: lock,
         })
@@ -209,6 +236,15 @@ impl Datapath {
     /// The loaded object, for its log.
     pub const fn ebpf_mut(&mut self) -> &mut Ebpf {
         &mut self.ebpf
+    }
+
+    /// The maps by which the program tells what happens. Once.
+    ///
+    /// # Errors
+    ///
+    /// Where they were taken already.
+    pub fn take_events(&mut self) -> Result<(events::Ring, events::Control, events::Counts)> {
+        events::take(&mut self.ebpf)
     }
 
     /// Every managed interface, by ifindex.

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use bridgefwd_common::contract::{
     Counter, Flow, Interface, MAP_FLOWS, MAP_INTERFACES, MAP_PAIR_COUNTERS, MAP_PAIR_INDEX,
-    MAP_PAIRS, MAP_POOLS, MAP_REASONS, MAP_SETTINGS, MAP_SOURCES, PairCounters, PairKey,
+    MAP_PAIRS, MAP_POOLS, MAP_REASONS, MAP_SETTINGS, MAP_SOURCES, NatMode, PairCounters, PairKey,
     PairPolicy, PairRule, PairState, Pool, Role, Settings, SourceKey, SourceUse, Unlisted,
 };
+use bridgefwd_common::decide::mapping::has_address;
 
 use super::filter::Wanted;
 use super::layout::{self, Found};
@@ -91,6 +92,59 @@ impl Reader {
         let (flows, rules) = (&self.flows, &self.rules);
         let last = flows::find_live(flows, rules, &settings, now_ns, wanted.first, each);
         Ok((found, last))
+    }
+
+    /// All live flows that have that address, and port where one is named, on either side, before or after
+    /// translation.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub fn flows_with(&self, address: IpAddr, port: Option<u16>) -> Result<Vec<types::Flow>> {
+        let limit = Some(u32::MAX);
+        let mut filter =
+            FlowFilter { address: Some(address), port, limit, ..FlowFilter::default() };
+        let mut all = Vec::new();
+        loop {
+            let (flows, next) = self.flows(&filter)?;
+            all.extend(flows);
+            if next.is_none() {
+                return Ok(all);
+            }
+            filter.after = next;
+        }
+    }
+
+    /// Calls `each` with every flow that is alive, as it is in the map.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub fn each_flow(&self, mut each: impl FnMut(&Flow)) -> Result<()> {
+        let settings = self.settings()?;
+        flows::for_each_live(&self.flows, &self.rules, &settings, flows::now_ns(), |flow, _| {
+            each(flow);
+        });
+        Ok(())
+    }
+
+    /// Was the flow cut, by a change of its pair?
+    #[must_use]
+    pub fn is_cut(&self, flow: &Flow) -> bool {
+        let rule = self.rules.read(flow.pair);
+        flow.from != Flow::FROM_HOST
+            && rule.is_none_or(|rule| rule.generation != flow.pair_generation)
+    }
+
+    /// Is the flow masqueraded to an address that its way out has no more, or has that gone?
+    #[must_use]
+    pub fn lost_its_address(&self, flow: &Flow) -> bool {
+        if flow.nat != NatMode::Masquerade as u8 || !flow.translates() {
+            return false;
+        }
+        let towards = if flow.flags & Flow::MAPPED == 0 { flow.to } else { flow.mapped_to };
+        let end = self.interfaces.get(&Wire(towards), 0);
+        end.is_ok_and(|Wire(end)| !has_address(&end, &flow.translated().src))
     }
 
     /// All counters.
@@ -178,6 +232,7 @@ impl Reader {
         let entries = interfaces::read(&self.interfaces)?;
         let pairs = self.pairs()?;
         let in_state = |state| pairs.iter().filter(|pair| pair.state == state).count() as u64;
+        let direct = |interface: &&Interface| interface.flags & Interface::TO_PEER != 0;
         let attached = |interface: &&Interface| {
             !interfaces::is_end(interface) && interfaces::attached(interface).is_some()
         };
@@ -205,6 +260,7 @@ impl Reader {
             timers: timers::in_force(&settings.timeouts_s),
             ports: entries.values().filter(attached).count() as u64,
             ports_not_attached: not_attached.count() as u64,
+            ports_direct: entries.values().filter(direct).count() as u64,
             flows_per_source: settings.max_flows_per_source.into(),
             pairs_allowed: in_state(StateView::Allowed),
             pairs_denied: in_state(StateView::Denied),

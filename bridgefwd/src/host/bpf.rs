@@ -6,6 +6,8 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use aya::programs::loaded_programs;
+
 use super::qdisc::Hook;
 
 /// Most programs that the kernel lets be at one hook (`BPF_MPROG_MAX`).
@@ -63,6 +65,21 @@ pub fn tcx_programs(ifindex: u32, hook: Hook) -> io::Result<Vec<u32>> {
     // it is that of `ids`, which outlives the call and has room for as many as it says.
     unsafe { bpf(PROG_QUERY, &mut query) }?;
     Ok(ids.into_iter().take(query.count as usize).collect())
+}
+
+/// The name of a loaded program, as far as the kernel keeps it.
+///
+/// # Errors
+///
+/// The kernel's error; finding programs by id takes `CAP_SYS_ADMIN`.
+pub fn program_name(id: u32) -> io::Result<String> {
+    for program in loaded_programs() {
+        let program = program.map_err(io::Error::other)?;
+        if program.id() == id {
+            return Ok(program.name_as_str().unwrap_or("a program without a name").to_owned());
+        }
+    }
+    Err(io::ErrorKind::NotFound.into())
 }
 
 /// `union bpf_attr`, as `BPF_OBJ_GET` has it, as far as it is used.

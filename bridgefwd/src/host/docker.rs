@@ -10,8 +10,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bollard::errors::Error;
-use bollard::models::{EndpointResource, EventMessage, IpamConfig, NetworkInspect};
-use bollard::query_parameters::{EventsOptions, InspectNetworkOptions, ListNetworksOptions};
+use bollard::models::{
+    ContainerInspectResponse, EndpointResource, EventMessage, IpamConfig, NetworkInspect,
+};
+use bollard::query_parameters::{
+    EventsOptions, InspectContainerOptions, InspectNetworkOptions, ListNetworksOptions,
+};
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::future::join_all;
 use futures_util::{Stream, StreamExt as _};
@@ -69,10 +73,23 @@ impl Network {
     }
 }
 
+/// A container, running or not.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Container {
+    /// Its id: 64 digits.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Process that it was started with, as the engine counts them; `None` where it does not run.
+    pub pid: Option<u32>,
+}
+
 /// The engine behind a socket.
 #[derive(Clone, Debug)]
 pub struct Engine {
     docker: Docker,
+    /// The process that listens, as we count them; `None` where that cannot be seen.
+    process: Option<u32>,
 }
 
 impl Engine {
@@ -85,12 +102,14 @@ impl Engine {
     pub async fn connect(socket: &Path) -> Result<Self, String> {
         let stream = UnixStream::connect(socket).await.map_err(|error| error.to_string())?;
         check_namespace(&stream)?;
+        let process = stream.peer_cred().ok().and_then(|peer| peer.pid());
+        let process = process.and_then(|pid| u32::try_from(pid).ok());
         drop(stream);
         let path = socket.to_str().ok_or("its name is not text")?;
         let docker = Docker::connect_with_unix(path, PATIENCE.as_secs(), API_DEFAULT_VERSION)
             .map_err(|error| error.to_string())?;
         let docker = within(docker.negotiate_version()).await?;
-        Ok(Self { docker })
+        Ok(Self { docker, process })
     }
 
     /// All networks, with what is in them, in order of name and id.
@@ -115,6 +134,29 @@ impl Engine {
         let mut networks: Vec<_> = networks?.into_iter().flatten().collect();
         networks.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
         Ok(networks)
+    }
+
+    /// The container of that name, or whose id begins so; `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine does not answer.
+    pub async fn container(&self, name: &str) -> Result<Option<Container>, String> {
+        let asked = self.docker.inspect_container(name, None::<InspectContainerOptions>);
+        match within_raw(asked).await {
+            Ok(found) => Ok(Some(container(found))),
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// The network namespace of a process as the engine counts them: it may count others than we do.
+    #[must_use]
+    pub fn namespace_of(&self, pid: u32) -> PathBuf {
+        let as_it_sees = self.process.map_or_else(PathBuf::new, |process| {
+            PathBuf::from(format!("/proc/{process}/root/proc/{pid}/ns/net"))
+        });
+        if as_it_sees.exists() { as_it_sees } else { format!("/proc/{pid}/ns/net").into() }
     }
 
     /// Yields whenever something may have changed, and ends where the engine is gone. What has
@@ -196,6 +238,17 @@ fn network(found: NetworkInspect) -> Network {
         subnets: pools.iter().filter_map(|pool| pool.subnet.clone()).collect(),
         gateways: pools.iter().filter_map(gateway).collect(),
         endpoints,
+    }
+}
+
+fn container(found: ContainerInspectResponse) -> Container {
+    let pid = found.state.and_then(|state| state.pid);
+    let name = found.name.unwrap_or_default();
+    Container {
+        id: found.id.unwrap_or_default(),
+        name: name.strip_prefix('/').unwrap_or(&name).to_owned(),
+        // Of one that does not run it is 0.
+        pid: pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0),
     }
 }
 

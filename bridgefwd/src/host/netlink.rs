@@ -13,7 +13,7 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::link::{
     BridgePortState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, LinkAttribute,
-    LinkInfo, LinkMessage,
+    LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -46,6 +46,12 @@ pub struct Link {
     pub vlan_aware: bool,
     /// Is it one end of a veth pair whose other end is in another network namespace?
     pub leads_elsewhere: bool,
+    /// ifindex of the interface that it is paired with or put on, wherever that is.
+    pub paired_with: Option<u32>,
+    /// What this namespace calls the one where that is; `None` where it is in this one.
+    pub paired_in: Option<i32>,
+    /// Is it switched on?
+    pub up: bool,
     /// Is it a bridge port that forwards (`BR_STATE_FORWARDING`)?
     pub forwards: bool,
     /// ifindex of the interface that it is a port of.
@@ -301,7 +307,7 @@ pub(crate) fn dump(message: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkM
 }
 
 /// One request and its answers, until `each` says that it has seen the last.
-fn exchange(
+pub(super) fn exchange(
     message: RouteNetlinkMessage,
     flags: u16,
     each: &mut dyn FnMut(NetlinkMessage<RouteNetlinkMessage>) -> bool,
@@ -370,14 +376,16 @@ fn note(datagram: &[u8], changes: &mut Changes) {
 }
 
 fn link(message: LinkMessage) -> Link {
-    let mut link = Link { ifindex: message.header.index, ..Link::default() };
-    let (mut is_veth, mut is_linked_elsewhere) = (false, false);
+    let up = message.header.flags.contains(LinkFlags::Up);
+    let mut link = Link { ifindex: message.header.index, up, ..Link::default() };
+    let mut is_veth = false;
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name = name,
             LinkAttribute::Mtu(mtu) => link.mtu = mtu,
             LinkAttribute::Controller(master) => link.master = (master != 0).then_some(master),
-            LinkAttribute::LinkNetNsId(_) => is_linked_elsewhere = true,
+            LinkAttribute::Link(other) => link.paired_with = (other != 0).then_some(other),
+            LinkAttribute::LinkNetNsId(id) => link.paired_in = Some(id),
             LinkAttribute::Address(mac) => {
                 link.mac = mac.try_into().unwrap_or_default();
             }
@@ -398,7 +406,7 @@ fn link(message: LinkMessage) -> Link {
             _ => {}
         }
     }
-    link.leads_elsewhere = is_veth && is_linked_elsewhere;
+    link.leads_elsewhere = is_veth && link.paired_in.is_some();
     link
 }
 

@@ -48,6 +48,21 @@ pub fn run_in<T: Send>(path: &Path, work: impl FnOnce() -> T + Send) -> Result<T
     })
 }
 
+/// Does `work` on a thread of its own inside a new network namespace, which goes away with it; only
+/// `lo` is there, and it is down.
+///
+/// # Errors
+/// No permission, or no thread could be started.
+pub fn run_in_new<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
+    on_own_thread(|| {
+        // SAFETY: CLONE_NEWNET alone changes the thread's network namespace; file descriptors
+        // stay shared with the other threads.
+        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }
+            .map_err(|errno| cannot_make("for a trial", &errno.into()))?;
+        Ok(work())
+    })
+}
+
 /// Makes a network namespace of that name, with its loopback interface up, as `ip netns add` does.
 ///
 /// # Errors

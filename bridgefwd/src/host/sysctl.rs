@@ -36,6 +36,12 @@ pub fn forwards(family: Family) -> Option<bool> {
     Some(text.trim() != "0")
 }
 
+/// A number below `/proc/sys`, as `net/ipv4/ip_forward`. `None` where it is not there or none.
+#[must_use]
+pub fn number(path: &str) -> Option<u32> {
+    fs::read_to_string(format!("/proc/sys/{path}")).ok()?.trim().parse().ok()
+}
+
 /// Are iptables' rules asked about IPv4 packets within bridges? `None` where it cannot be known.
 #[must_use]
 pub fn bridge_nf() -> Option<bool> {

@@ -21,6 +21,7 @@ pub fn differences(from: &Setup, to: &Setup) -> Vec<PlannedChange> {
     let mut changes = Vec::new();
     setting(&mut changes, "unlisted", unlisted(from.unlisted), unlisted(to.unlisted));
     setting(&mut changes, "ports", from.ports, to.ports);
+    setting(&mut changes, "direct", from.direct, to.direct);
     setting(&mut changes, "max_flows", from.max_flows, to.max_flows);
     if let Some(change) = changes.iter_mut().find(|change| change.name == "max_flows") {
         change.needs_restart = true;
@@ -32,11 +33,16 @@ pub fn differences(from: &Setup, to: &Setup) -> Vec<PlannedChange> {
     let (before, after) = socket.unwrap_or_default();
     let docker = |setup: &Setup| setup.docker.to_string();
     let at = |setup: &Setup| setup.metrics.map_or_else(|| "none".into(), |at| at.to_string());
+    let audit = |setup: &Setup| match &setup.audit {
+        Some(place) => format!("{} of {} MiB", place.path.display(), place.size_mb()),
+        None => "none".into(),
+    };
     for (name, before, after) in [
         ("docker", docker(from), docker(to)),
         ("api.socket", before, after),
         ("api.metrics", at(from), at(to)),
         ("api.metrics_hosts", from.metrics_hosts.join(" "), to.metrics_hosts.join(" ")),
+        ("audit", audit(from), audit(to)),
     ] {
         if before != after {
             changes.push(PlannedChange {

@@ -14,6 +14,7 @@ use bridgefwd_common::contract::{
 use super::config::Config;
 use super::timers::TimerChanges;
 use super::{DockerChoice, Ends, PairSetup};
+use crate::audit::Place;
 
 /// How many flows there can be: fewer make no sense, and each takes 192 bytes and two index entries.
 pub const MAX_FLOWS: RangeInclusive<u32> = 16..=1 << 24;
@@ -32,6 +33,8 @@ pub struct Overrides {
     pub unlisted: Option<Unlisted>,
     /// Are the bridges' ports attached to as well?
     pub ports: Option<bool>,
+    /// Are packets handed to containers past bridge and port, where that comes to the same?
+    pub direct: Option<bool>,
     /// How many flows there can be.
     pub max_flows: Option<u32>,
     /// How many of them one source can have.
@@ -59,6 +62,8 @@ pub struct Setup {
     pub unlisted: Unlisted,
     /// Are the bridges' ports attached to as well?
     pub ports: bool,
+    /// Are packets handed to containers past bridge and port, where that comes to the same?
+    pub direct: bool,
     /// How many flows there can be.
     pub max_flows: u32,
     /// How many of them one source can have.
@@ -71,6 +76,8 @@ pub struct Setup {
     pub metrics: Option<SocketAddr>,
     /// Names by which they may be asked for there.
     pub metrics_hosts: Vec<String>,
+    /// The audit log; none where it is `None`.
+    pub audit: Option<Place>,
     /// The listed pairs.
     pub pairs: BTreeMap<Ends, PairSetup>,
 }
@@ -103,6 +110,7 @@ impl Setup {
                 .unwrap_or_default(),
             unlisted: overrides.unlisted.or(config.unlisted).unwrap_or(Unlisted::Kernel),
             ports: overrides.ports.or(config.ports).unwrap_or(true),
+            direct: overrides.direct.or(config.direct).unwrap_or(true),
             max_flows,
             flows_per_source: overrides
                 .flows_per_source
@@ -112,6 +120,7 @@ impl Setup {
             socket: overrides.socket.clone().or_else(|| config.socket.clone()),
             metrics: overrides.metrics.or(config.metrics),
             metrics_hosts: named(&overrides.metrics_hosts, &config.metrics_hosts),
+            audit: config.audit.clone(),
             pairs: config.pairs.clone(),
         }
     }
@@ -121,7 +130,8 @@ impl Overrides {
     /// The options that say something else than a key of the file.
     #[must_use]
     pub fn hiding(&self, config: &Config) -> Vec<String> {
-        let Self { bridges, uplinks, unlisted, ports, max_flows, flows_per_source, .. } = self;
+        let Self { bridges, uplinks, unlisted, ports, direct, max_flows, flows_per_source, .. } =
+            self;
         let other = |named: &[String], of_file: &[String]| {
             let same =
                 named.len() == of_file.len() && named.iter().all(|end| of_file.contains(end));
@@ -133,6 +143,7 @@ impl Overrides {
             ("--docker", differ(self.docker.as_ref(), config.docker.as_ref())),
             ("--unlisted", differ(*unlisted, config.unlisted)),
             ("--ports", differ(*ports, config.ports)),
+            ("--direct", differ(*direct, config.direct)),
             ("--max-flows", differ(*max_flows, config.max_flows)),
             (
                 "--flows-per-source",

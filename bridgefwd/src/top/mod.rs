@@ -15,6 +15,8 @@ mod state;
 mod text;
 
 #[cfg(test)]
+mod picture;
+#[cfg(test)]
 mod tests;
 
 use std::time::{Duration, Instant};

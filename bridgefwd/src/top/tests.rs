@@ -173,6 +173,7 @@ fn seen(second: u64) -> Seen {
         uplinks: vec!["eth0".into()],
         timers: Timers::default(),
         ports: 5,
+        ports_direct: 0,
         ports_not_attached: 0,
         flows_per_source: 16_384,
         pairs_allowed: 2,
@@ -185,7 +186,7 @@ fn seen(second: u64) -> Seen {
     Seen { status, stats, pairs, flows }
 }
 
-fn state() -> State {
+pub(super) fn state() -> State {
     let instance = Instance::new(Some("shop".into()), None, None);
     let mut state = State::new(&instance, true);
     let begin = Instant::now();
@@ -195,7 +196,7 @@ fn state() -> State {
     state
 }
 
-fn terminal(state: &State, columns: u16, lines: u16) -> Terminal<TestBackend> {
+pub(super) fn terminal(state: &State, columns: u16, lines: u16) -> Terminal<TestBackend> {
     let mut terminal = Terminal::new(TestBackend::new(columns, lines)).unwrap();
     terminal.draw(|frame| draw::draw(frame, state)).unwrap();
     terminal
@@ -225,7 +226,7 @@ fn press(state: &mut State, keys: &str) -> Wish {
 
 /// Is a screen the one that is kept in docs?
 #[track_caller]
-fn is_kept(name: &str, screen: &str) {
+pub(super) fn is_kept(name: &str, screen: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
     if std::env::var_os("BRIDGEFWD_UPDATE_SCREENS").is_some() {
         std::fs::write(&path, screen).unwrap();

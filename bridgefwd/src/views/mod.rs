@@ -4,14 +4,18 @@
 //! pipe: then every row is one line, however long. Its text ends with a newline.
 
 pub mod bridges;
+pub mod doctor;
+pub mod events;
 pub mod explain;
 pub mod explain_walk;
 pub mod flows;
+pub mod inspect;
 pub mod pairs;
 pub mod plan;
 pub mod stats;
 pub mod status;
 pub mod units;
+pub mod whois;
 
 use comfy_table::{CellAlignment, ContentArrangement, Row, Table, presets};
 

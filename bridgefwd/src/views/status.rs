@@ -25,6 +25,9 @@ pub fn report(status: &Status) -> String {
     if status.ports_not_attached > 0 {
         ports.push_str(&format!(", {} not attached", status.ports_not_attached));
     }
+    if status.ports_direct > 0 {
+        ports.push_str(&format!(", {} direct", status.ports_direct));
+    }
     let uplinks = if status.uplinks.is_empty() { "none".into() } else { status.uplinks.join(" ") };
     let docker = match &status.docker {
         None => "none".into(),
@@ -119,6 +122,7 @@ mod tests {
             },
             ports: 1,
             ports_not_attached: 0,
+            ports_direct: 1,
             flows_per_source: 16_384,
             pairs_allowed: 1,
             pairs_denied: 0,
@@ -132,7 +136,7 @@ version    0.1.0 (map layout 1)
 namespace  lab
 socket     /run/bridgefwd/bridgefwd-lab.sock
 pins       /sys/fs/bpf/bridgefwd-lab
-bridges    shop_front shop_db, 1 port
+bridges    shop_front shop_db, 1 port, 1 direct
 uplinks    eth0
 docker     /var/run/docker.sock, 5 networks
 pairs      1 allowed, 0 denied
@@ -143,7 +147,7 @@ config     /f, and what runs is as it says
 warning: veth3 is not attached
 ";
         assert_eq!(report(&status), expected);
-        let alone = Status { ports_not_attached: 2, ports: 0, ..status };
+        let alone = Status { ports_not_attached: 2, ports: 0, ports_direct: 0, ..status };
         assert!(report(&alone).contains("shop_front shop_db, 0 ports, 2 not attached\n"));
     }
 }

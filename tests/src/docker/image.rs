@@ -17,8 +17,8 @@ pub const SERVER: [&str; 6] = ["httpd", "-f", "-p", "0.0.0.0:80", "-h", "/www"];
 const PAGE: &str =
     "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n%s\\n' \"$REMOTE_ADDR\"\n";
 
-/// Fetches that page from the address given. (Debian's static busybox has a wget that crashes without
-/// the libraries of the system's names.)
+/// Fetches that page from the address given. (Debian's static busybox has a wget that crashes where it is
+/// given a time.)
 const FETCH: &str = "#!/bin/sh\nprintf 'GET /cgi-bin/who HTTP/1.0\\r\\n\\r\\n' | nc -w 1 \"$1\" \"${2:-80}\" | tail -n 1\n";
 
 /// Its files, packed once.

@@ -8,6 +8,7 @@ mod tables;
 use aya::maps::{Array, HashMap as BpfHashMap, Queue};
 use aya::programs::SchedClassifier;
 use aya::{Ebpf, EbpfLoader};
+use bridgefwd::datapath::helpers::{self, HELPERS, Helper};
 use bridgefwd::datapath::kept;
 use bridgefwd_common::contract::{
     ABI_VERSION, AttachKind, Interface, InterfaceAddress, Kept, MAP_FREE_SLOTS, MAP_INTERFACES,
@@ -54,12 +55,13 @@ fn object() -> Vec<u8> {
 
 /// The object with every program of it accepted, and maps of its own.
 #[track_caller]
-fn loaded(max_flows: u32) -> Ebpf {
+fn loaded(max_flows: u32, helpers: &[Helper]) -> Ebpf {
     let mut loader = EbpfLoader::new();
     for (name, entries) in bridgefwd::datapath::map_sizes(max_flows) {
         loader.map_max_entries(name, entries);
     }
-    kept::say_what_the_kernel_has(&mut loader);
+    helpers::suit(&mut loader, helpers)
+        .unwrap_or_else(|error| panic!("this kernel does not suit: {error}"));
     let mut ebpf = loader
         .load(&object())
         .unwrap_or_else(|error| panic!("the object does not load: {error:?}"));
@@ -74,7 +76,14 @@ impl Program {
     #[must_use]
     #[track_caller]
     pub fn load(max_flows: u32) -> Self {
-        let mut this = Self { ebpf: loaded(max_flows) };
+        Self::load_with(max_flows, &HELPERS)
+    }
+
+    /// As [`load`](Self::load), as if these were the helpers that the program calls.
+    #[must_use]
+    #[track_caller]
+    pub fn load_with(max_flows: u32, helpers: &[Helper]) -> Self {
+        let mut this = Self { ebpf: loaded(max_flows, helpers) };
         this.settings(|settings| {
             *settings = Settings {
                 abi: ABI_VERSION,

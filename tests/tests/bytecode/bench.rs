@@ -74,7 +74,11 @@ pub fn policy(state: PairState) -> PairPolicy {
 impl Bench<'_> {
     /// A program that manages both bridges, without any pair.
     pub fn program_of(router: &Router, max_flows: u32) -> Program {
-        let mut program = Program::load(max_flows);
+        Self::managing(router, Program::load(max_flows))
+    }
+
+    /// That program, which manages both bridges from now on.
+    pub fn managing(router: &Router, mut program: Program) -> Program {
         program.manage_bridge(router, "br-a", |_| ());
         program.manage_bridge(router, "br-b", |_| ());
         program

@@ -11,6 +11,7 @@ mod forwards;
 mod fragments;
 mod generator;
 mod hairpin;
+mod helpers;
 mod icmp_errors;
 mod icmp_errors_v6;
 mod ipv6;

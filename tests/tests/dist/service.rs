@@ -2,20 +2,28 @@
 
 use std::process::{Child, Stdio};
 
+use bridgefwd_tests::attached;
 use bridgefwd_tests::installed::{Root, made};
 use bridgefwd_tests::namespaces::Namespace;
-use bridgefwd_tests::needs_root;
 use bridgefwd_tests::notify::Notify;
 use bridgefwd_tests::topology::{Options, Router};
 use bridgefwd_tests::traffic::{listen, pair_up, say};
 use bridgefwd_tests::unit::Unit;
 use bridgefwd_tests::wait::{PATIENCE, poll};
+use bridgefwd_tests::{needs_programs, needs_root};
 
 const CONFIG: &str = "/etc/bridgefwd/bridgefwd.toml";
 const SOCKET: &str = "/run/bridgefwd/bridgefwd.sock";
 /// In the folder that both sides see.
 const NOTIFY: &str = "notify";
 const PACKAGE: &str = "/tmp/it.deb";
+
+/// A configuration with one pair, in that state.
+fn config(state: &str) -> String {
+    format!(
+        "bridges = [\"br-a\", \"br-b\"]\n[[pair]]\nfrom = \"br-a\"\nto = \"br-b\"\nstate = \"{state}\"\n"
+    )
+}
 
 /// The daemon, as systemd would start it.
 struct Service(Child);
@@ -55,20 +63,16 @@ impl Drop for Service {
     }
 }
 
-/// What is attached in a namespace.
-fn attached(ns: &Namespace) -> String {
-    ns.command("bpftool", &["net", "show"])
-}
-
 #[test]
 fn a_package_s_life() {
     needs_root!();
+    needs_programs!("dpkg", "setpriv");
     let router = Router::new(Options::default(), &["br-a", "br-b"]);
     let ns = &router.ns;
     // The kernel forwards nothing then, not even a copy to ask for a neighbour by.
     router.learn_neighbours();
     let [a, b] = &router.hosts[..] else { panic!("two hosts") };
-    let clean = attached(ns);
+    let clean = attached::all(ns);
     let root = Root::new();
     root.copy(&made(".deb"), PACKAGE);
     let in_ns = |program: &str, args: &[&str]| {
@@ -77,11 +81,8 @@ fn a_package_s_life() {
         output.stdout
     };
     in_ns("dpkg", &["--no-triggers", "--install", PACKAGE]);
-    assert_eq!(attached(ns), clean, "an installation starts nothing");
-    root.write(
-        CONFIG,
-        b"bridges = [\"br-a\", \"br-b\"]\n[[pair]]\nfrom = \"br-a\"\nto = \"br-b\"\n",
-    );
+    assert_eq!(attached::all(ns), clean, "an installation starts nothing");
+    root.write(CONFIG, config("allowed").as_bytes());
     let unit = Unit::new(root.ok("cat", &["/usr/lib/systemd/system/bridgefwd.service"]));
 
     let notify = Notify::listen(&root.shared().0.join(NOTIFY));
@@ -122,16 +123,32 @@ fn a_package_s_life() {
     notify.wait_for("READY=1");
     say(&mut near, &mut far, "and again");
 
+    // `systemctl reload`: once it is back, the file rules; one that is wrong changes nothing.
+    let reload = unit.words("ExecReload");
+    root.write(CONFIG, config("denied").as_bytes());
+    in_ns(reload[0], &reload[1..]);
+    let pairs = in_ns("bridgefwd", &["pair", "list"]);
+    assert!(pairs.contains("denied"), "{pairs}");
+    root.write(CONFIG, b"bridges = 7\n");
+    let refused = root.run_in(ns, reload[0], &reload[1..]);
+    assert_eq!(refused.status, 2, "{}", refused.stdout);
+    assert!(refused.stderr.contains(CONFIG), "{}", refused.stderr);
+    assert_eq!(in_ns("bridgefwd", &["pair", "list"]), pairs);
+    root.write(CONFIG, config("allowed").as_bytes());
+    in_ns(reload[0], &reload[1..]);
+    say(&mut far, &mut near, "reloaded");
+
     // An upgrade leaves the data path alone.
-    let before = attached(ns);
+    let before = attached::all(ns);
+    assert_eq!(before.len(), 6, "two at each end, one at each port: {before:?}");
     in_ns("dpkg", &["--no-triggers", "--install", PACKAGE]);
-    assert_eq!(attached(ns), before);
+    assert_eq!(attached::all(ns), before);
     say(&mut far, &mut near, "through an upgrade");
 
     // Removed, nothing of it is left but the configuration; purged, not even that.
     in_ns("dpkg", &["--no-triggers", "--remove", "bridgefwd"]);
     service.wait_end();
-    assert_eq!(attached(ns), clean);
+    assert_eq!(attached::all(ns), clean);
     // What ends with .debug the kernel puts there itself.
     let pins = ["/sys/fs/bpf", "-mindepth", "1", "-not", "-name", "*.debug"];
     assert_eq!(root.ok("find", &pins), "");

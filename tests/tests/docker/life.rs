@@ -19,7 +19,7 @@ const ATTEMPT: Duration = Duration::from_millis(200);
 
 /// Waits until `web` reaches `db`; at most a second.
 #[track_caller]
-fn reaches_within_a_second(shop: &Shop) -> Duration {
+pub fn reaches_within_a_second(shop: &Shop) -> Duration {
     reaches(&shop.bridgefwd, &shop.engine.inside("web"), shop.db())
 }
 

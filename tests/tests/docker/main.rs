@@ -7,4 +7,6 @@ mod configuration;
 mod engine;
 mod life;
 mod names;
+mod page;
 mod rig;
+mod showcase;

@@ -30,6 +30,61 @@ fn a_container_fetches_from_another_network_by_the_names_of_both() {
 }
 
 #[test]
+fn explain_knows_networks_containers_and_pairs_by_their_names() {
+    needs_docker!();
+    let shop = Shop::running(EngineOptions::default());
+    shop.bridgefwd.ok(&["pair", "allow", "shop_front", "shop_db"]);
+    let report = shop.bridgefwd.json(&["explain"]);
+    let cells = report["cells"].as_array().expect("cells");
+    let answer = |from: &str, to: &str| {
+        let cell = cells.iter().find(|cell| cell["from"] == from && cell["to"] == to);
+        let cell = cell.unwrap_or_else(|| panic!("{from} -> {to} is not there: {report:#}"));
+        (cell["answer"].as_str().expect("an answer").to_owned(), !cell["bridgefwd"].is_null())
+    };
+    assert_eq!(answer("shop_front", "shop_db"), ("yes".into(), true));
+    assert_eq!(answer("shop_db", "shop_front"), ("no".into(), false));
+    // As it is.
+    assert!(shop.engine.fetch("web", shop.db()).is_some());
+    assert_eq!(shop.engine.fetch("db", shop.web()), None);
+    let walk = shop.bridgefwd.json(&["explain", "db", "web", "tcp/80"]);
+    assert_eq!((&walk["answer"], &walk["bridgefwd"]), (&"no".into(), &serde_json::Value::Null));
+    println!("{}", shop.bridgefwd.ok(&["explain"]));
+    println!("{}", shop.bridgefwd.ok(&["explain", "web", "db", "tcp/80"]));
+}
+
+#[test]
+fn a_container_is_inspected_by_its_name_and_its_id() {
+    needs_docker!();
+    let shop = Shop::running(EngineOptions::default());
+    shop.bridgefwd.ok(&["pair", "allow", "shop_front", "shop_db"]);
+    let told = shop.engine.inspect("web");
+    let id = told["Id"].as_str().expect("an id").to_owned();
+    for name in ["web", &id, &id[..12]] {
+        let report = shop.bridgefwd.json(&["inspect", name]);
+        assert_eq!((&report["kind"], &report["name"]), (&"container".into(), &"web".into()));
+        assert_eq!((&report["id"], &report["pid"]), (&told["Id"], &told["State"]["Pid"]));
+        let interfaces = report["interfaces"].as_array().expect("interfaces");
+        let eth0 = interfaces.iter().find(|it| it["name"] == "eth0").expect("eth0");
+        let network = &told["NetworkSettings"]["Networks"]["shop_front"];
+        assert_eq!(eth0["mac"], network["MacAddress"]);
+        assert_eq!(eth0["addresses"][0], format!("{}/16", shop.web()));
+        let port = &eth0["port"];
+        let bridges = shop.bridgefwd.managed();
+        let front = bridges.iter().find(|end| end["name"] == "shop_front").expect("shop_front");
+        assert!(front["ports"].as_array().expect("ports").contains(&port["name"]), "{port}");
+        assert_eq!((&port["bridge"], &port["attached"]), (&front["name"], &front["attached"]));
+        assert_eq!(port["bridge_interface"], front["interface"]);
+        assert_eq!(report["pairs"][0]["to"], "shop_db");
+    }
+    println!("{}", shop.bridgefwd.ok(&["inspect", "web"]));
+    shop.engine.docker(&["stop", "--time", "0", "web"]);
+    let refused = shop.bridgefwd.cli(&["inspect", "web"]);
+    assert!(refused.status == 1 && refused.stderr.contains("web does not run"), "{refused:?}");
+    let refused = shop.bridgefwd.cli(&["inspect", "wob"]);
+    assert!(refused.status == 1 && refused.stderr.contains("knows none"), "{refused:?}");
+}
+
+#[test]
 fn an_end_is_found_by_each_of_its_names() {
     needs_docker!();
     let mut shop = Shop::new(EngineOptions::default());

@@ -1,6 +1,6 @@
 //! Where programs are attached: at ingress and at egress of ends, at ingress of ports or not at all.
 
-use aya::programs::{SchedClassifier, TcAttachType};
+use bridgefwd_tests::attached;
 use bridgefwd_tests::bridgefwd::Bridgefwd;
 use bridgefwd_tests::foreign::ForeignProgram;
 use bridgefwd_tests::needs_root;
@@ -13,23 +13,9 @@ use crate::lifecycle::traces;
 use crate::rig::{BRIDGES, Rig};
 
 /// Our programs at `ingress` or `egress` of an interface, by whatever means they are there.
-fn programs(router: &Router, interface: &str, hook: &str) -> Vec<String> {
-    let tcx = router.ns.run(|| {
-        let hook = match hook {
-            "ingress" => TcAttachType::Ingress,
-            _ => TcAttachType::Egress,
-        };
-        let (_, attached) = SchedClassifier::query_tcx(interface, hook).expect("a list");
-        let names = attached.iter().map(|info| info.name_as_str().unwrap_or_default().to_owned());
-        names.collect::<Vec<_>>()
-    });
-    let filters = router.ns.command("tc", &["filter", "show", "dev", interface, hook]);
-    // `... handle 0xb1d90001 NAME direct-action ...`
-    let words: Vec<_> = filters.split_whitespace().collect();
-    let named = words.windows(3).filter(|words| words[0] == "handle").map(|words| words[2].into());
-    // A filter has the whole name, a program the first 15 letters of it.
-    let ours = tcx.into_iter().chain(named).filter(|name| name.starts_with("bridgefwd"));
-    ours.map(|name| name.chars().take(15).collect()).collect()
+fn programs(router: &Router, interface: &str, hook: &'static str) -> Vec<String> {
+    let programs = attached::at(&router.ns, interface, hook).into_iter();
+    programs.map(|it| it.program).filter(|name| name.starts_with("bridgefwd")).collect()
 }
 
 /// One at ingress of everything that is managed, one at egress of ends.

@@ -1,5 +1,6 @@
 //! Coming and going: what outlives the daemon, and what is left after `down`.
 
+use bridgefwd_tests::attached;
 use bridgefwd_tests::bridgefwd::Bridgefwd;
 use bridgefwd_tests::namespaces::Namespace;
 use bridgefwd_tests::needs_root;
@@ -11,18 +12,10 @@ use crate::rig::{BRIDGES, Rig};
 
 /// Everything of ours that could be in a namespace: qdiscs, filters, attached programs, processes.
 pub fn traces(ns: &Namespace) -> String {
-    let links = ns.command("ip", &["-o", "link", "show"]);
-    let names = links.lines().filter_map(|line| line.split(": ").nth(1)?.split('@').next());
-    let filters = names.map(|name| {
-        let show = |way| ns.command("tc", &["filter", "show", "dev", name, way]);
-        // Without clsact there is neither way, which tc says on standard error.
-        format!("{name}: {}{}", show("ingress"), show("egress"))
-    });
     format!(
-        "{}\n{}\n{}\n{}",
+        "{}\n{:#?}\n{}",
         ns.command("tc", &["qdisc", "show"]),
-        filters.collect::<Vec<_>>().join("\n"),
-        ns.command("bpftool", &["net", "show"]),
+        attached::all(ns),
         bridgefwd_tests::command::run("ip", &["netns", "pids", ns.name()]),
     )
 }

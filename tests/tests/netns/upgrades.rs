@@ -1,108 +1,37 @@
-//! Daemons that are killed, come back, and are replaced, under load: no connection, no datagram and no
-//! count is lost. And ones that are killed while they start or go: what is left is never in the way.
+//! Daemons that are killed, come back, are replaced by another build and told of other files, under load:
+//! no connection, no datagram and no count is lost. And ones that are killed while they start or go:
+//! what is left is never in the way.
 
-use std::net::TcpStream;
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bridgefwd_tests::bridgefwd::Bridgefwd;
-use bridgefwd_tests::needs_root;
+use bridgefwd::host::bpf::tcx_programs;
+use bridgefwd::host::qdisc::Hook;
+use bridgefwd_tests::bridgefwd::{Bridgefwd, binary};
+use bridgefwd_tests::namespaces::Namespace;
 use bridgefwd_tests::topology::{Options, Router};
-use bridgefwd_tests::traffic::{listen, pair_up, ping, say, udp};
+use bridgefwd_tests::traffic::{listen, pair_up, ping, udp};
 use bridgefwd_tests::wait::{PATIENCE, until};
+use bridgefwd_tests::{command, needs_root, other_build};
+use serde_json::Value;
 
 use crate::lifecycle::traces;
+use crate::load::{Load, Over};
 use crate::rig::{BRIDGES, Rig};
 
 /// Connections that are open all the time.
 const CONNECTIONS: u16 = 200;
-/// How often the daemon is killed, and how often it is asked to end; each new one has all programs replaced.
-const RESTARTS: usize = 10;
-/// Datagrams that are on their way at one time: no more than the sockets hold.
-const ON_THEIR_WAY: u64 = 32;
+/// How often the daemon is killed. Each time one of another build comes back, and replaces every program.
+const KILLS: usize = 20;
+/// How often it is asked to end, besides.
+const ENDS: usize = 5;
+/// How often the file is changed and read again after each start: 100 times in all.
+const RELOADS: usize = 4;
 /// Interrupted starts, and interrupted ends.
 const INTERRUPTIONS: u32 = 12;
-
-/// What the load has done so far.
-#[derive(Default)]
-struct Load {
-    over: AtomicBool,
-    rounds: AtomicU64,
-    asked: AtomicU64,
-    answered: AtomicU64,
-}
-
-impl Load {
-    /// Says something on each connection, there and back, again and again.
-    fn connections(&self, ends: &mut [(TcpStream, TcpStream)]) {
-        while !self.over.load(Ordering::Relaxed) {
-            let round = self.rounds.load(Ordering::Relaxed);
-            for (near, far) in &mut *ends {
-                say(near, far, &format!("{round:08}"));
-                say(far, near, &format!("{round:08}"));
-            }
-            self.rounds.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Sends datagrams with a number each, and has every one of them answered in order.
-    fn datagrams(&self, client: &std::net::UdpSocket, server: &std::net::UdpSocket) {
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                let mut buffer = [0; 8];
-                for number in 0.. {
-                    let (length, from) = server.recv_from(&mut buffer).expect("a datagram is lost");
-                    let heard = u64::from_ne_bytes(buffer);
-                    if heard == u64::MAX {
-                        return;
-                    }
-                    assert_eq!((length, heard), (8, number), "a datagram is lost on its way");
-                    server.send_to(&buffer, from).expect("answered");
-                }
-            });
-            let mut buffer = [0; 8];
-            let mut sent = 0;
-            loop {
-                while sent < self.answered.load(Ordering::Relaxed) + ON_THEIR_WAY
-                    && !self.over.load(Ordering::Relaxed)
-                {
-                    client.send(&sent.to_ne_bytes()).expect("sent");
-                    sent += 1;
-                    self.asked.store(sent, Ordering::Relaxed);
-                }
-                let answered = self.answered.load(Ordering::Relaxed);
-                if answered == sent {
-                    break;
-                }
-                client.recv(&mut buffer).expect("an answer is lost");
-                assert_eq!(u64::from_ne_bytes(buffer), answered, "an answer is lost on its way");
-                self.answered.store(answered + 1, Ordering::Relaxed);
-            }
-            client.send(&u64::MAX.to_ne_bytes()).expect("sent");
-        });
-    }
-
-    /// Waits until every connection, and a datagram, got through after now.
-    fn goes_on(&self, what: &str) {
-        let (rounds, answered) =
-            (self.rounds.load(Ordering::Relaxed), self.answered.load(Ordering::Relaxed));
-        until(what, || {
-            self.rounds.load(Ordering::Relaxed) > rounds
-                && self.answered.load(Ordering::Relaxed) > answered
-        });
-    }
-}
-
-/// Ends the load also where the test panics, so that its threads end.
-struct Over<'a>(&'a Load);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.over.store(true, Ordering::Relaxed);
-    }
-}
 
 /// Packets of everybody, and those of the reasons under which something would be lost.
 fn counts(rig: &Rig) -> (u64, u64) {
@@ -116,10 +45,86 @@ fn counts(rig: &Rig) -> (u64, u64) {
     (forwarded, lost.map(|(name, _)| packets(name)).sum())
 }
 
+/// The tags of the programs at every hook of the router: what they are, whoever has loaded them.
+fn tags(ns: &Namespace) -> BTreeSet<String> {
+    let json = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
+    let mut programs: BTreeSet<u64> = BTreeSet::new();
+    let filters = json(&ns.command("bpftool", &["-j", "net", "show"]))[0]["tc"].clone();
+    programs.extend(filters.as_array().expect("a list").iter().filter_map(|at| at["id"].as_u64()));
+    let links = json(&ns.command("ip", &["-j", "link", "show"]));
+    for link in links.as_array().expect("a list") {
+        let ifindex = link["ifindex"].as_u64().and_then(|ifindex| u32::try_from(ifindex).ok());
+        for hook in [Hook::Ingress, Hook::Egress] {
+            // An older kernel has no such hooks.
+            let ids = ns.run(|| tcx_programs(ifindex.expect("a number"), hook)).unwrap_or_default();
+            programs.extend(ids.into_iter().map(u64::from));
+        }
+    }
+    let tag = |id: &u64| {
+        let shown = json(&ns.command("bpftool", &["-j", "prog", "show", "id", &id.to_string()]));
+        shown["tag"].as_str().expect("a tag").to_owned()
+    };
+    programs.iter().map(tag).collect()
+}
+
+/// What the file says the `number`th time. What is said of `br-a -> br-b` never changes, and much else
+/// does: ends, settings, other pairs, and `ports` where that costs nothing. By clsact it does: the kernel
+/// drops what is leaving an interface while such a qdisc is added to it or removed.
+fn file(number: usize, attach: &str) -> String {
+    const A_TO_B: &str = "[[pair]]\nfrom = 'br-a'\nto = 'br-b'\n";
+    let rest = match number % 5 {
+        0 => {
+            "unlisted = 'deny'\nbridges = ['br-a', 'br-b', 'br-c']\n\
+              [[pair]]\nfrom = 'br-a'\nto = 'br-c'\nnat = 'none'\n"
+        }
+        1 => {
+            "bridges = ['br-a', 'br-b', 'br-c']\n\
+              [[pair]]\nfrom = 'br-c'\nto = 'br-b'\n"
+        }
+        2 => "flows_per_source = 500\nbridges = ['br-b', 'br-a']\ntimers.icmp = 70\n",
+        3 => "bridges = ['br-a', 'br-b']\n[[pair]]\nfrom = 'br-b'\nto = 'br-a'\nstate = 'denied'\n",
+        // Of all bridges, then, which are these three.
+        _ => "",
+    };
+    let ports = number % 5 != 1 || attach == "clsact";
+    format!("docker = 'no'\nports = {ports}\n{rest}{A_TO_B}")
+}
+
+/// Changes the file and has the daemon read it, by the command and by the signal in turns.
+fn reload(rig: &Rig, path: &Path, text: &str, by_signal: bool) {
+    std::fs::write(path, text).expect("written");
+    if by_signal {
+        assert!(rig.bridgefwd.json(&["status"])["config"]["differences"].as_u64() > Some(0));
+        command::run("kill", &["-HUP", &rig.bridgefwd.pid().to_string()]);
+    } else {
+        let said = rig.bridgefwd.ok(&["reload"]);
+        assert!(said.contains(" made by "), "there was nothing to change: {said}");
+    }
+    until("what runs is as the file says", || {
+        rig.bridgefwd.json(&["status"])["config"]["differences"] == 0
+    });
+}
+
+/// Fails where the load does not go on, and shows what became of it.
+#[track_caller]
+fn goes_on(load: &Load, rig: &Rig, when: &str, reloads: usize) {
+    if !load.goes_on() {
+        let shown = [&["stats", "--all"][..], &["flows", "--proto", "udp"], &["bridges"]];
+        let shown = shown.map(|command| rig.bridgefwd.cli(command).stdout).join("\n");
+        panic!("no traffic {when}, after {reloads} reloads:\n{shown}");
+    }
+}
+
 fn nothing_is_lost(attach: &str) {
     needs_root!();
-    let args = [&BRIDGES[..], &["--attach", attach]].concat();
-    let mut rig = Rig::allowed(Options::default(), &["--attach", attach]);
+    let router = Router::new(Options::default(), &["br-a", "br-a", "br-b"]);
+    let mut rig = Rig { bridgefwd: Bridgefwd::new(&router.ns), router };
+    let path = rig.bridgefwd.folder().join("bridgefwd.toml");
+    std::fs::write(&path, file(0, attach)).expect("written");
+    let builds = [binary(), other_build::write(rig.bridgefwd.folder())];
+    let name = path.to_str().expect("UTF-8").to_owned();
+    let args = ["--config", &name, "--attach", attach];
+    rig.bridgefwd.start(&args);
     let (a, b) = (&rig.router.hosts[0].ns, &rig.router.hosts[2].ns);
     let (at_a, at_b) = (rig.a().at(20_000), rig.b().at(53));
     let listener = listen(b, rig.b().at(80));
@@ -132,29 +137,45 @@ fn nothing_is_lost(attach: &str) {
     let (client, server) = (udp(a, at_a), udp(b, at_b));
     client.connect(at_b).expect("connected");
     let load = Load::default();
+    let (mut reloads, mut replaced) = (0, 0);
     thread::scope(|scope| {
         let over = Over(&load);
         scope.spawn(|| load.connections(&mut ends));
         scope.spawn(|| load.datagrams(&client, &server));
-        let mut before = counts(&rig);
-        for restart in 0..2 * RESTARTS {
-            if restart % 2 == 0 {
-                rig.bridgefwd.kill();
-            } else {
-                let pid = rig.bridgefwd.pid().to_string();
-                bridgefwd_tests::command::run("kill", &["-TERM", &pid]);
+        let (mut before, mut running) = (counts(&rig), tags(&rig.router.ns));
+        for restart in 1..=KILLS + ENDS {
+            if restart % (KILLS / ENDS + 1) == 0 {
+                command::run("kill", &["-TERM", &rig.bridgefwd.pid().to_string()]);
                 assert_eq!(rig.bridgefwd.wait_end(), 0);
+            } else {
+                rig.bridgefwd.kill();
             }
-            load.goes_on("traffic without a daemon");
+            goes_on(&load, &rig, "without a daemon", reloads);
+            rig.bridgefwd.use_program(&builds[restart % 2]);
             rig.bridgefwd.start(&args);
+            let now = tags(&rig.router.ns);
+            assert!(!now.is_empty() && now.is_disjoint(&running), "{running:?}, then {now:?}");
+            running = now;
+            replaced += 1;
+            for _ in 0..RELOADS {
+                reloads += 1;
+                reload(&rig, &path, &file(reloads, attach), reloads % 2 == 1);
+            }
+            goes_on(&load, &rig, "with a daemon of another build, and other files", reloads);
             let now = counts(&rig);
             assert!(now.0 > before.0, "{before:?}, then {now:?}");
             before = now;
         }
-        load.goes_on("traffic in the end");
+        goes_on(&load, &rig, "in the end", reloads);
         drop(over);
     });
-    let asked = load.asked.load(Ordering::Relaxed);
+    let asked = load.asked();
+    println!(
+        "{attach}: {CONNECTIONS} connections, {} rounds on each, {asked} datagrams; the daemon killed \
+         {KILLS} times and ended {ENDS} times, programs replaced by another build's {replaced} times, \
+         {reloads} reloads",
+        load.rounds()
+    );
     let flow = rig.flow("udp");
     // One more says that it is over.
     assert_eq!(flow["packets"]["original"], asked + 1, "{flow}");

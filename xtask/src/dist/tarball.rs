@@ -40,7 +40,7 @@ pub fn make(workspace: &Workspace, staging: &Path, made: &Path) -> anyhow::Resul
         &root.join("etc/sysusers.d/bridgefwd.conf"),
         0o644,
     )?;
-    let example = packaging.join("bridgefwd.toml");
+    let example = workspace.root.join("docs/bridgefwd.toml");
     // Not under its own name: what was written there must survive the next version.
     put(&example, &root.join("etc/bridgefwd/bridgefwd.toml.example"), 0o644)?;
     put(&packaging.join("INSTALL"), &root.join("INSTALL"), 0o644)?;

@@ -10,6 +10,7 @@ use toml_edit::{
 
 use super::Config;
 use super::mistakes::{Mistake, failure, line_of};
+use crate::audit::DEFAULT_SIZE_MB;
 use crate::failure::{Failure, Result};
 use crate::policy::difference::{differences, same, unlisted};
 use crate::policy::listen;
@@ -40,7 +41,11 @@ pub fn put(setup: &Setup, text: &str, path: &Path) -> Result<String> {
         let trailing = document.trailing().as_str().unwrap_or_default().to_owned();
         document.set_trailing(format!("{orphaned}{trailing}"));
     }
-    let text = document.to_string();
+    let mut text = document.to_string();
+    if bare {
+        // A table comes after a blank line, also where nothing is before it.
+        text = text.trim_start_matches('\n').to_owned();
+    }
     // Whatever else is in the file: what is written must be what runs.
     let none = Overrides::default();
     let written = Setup::of(&Config::parse(&text, path, &none)?, &none, DEFAULT_MAX_FLOWS);
@@ -75,12 +80,14 @@ fn settings(table: &mut Table, setup: &Setup) {
         unlisted(own).into()
     });
     put_value(table, "ports", &setup.ports, &default.ports, Item::as_bool, |&ports| ports.into());
+    put_value(table, "direct", &setup.direct, &default.direct, Item::as_bool, |&on| on.into());
     let number = |item: &Item| item.as_integer().and_then(|number| u32::try_from(number).ok());
     let of_number = |&number: &u32| i64::from(number).into();
     put_value(table, "max_flows", &setup.max_flows, &default.max_flows, number, of_number);
     let share = default_flows_per_source(setup.max_flows);
     put_value(table, "flows_per_source", &setup.flows_per_source, &share, number, of_number);
     metrics(table, setup);
+    audit(table, setup);
     let (own, default) =
         (timers::in_force(&setup.timeouts_s), timers::in_force(&default.timeouts_s));
     for ((name, own), (_, default)) in timers::by_name(&own).zip(timers::by_name(&default)) {
@@ -116,6 +123,21 @@ fn metrics(table: &mut Table, setup: &Setup) {
         None => drop(api.remove("metrics")),
     }
     names(api, "metrics_hosts", metrics_hosts);
+}
+
+fn audit(table: &mut Table, setup: &Setup) {
+    let Some(place) = &setup.audit else {
+        table.remove("audit");
+        return;
+    };
+    let audit = table.entry("audit").or_insert_with(|| Item::Table(Table::new()));
+    let Some(audit) = audit.as_table_like_mut() else { return };
+    let path = place.path.display().to_string();
+    let read = |item: &Item| item.as_str().map(str::to_owned);
+    put_value(audit, "path", &path, &String::new(), read, |path| path.clone().into());
+    let size = |item: &Item| item.as_integer().and_then(|size| u64::try_from(size).ok());
+    let of_size = |&size: &u64| i64::try_from(size).unwrap_or(i64::MAX).into();
+    put_value(audit, "size_mb", &place.size_mb(), &u64::from(DEFAULT_SIZE_MB), size, of_size);
 }
 
 /// Sets a key where it says something else, or where it is not there and the default is not meant.

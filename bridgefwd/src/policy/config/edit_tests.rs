@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use super::*;
+use crate::audit::Place;
 use crate::policy::timers::TimerChanges;
 
 const ENDS: [&str; 5] = ["shop_front", "shop_db", "br-1", "eth0", "ü#\"'"];
@@ -54,7 +55,7 @@ fn setup() -> impl Strategy<Value = Setup> {
         pairs,
         flows,
         timers,
-        any::<[bool; 4]>(),
+        any::<[bool; 6]>(),
         select(vec!["auto", "no", "/run/docker #1.sock"]),
     )
         .prop_map(
@@ -63,7 +64,7 @@ fn setup() -> impl Strategy<Value = Setup> {
                 pairs,
                 (max_flows, share),
                 timers,
-                [deny, ports, metrics, host],
+                [deny, ports, direct, metrics, host, audit],
                 docker,
             )| {
                 let names: Vec<String> = ends.into_iter().map(str::to_owned).collect();
@@ -85,12 +86,15 @@ fn setup() -> impl Strategy<Value = Setup> {
                     docker: docker.parse().unwrap(),
                     unlisted: if deny { Unlisted::Deny } else { Unlisted::Kernel },
                     ports,
+                    direct,
                     max_flows,
                     flows_per_source: share.unwrap_or_else(|| default_flows_per_source(max_flows)),
                     timeouts_s,
                     socket: None,
                     metrics: metrics.then(|| ([192, 0, 2, 1], 9477).into()),
                     metrics_hosts: host.then(|| "router.example".into()).into_iter().collect(),
+                    audit: audit
+                        .then(|| Place::new("/var/log/a.jsonl".into(), max_flows % 500 + 8)),
                     pairs: pairs.collect(),
                 }
             },
@@ -127,7 +131,7 @@ proptest! {
         prop_assert!(changed.contains("# last\n"), "{changed}");
         for (line, key) in text.lines().filter_map(|line| Some((line, line.split_once(" = ")?.0))) {
             // Values of the top may change; their comments are about the key.
-            if ["bridges", "uplinks", "unlisted", "ports", "max_flows"].contains(&key) {
+            if ["bridges", "uplinks", "unlisted", "ports", "direct", "max_flows"].contains(&key) {
                 let comment = line.rsplit_once(" # ").unwrap().1;
                 prop_assert!(changed.contains(&format!(" # {comment}")), "{line}: {changed}");
             }

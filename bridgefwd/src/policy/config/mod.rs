@@ -19,6 +19,7 @@ use bridgefwd_common::contract::Unlisted;
 use super::setup::Overrides;
 use super::timers::TimerChanges;
 use super::{DockerChoice, Ends, PairSetup};
+use crate::audit::Place;
 use crate::failure::Result;
 
 /// Where `run`, `check` and others look where no file is named.
@@ -40,6 +41,8 @@ pub struct Config {
     pub unlisted: Option<Unlisted>,
     /// Are the bridges' ports attached to as well?
     pub ports: Option<bool>,
+    /// Are packets handed to containers past bridge and port, where that comes to the same?
+    pub direct: Option<bool>,
     /// How many flows there can be.
     pub max_flows: Option<u32>,
     /// How many of them one source can have.
@@ -52,6 +55,8 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// Names by which they may be asked for there.
     pub metrics_hosts: Vec<String>,
+    /// The audit log.
+    pub audit: Option<Place>,
     /// Pairs to list.
     pub pairs: BTreeMap<Ends, PairSetup>,
 }

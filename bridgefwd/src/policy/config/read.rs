@@ -10,25 +10,30 @@ use toml_edit::{Document, Item, Key, TableLike};
 
 use super::Config;
 use super::mistakes::{Mistake, line_of, meant, shown};
+use crate::audit::{DEFAULT_SIZE_MB, Place, SIZES_MB};
 use crate::policy::setup::{MAX_FLOWS, Overrides};
 use crate::policy::timers::{self, TimerChanges};
 use crate::policy::{DockerChoice, listen};
 
 /// Keys of the file.
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 12] = [
     "bridges",
     "uplinks",
     "docker",
     "unlisted",
     "ports",
+    "direct",
     "max_flows",
     "flows_per_source",
     "timers",
     "api",
+    "audit",
     "pair",
 ];
 /// Keys of `[api]`.
 const API_KEYS: [&str; 3] = ["socket", "metrics", "metrics_hosts"];
+/// Keys of `[audit]`.
+const AUDIT_KEYS: [&str; 2] = ["path", "size_mb"];
 
 /// A name, with where it is.
 pub(super) struct Named {
@@ -85,6 +90,7 @@ impl Reader<'_> {
                 _ => Err("\"kernel\" or \"deny\""),
             }),
             ports: self.boolean(table, "ports", "ports"),
+            direct: self.boolean(table, "direct", "direct"),
             max_flows: self.number(table, "max_flows", MAX_FLOWS),
             flows_per_source: self
                 .number(table, "flows_per_source", 1..=u32::MAX)
@@ -93,6 +99,7 @@ impl Reader<'_> {
             socket: None,
             metrics: None,
             metrics_hosts: Vec::new(),
+            audit: self.audit(table),
             pairs: BTreeMap::new(),
             bridges,
             uplinks,
@@ -142,6 +149,25 @@ impl Reader<'_> {
         });
         let hosts = self.names(api, "metrics_hosts", "api.metrics_hosts");
         config.metrics_hosts = hosts.into_iter().map(|host| host.name).collect();
+    }
+
+    /// The audit log: none where there is no such table.
+    fn audit(&mut self, table: &dyn TableLike) -> Option<Place> {
+        let audit = self.table(table, "audit")?;
+        self.known_keys(audit, "audit.", &AUDIT_KEYS);
+        let path = self.value(audit, "path", "audit.path", |item| match item.as_str() {
+            Some(path) if path.starts_with('/') && !has_odd(path, ' ') => Ok(path.into()),
+            _ => Err("an absolute path in quotes"),
+        });
+        let size_mb = self.value(audit, "size_mb", "audit.size_mb", |item| {
+            let size = item.as_integer().and_then(|size| u32::try_from(size).ok());
+            size.filter(|size| SIZES_MB.contains(size)).ok_or("a number of MiB, from 1 to 1048576")
+        });
+        if path.is_none() && audit.get("path").is_none() {
+            let line = self.line(table.get_key_value("audit").and_then(|(at, _)| Key::span(at)));
+            self.wrong(line, "audit.path", "is missing: say `path = \"/FILE\"`".into());
+        }
+        Some(Place::new(path?, size_mb.unwrap_or(DEFAULT_SIZE_MB)))
     }
 
     /// A list of names, each once.

@@ -78,7 +78,12 @@ fn the_example_is_good_and_says_the_defaults() {
     assert_eq!(Setup::of(&shipped, &none, DEFAULT_MAX_FLOWS), Setup::default());
     // What is said there is not merely absent.
     assert!(shipped.docker.is_some());
-    assert!(shipped.unlisted.is_some() && shipped.ports.is_some() && shipped.max_flows.is_some());
+    assert!(
+        shipped.unlisted.is_some()
+            && shipped.ports.is_some()
+            && shipped.direct.is_some()
+            && shipped.max_flows.is_some()
+    );
     assert!(shipped.flows_per_source.is_some());
     assert_eq!(shipped.timers, TimerChanges::all(&Setup::default().timeouts_s));
     // With its examples, too: every key is there, under the name that it has.
@@ -89,6 +94,7 @@ fn the_example_is_good_and_says_the_defaults() {
         .collect();
     let examples = Config::parse(&examples, &path, &none).unwrap();
     assert!(examples.socket.is_some() && examples.metrics.is_some() && examples.pairs.len() >= 3);
+    assert_eq!(examples.audit.map(|audit| audit.size_mb()), Some(128), "which is the default");
     assert!(examples.pairs.values().any(|pair| !pair.allow));
     for key in ["drain", "nat6", "mapping"] {
         assert!(text.contains(&format!("\n#~ {key} = ")), "{key}");
@@ -121,7 +127,7 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "colour = 'red'",
-        "f.toml, line 1: colour: there is no such key; there are: bridges, uplinks, docker, unlisted, ports, max_flows, flows_per_source, timers, api, pair",
+        "f.toml, line 1: colour: there is no such key; there are: bridges, uplinks, docker, unlisted, ports, direct, max_flows, flows_per_source, timers, api, audit, pair",
     ),
     (
         "bridges = 7",
@@ -303,7 +309,7 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "x = 2030-01-01",
-        "f.toml, line 1: x: there is no such key; there are: bridges, uplinks, docker, unlisted, ports, max_flows, flows_per_source, timers, api, pair",
+        "f.toml, line 1: x: there is no such key; there are: bridges, uplinks, docker, unlisted, ports, direct, max_flows, flows_per_source, timers, api, audit, pair",
     ),
     (
         "bridges = {a = 1}",
@@ -315,13 +321,13 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "a.b.c = 1",
-        "f.toml, line 1: a: there is no such key; there are: bridges, uplinks, docker, unlisted, ports, max_flows, flows_per_source, timers, api, pair",
+        "f.toml, line 1: a: there is no such key; there are: bridges, uplinks, docker, unlisted, ports, direct, max_flows, flows_per_source, timers, api, audit, pair",
     ),
     ("ports = tru", "f.toml, line 1: this is no TOML: invalid boolean, expected `true`"),
     ("\u{1b}[31m = 1", "f.toml, line 1: this is no TOML: key with no value, expected `=`"),
     (
         "\"\\u001b[31m\" = 1",
-        "f.toml, line 1: \\u{1b}[31m: there is no such key; there are: bridges, uplinks, docker, unlisted, ports, max_flows, flows_per_source, timers, api, pair",
+        "f.toml, line 1: \\u{1b}[31m: there is no such key; there are: bridges, uplinks, docker, unlisted, ports, direct, max_flows, flows_per_source, timers, api, audit, pair",
     ),
 ];
 
