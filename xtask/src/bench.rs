@@ -47,8 +47,9 @@ pub fn run(workspace: &Workspace, benches: &[Bench], options: Options) -> anyhow
     let commit = commit(workspace);
     let mut failed = Vec::new();
     for &bench in benches {
-        let results = measure(workspace, bench, &commit, options)
-            .and_then(|results| if options.publish { publish(workspace, bench, &results) } else { Ok(()) });
+        let results = measure(workspace, bench, &commit, options).and_then(|results| {
+            if options.publish { publish(workspace, bench, &results) } else { Ok(()) }
+        });
         // Hours of the others are not to be lost by one of them.
         if let Err(error) = results {
             eprintln!("{}: {error:#}", bench.name());

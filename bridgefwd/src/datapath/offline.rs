@@ -160,14 +160,12 @@ impl Reader {
         let seen = counters::seen(&self.reasons)?;
         let mut pairs = Vec::new();
         let index = pairs::read_index(&self.pair_index)?;
-        let last = index.values().max().copied().unwrap_or_default();
-        let counts = counters::pairs(&self.pair_counters, last)?;
+        let count = index.values().max().map_or(0, |last| last + 1);
+        let counts = counters::pairs(&self.pair_counters, count)?;
         for (key, index) in index {
-            let (Some(from), Some(to), Some(count)) = (
-                interfaces.get(&key.from),
-                interfaces.get(&key.to),
-                counts.get(index as usize),
-            ) else {
+            let (Some(from), Some(to), Some(count)) =
+                (interfaces.get(&key.from), interfaces.get(&key.to), counts.get(index as usize))
+            else {
                 continue;
             };
             let both = |of: fn(&Counter) -> u64| types::BothWays {

@@ -1,15 +1,16 @@
 //! Values of the contract as aya takes them, and maps opened by pin with their sizes checked.
 
 use std::ops::ControlFlow;
-use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use aya::maps::{Array, HashMap, IterableMap as _, Map, MapData, MapError, PerCpuArray};
-use aya::util::nr_cpus;
 use bytemuck::{Pod, Zeroable};
 
 use crate::failure::{Failure, Result};
 use crate::host::map_batch;
+
+/// Entries that are read by one system call, where the kernel can.
+const AT_ONCE: u32 = 1024;
 
 /// A value of the contract on its way into or out of a map.
 #[repr(transparent)]
@@ -59,14 +60,25 @@ pub fn open_data(pin_dir: &Path, name: &str) -> Result<MapData> {
 /// The kernel's error.
 pub fn entries<K: Pod, V: Pod>(map: &WireHashMap<K, V>, name: &str) -> Result<Vec<(K, V)>> {
     let mut all = Vec::new();
-    let sizes = (size_of::<K>(), size_of::<V>());
-    let by_batch = map_batch::for_each(map.map().fd().as_fd(), sizes, |key, value| {
+    let done = map_batch::for_each(map.map(), AT_ONCE, |key, value| {
         all.push((bytemuck::pod_read_unaligned(key), bytemuck::pod_read_unaligned(value)));
         ControlFlow::Continue(())
     });
-    if by_batch.is_ok() {
+    if done.map_err(|error| unreadable(name, &error))? {
         return Ok(all);
     }
+    entries_one_by_one(map, name)
+}
+
+/// The same, on kernels that give one at a time.
+///
+/// # Errors
+///
+/// The kernel's error.
+pub fn entries_one_by_one<K: Pod, V: Pod>(
+    map: &WireHashMap<K, V>,
+    name: &str,
+) -> Result<Vec<(K, V)>> {
     map.iter()
         .map(|entry| {
             entry
@@ -76,33 +88,35 @@ pub fn entries<K: Pod, V: Pod>(map: &WireHashMap<K, V>, name: &str) -> Result<Ve
         .collect()
 }
 
-/// The sums over all CPUs of the elements of an array, as far as `last`.
+/// The first `count` elements of an array, each the sum over all CPUs.
 ///
 /// # Errors
 ///
-/// The kernel's error.
+/// The kernel's error, also where there are not so many.
 pub fn sums<T: Pod + Zeroable>(
     map: &WirePerCpuArray<T>,
     name: &str,
-    last: u32,
+    count: u32,
     merge: impl Fn(&mut T, &T),
 ) -> Result<Vec<T>> {
-    let cpus = nr_cpus().map_err(|(path, error)| Failure::failed(format!("{path}: {error}")))?;
-    let of_cpu = size_of::<T>().next_multiple_of(8);
     let mut all = Vec::new();
-    let sizes = (size_of::<u32>(), of_cpu * cpus);
-    let by_batch = map_batch::for_each(map.map().fd().as_fd(), sizes, |_, value| {
+    if count == 0 {
+        return Ok(all);
+    }
+    let stride = size_of::<T>().next_multiple_of(8);
+    let done = map_batch::for_each(map.map(), count.min(AT_ONCE), |_, value| {
         let mut total = T::zeroed();
-        for of_cpu in value.chunks_exact(of_cpu).filter_map(|value| value.get(..size_of::<T>())) {
+        for of_cpu in value.chunks_exact(stride).filter_map(|value| value.get(..size_of::<T>())) {
             merge(&mut total, &bytemuck::pod_read_unaligned(of_cpu));
         }
         all.push(total);
-        if all.len() > last as usize { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if all.len() < count as usize { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
-    if by_batch.is_ok() && all.len() > last as usize {
+    // In order, since an array's keys are.
+    if done.map_err(|error| unreadable(name, &error))? && all.len() == count as usize {
         return Ok(all);
     }
-    (0..=last).map(|index| sum(map, name, index, &merge)).collect()
+    (0..count).map(|index| sum(map, name, index, &merge)).collect()
 }
 
 /// The sum over all CPUs.
@@ -118,6 +132,10 @@ pub fn sum<T: Pod + Zeroable>(
         merge(&mut total, value);
     }
     Ok(total)
+}
+
+fn unreadable(name: &str, error: &std::io::Error) -> Failure {
+    Failure::failed(format!("cannot read the map {name}: {error}"))
 }
 
 /// The failure of one operation on the map `name`.
