@@ -16,7 +16,7 @@ use crate::datapath::removal;
 use crate::failure::{Failure, Result};
 use crate::instance::Instance;
 
-/// How long the daemon may take to go once it said that it will.
+/// How long the daemon may take to go once it said that it will, while it takes nothing off.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The folder of the default sockets, removed with the last of them.
 const SOCKET_DIR: &str = "/run/bridgefwd";
@@ -24,7 +24,7 @@ const SOCKET_DIR: &str = "/run/bridgefwd";
 pub(super) fn run(instance: &Instance) -> Result<()> {
     let ended = match ask_daemon(instance, async |client| client.down().await) {
         Ok(pid) => {
-            wait_until_gone(pid)?;
+            wait_until_gone(pid, PATIENCE, || attachments(&instance.pin_dir))?;
             Some(pid)
         }
         Err(Failure::NoDaemon(_)) => None,
@@ -59,8 +59,15 @@ fn enter_netns_or_none(instance: &Instance) -> Result<()> {
     })
 }
 
-/// Waits for the end of a process that need not be our child.
-fn wait_until_gone(pid: u32) -> Result<()> {
+/// Links that are still pinned. With thousands of interfaces taking them off takes a minute: the kernel waits
+/// for every CPU after each.
+fn attachments(pin_dir: &Path) -> usize {
+    fs::read_dir(pin_dir.join("links")).map_or(0, Iterator::count)
+}
+
+/// Waits for the end of a process that need not be our child, for as long as there is less `left` to do
+/// each time that `patience` is over.
+fn wait_until_gone(pid: u32, patience: Duration, mut left: impl FnMut() -> usize) -> Result<()> {
     let failed = |why: &str| {
         Failure::failed(format!(
             "the daemon (pid {pid}) {why}: end it with `kill -9 {pid}`, then run `bridgefwd down` \
@@ -76,13 +83,23 @@ fn wait_until_gone(pid: u32) -> Result<()> {
         Err(Errno::SRCH) => return Ok(()),
         Err(errno) => return Err(failed(&format!("cannot be waited for ({errno})"))),
     };
-    let patience =
-        Timespec { tv_sec: i64::try_from(PATIENCE.as_secs()).unwrap_or(i64::MAX), tv_nsec: 0 };
-    // A pidfd is readable once the process has ended.
-    match poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&patience)) {
-        Ok(0) => Err(failed(&format!("has not gone within {} s", PATIENCE.as_secs()))),
-        Ok(_) => Ok(()),
-        Err(errno) => Err(failed(&format!("cannot be waited for ({errno})"))),
+    let timeout = Timespec {
+        tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: patience.subsec_nanos().into(),
+    };
+    let mut before = usize::MAX;
+    loop {
+        // A pidfd is readable once the process has ended.
+        match poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&timeout)) {
+            Ok(0) => {}
+            Ok(_) => return Ok(()),
+            Err(errno) => return Err(failed(&format!("cannot be waited for ({errno})"))),
+        }
+        let now = left();
+        if now >= before || now == 0 {
+            return Err(failed(&format!("has not gone within {} s", patience.as_secs())));
+        }
+        before = now;
     }
 }
 
@@ -119,13 +136,28 @@ mod tests {
     fn a_process_is_waited_for() {
         let mut cat = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
         let pid = cat.id();
-        let waiter = std::thread::spawn(move || wait_until_gone(pid));
+        let waiter = std::thread::spawn(move || wait_until_gone(pid, PATIENCE, || 0));
         drop(cat.stdin.take());
         waiter.join().unwrap().unwrap();
         cat.wait().unwrap();
         // Gone already.
-        wait_until_gone(pid).unwrap();
-        assert!(wait_until_gone(0).is_err());
+        wait_until_gone(pid, PATIENCE, || 0).unwrap();
+        assert!(wait_until_gone(0, PATIENCE, || 0).is_err());
+    }
+
+    #[test]
+    fn one_that_gets_on_is_waited_for_and_one_that_is_stuck_is_not() {
+        let mut cat = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let moment = Duration::from_millis(20);
+        // It gets on three times; then nothing moves.
+        let mut left = [30, 20, 10, 10].into_iter();
+        let stuck = wait_until_gone(cat.id(), moment, || left.next().unwrap()).unwrap_err();
+        assert!(stuck.to_string().contains("has not gone within"), "{stuck}");
+        assert_eq!(left.next(), None);
+        // All is off, and it does not go.
+        assert!(wait_until_gone(cat.id(), moment, || 0).is_err());
+        drop(cat.stdin.take());
+        cat.wait().unwrap();
     }
 
     #[test]
