@@ -21,6 +21,7 @@ pub const MAP_TYPE_PROG_ARRAY: u32 = 3;
 /// `BPF_MAP_TYPE_PERCPU_ARRAY`.
 pub const MAP_TYPE_PER_CPU_ARRAY: u32 = 6;
 const PROG_TYPE_SCHED_CLS: u32 = 3;
+const PROG_TYPE_XDP: u32 = 6;
 
 /// Size of `struct __sk_buff`, as far as a test run may set it or shows it.
 pub const SK_BUFF: usize = 192;
@@ -109,10 +110,22 @@ fn update(map: &OwnedFd, value: &[u8]) {
 #[must_use]
 #[track_caller]
 pub fn classifier(code: &[u64]) -> OwnedFd {
+    load(PROG_TYPE_SCHED_CLS, code)
+}
+
+/// Loads an XDP program. Panics with the kernel's error where it is refused.
+#[must_use]
+#[track_caller]
+pub fn xdp(code: &[u64]) -> OwnedFd {
+    load(PROG_TYPE_XDP, code)
+}
+
+#[track_caller]
+fn load(kind: u32, code: &[u64]) -> OwnedFd {
     let license = c"GPL";
     let mut log = vec![0_u8; 64 * 1024];
     let mut attributes = [0; 16];
-    attributes[0] = words(PROG_TYPE_SCHED_CLS, u32::try_from(code.len()).expect("short"));
+    attributes[0] = words(kind, u32::try_from(code.len()).expect("short"));
     attributes[1] = code.as_ptr().addr() as u64;
     attributes[2] = license.as_ptr().addr() as u64;
     match call(PROG_LOAD, &mut attributes) {
