@@ -13,9 +13,15 @@ const OBJ_PIN: libc::c_int = 6;
 const PROG_TEST_RUN: libc::c_int = 10;
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 
+/// `BPF_MAP_TYPE_HASH`.
+pub const MAP_TYPE_HASH: u32 = 1;
 const MAP_TYPE_ARRAY: u32 = 2;
-const MAP_TYPE_PROG_ARRAY: u32 = 3;
+/// `BPF_MAP_TYPE_PROG_ARRAY`.
+pub const MAP_TYPE_PROG_ARRAY: u32 = 3;
+/// `BPF_MAP_TYPE_PERCPU_ARRAY`.
+pub const MAP_TYPE_PER_CPU_ARRAY: u32 = 6;
 const PROG_TYPE_SCHED_CLS: u32 = 3;
+const PROG_TYPE_XDP: u32 = 6;
 
 /// Size of `struct __sk_buff`, as far as a test run may set it or shows it.
 pub const SK_BUFF: usize = 192;
@@ -61,13 +67,20 @@ fn number(fd: &impl std::os::fd::AsFd) -> u32 {
     fd.as_fd().as_raw_fd().cast_unsigned()
 }
 
+/// A map of a kind, with keys and values of these sizes in bytes.
+#[must_use]
+#[track_caller]
+pub fn map(kind: u32, key: u32, value: u32, entries: u32) -> OwnedFd {
+    let mut attributes = [0; 16];
+    (attributes[0], attributes[1]) = (words(kind, key), words(value, entries));
+    descriptor(must(MAP_CREATE, &mut attributes))
+}
+
 /// An array of programs with one place, and `program` in it.
 #[must_use]
 #[track_caller]
 pub fn program_array(program: BorrowedFd<'_>) -> OwnedFd {
-    let mut attributes = [0; 16];
-    (attributes[0], attributes[1]) = (words(MAP_TYPE_PROG_ARRAY, 4), words(4, 1));
-    let array = descriptor(must(MAP_CREATE, &mut attributes));
+    let array = map(MAP_TYPE_PROG_ARRAY, 4, 4, 1);
     update(&array, &number(&program).to_ne_bytes());
     array
 }
@@ -76,10 +89,8 @@ pub fn program_array(program: BorrowedFd<'_>) -> OwnedFd {
 #[must_use]
 #[track_caller]
 pub fn one_value(value: &[u8]) -> OwnedFd {
-    let mut attributes = [0; 16];
     let size = u32::try_from(value.len()).expect("small");
-    (attributes[0], attributes[1]) = (words(MAP_TYPE_ARRAY, 4), words(size, 1));
-    let array = descriptor(must(MAP_CREATE, &mut attributes));
+    let array = map(MAP_TYPE_ARRAY, 4, size, 1);
     update(&array, value);
     array
 }
@@ -99,10 +110,22 @@ fn update(map: &OwnedFd, value: &[u8]) {
 #[must_use]
 #[track_caller]
 pub fn classifier(code: &[u64]) -> OwnedFd {
+    load(PROG_TYPE_SCHED_CLS, code)
+}
+
+/// Loads an XDP program. Panics with the kernel's error where it is refused.
+#[must_use]
+#[track_caller]
+pub fn xdp(code: &[u64]) -> OwnedFd {
+    load(PROG_TYPE_XDP, code)
+}
+
+#[track_caller]
+fn load(kind: u32, code: &[u64]) -> OwnedFd {
     let license = c"GPL";
     let mut log = vec![0_u8; 64 * 1024];
     let mut attributes = [0; 16];
-    attributes[0] = words(PROG_TYPE_SCHED_CLS, u32::try_from(code.len()).expect("short"));
+    attributes[0] = words(kind, u32::try_from(code.len()).expect("short"));
     attributes[1] = code.as_ptr().addr() as u64;
     attributes[2] = license.as_ptr().addr() as u64;
     match call(PROG_LOAD, &mut attributes) {

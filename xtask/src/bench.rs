@@ -2,7 +2,8 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, bail};
@@ -42,26 +43,55 @@ pub fn run(workspace: &Workspace, benches: &[Bench], options: Options) -> anyhow
     ]);
     exec::shown(&mut compile, "building the measuring program")?;
 
-    let results = workspace.target.join("bench");
+    // Publishing the first results changes the tree, but not what is measured.
+    let commit = commit(workspace);
+    let mut failed = Vec::new();
+    for &bench in benches {
+        let results = measure(workspace, bench, &commit, options).and_then(|results| {
+            if options.publish { publish(workspace, bench, &results) } else { Ok(()) }
+        });
+        // Hours of the others are not to be lost by one of them.
+        if let Err(error) = results {
+            eprintln!("{}: {error:#}", bench.name());
+            failed.push(bench.name());
+        }
+    }
+    if !failed.is_empty() {
+        bail!("measuring failed: {}", failed.join(", "));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Measures one. Returns the folder with the results: those of this run alone.
+fn measure(
+    workspace: &Workspace,
+    bench: Bench,
+    commit: &str,
+    options: Options,
+) -> anyhow::Result<PathBuf> {
+    let results = workspace.target.join("bench").join(bench.name());
+    match fs::remove_dir_all(&results) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("removing {}", results.display()));
+        }
+        _ => {}
+    }
     let (binary, object) = (workspace.binary(), workspace.object());
     let env: [(&str, &OsStr); 2] =
         [("BRIDGEFWD_BIN", binary.as_os_str()), ("BRIDGEFWD_OBJECT", object.as_os_str())];
     let program = workspace.target.join("release").join(PACKAGE);
     let mut command = exec::as_root(&program, &env)?;
-    command.current_dir(&workspace.root).args(benches.iter().map(|bench| bench.name()));
-    command.arg("--results").arg(&results).arg("--commit").arg(commit(workspace));
+    command.current_dir(&workspace.root).arg(bench.name());
+    command.arg("--results").arg(&results).arg("--commit").arg(commit);
     command.arg("--seed").arg(options.seed.to_string());
     if options.quick {
         command.arg("--quick");
     }
     let status = command.status().with_context(|| exec::line(&command))?;
     if !status.success() {
-        bail!("measuring failed ({status})");
+        bail!("it ended with {status}");
     }
-    if options.publish {
-        publish(workspace, benches, &results)?;
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(results)
 }
 
 /// The commit that is checked out, with a word where there are changes beside it.
@@ -78,29 +108,29 @@ fn commit(workspace: &Workspace) -> String {
     }
 }
 
-/// Puts results and charts into docs/.
-fn publish(workspace: &Workspace, benches: &[Bench], results: &Path) -> anyhow::Result<()> {
+/// Puts results and charts into docs/: the text where the page has its place, figures as JSON and charts
+/// beside it.
+fn publish(workspace: &Workspace, bench: Bench, results: &Path) -> anyhow::Result<()> {
     let path = workspace.root.join(DOCUMENT);
-    let mut document =
+    let document =
         fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    for bench in benches {
-        let file = results.join(bench.name()).with_extension("md");
-        let text =
-            fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
-        document = with_section(&document, bench.name(), &text)
-            .with_context(|| format!("{DOCUMENT} has no place for {}", bench.name()))?;
+    let file = results.join(bench.name()).with_extension("md");
+    let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+    let document = with_section(&document, bench.name(), &text)
+        .with_context(|| format!("{DOCUMENT} has no place for {}", bench.name()))?;
+    for entry in fs::read_dir(results)? {
+        let file = entry?.path();
+        let (name, ending) = (file.file_name(), file.extension().and_then(OsStr::to_str));
+        let to = match (name.and_then(OsStr::to_str), ending) {
+            (Some(name), Some("svg")) => name.to_owned(),
+            (Some(name), Some("json")) => format!("benchmark-{name}"),
+            _ => continue,
+        };
+        let to = workspace.root.join("docs").join(to);
+        fs::copy(&file, &to).with_context(|| to.display().to_string())?;
     }
     fs::write(&path, document).with_context(|| path.display().to_string())?;
-    for entry in fs::read_dir(results)? {
-        let chart = entry?.path();
-        if chart.extension() == Some(OsStr::new("svg"))
-            && let Some(name) = chart.file_name()
-        {
-            let to = workspace.root.join("docs").join(name);
-            fs::copy(&chart, &to).with_context(|| to.display().to_string())?;
-        }
-    }
-    eprintln!("published in {DOCUMENT}");
+    eprintln!("{}: published in {DOCUMENT}", bench.name());
     Ok(())
 }
 

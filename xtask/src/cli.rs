@@ -202,11 +202,13 @@ pub enum Bench {
     Path,
     /// What very many bridges, pairs and flows cost: to start, to look at, to change
     Scale,
+    /// What dropping in XDP would gain beside our own program, and what it would cost the packets that pass
+    Xdp,
 }
 
 impl Bench {
     /// All of them, in the order in which they run.
-    pub const ALL: [Self; 3] = [Self::Program, Self::Path, Self::Scale];
+    pub const ALL: [Self; 4] = [Self::Program, Self::Path, Self::Scale, Self::Xdp];
 
     /// As typed; also what the measuring program calls it.
     pub const fn name(self) -> &'static str {
@@ -214,6 +216,7 @@ impl Bench {
             Self::Program => "program",
             Self::Path => "path",
             Self::Scale => "scale",
+            Self::Xdp => "xdp",
         }
     }
 }

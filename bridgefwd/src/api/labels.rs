@@ -41,14 +41,23 @@ impl Labels {
     }
 
     /// `filter` with the names of interfaces, which those read from the maps have, in place of those that
-    /// people use; `ends` are the managed ones.
+    /// people use. `ends` tells the managed ones; it is asked only where the filter names one, for it may
+    /// have thousands to look at.
     ///
     /// # Errors
     ///
-    /// Where it names an end that is not managed.
-    pub fn by_interface(&self, filter: &FlowFilter, ends: &[Bridge]) -> Result<FlowFilter> {
+    /// Where it names an end that is not managed, or that of `ends`.
+    pub fn by_interface(
+        &self,
+        filter: &FlowFilter,
+        ends: impl FnOnce() -> Result<Vec<Bridge>>,
+    ) -> Result<FlowFilter> {
+        if filter.from.is_none() && filter.to.is_none() {
+            return Ok(filter.clone());
+        }
+        let ends = ends()?;
         let interface = |name: &Option<String>| {
-            name.as_ref().map(|name| self.interface(name, ends)).transpose()
+            name.as_ref().map(|name| self.interface(name, &ends)).transpose()
         };
         let (from, to) = (interface(&filter.from)?, interface(&filter.to)?);
         Ok(FlowFilter { from, to, ..filter.clone() })

@@ -12,19 +12,32 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use super::{ask_daemon, enter_netns, output};
+use crate::api::bridges::Bridge;
 use crate::datapath::removal;
 use crate::failure::{Failure, Result};
 use crate::instance::Instance;
 
-/// How long the daemon may take to go once it said that it will.
+/// How long the daemon may take to go once it said that it will, and beside that for each program that it
+/// has to take off: the kernel waits for every CPU after most of them.
 const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE_A_PROGRAM: Duration = Duration::from_millis(100);
+/// From so many on somebody may wonder why it takes seconds.
+const MANY: u32 = 100;
 /// The folder of the default sockets, removed with the last of them.
 const SOCKET_DIR: &str = "/run/bridgefwd";
 
 pub(super) fn run(instance: &Instance) -> Result<()> {
-    let ended = match ask_daemon(instance, async |client| client.down().await) {
-        Ok(pid) => {
-            wait_until_gone(pid)?;
+    let asked = ask_daemon(instance, async |client| {
+        // Where it cannot say what it has, it shall go all the same.
+        let attachments = client.bridges().await.map_or(0, |bridges| attachments(&bridges));
+        Ok((client.down().await?, attachments))
+    });
+    let ended = match asked {
+        Ok((pid, attachments)) => {
+            if attachments >= MANY {
+                output::note(&format!("taking {attachments} programs off, one after the other"));
+            }
+            wait_until_gone(pid, PATIENCE + PATIENCE_A_PROGRAM.saturating_mul(attachments))?;
             Some(pid)
         }
         Err(Failure::NoDaemon(_)) => None,
@@ -59,8 +72,14 @@ fn enter_netns_or_none(instance: &Instance) -> Result<()> {
     })
 }
 
+/// How many programs are attached: two to an end, one to a port.
+fn attachments(bridges: &[Bridge]) -> u32 {
+    let managed = bridges.iter().filter(|bridge| bridge.managed);
+    u32::try_from(managed.map(|end| 2 + end.ports.len()).sum::<usize>()).unwrap_or(u32::MAX)
+}
+
 /// Waits for the end of a process that need not be our child.
-fn wait_until_gone(pid: u32) -> Result<()> {
+fn wait_until_gone(pid: u32, patience: Duration) -> Result<()> {
     let failed = |why: &str| {
         Failure::failed(format!(
             "the daemon (pid {pid}) {why}: end it with `kill -9 {pid}`, then run `bridgefwd down` \
@@ -76,11 +95,13 @@ fn wait_until_gone(pid: u32) -> Result<()> {
         Err(Errno::SRCH) => return Ok(()),
         Err(errno) => return Err(failed(&format!("cannot be waited for ({errno})"))),
     };
-    let patience =
-        Timespec { tv_sec: i64::try_from(PATIENCE.as_secs()).unwrap_or(i64::MAX), tv_nsec: 0 };
+    let timeout = Timespec {
+        tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: patience.subsec_nanos().into(),
+    };
     // A pidfd is readable once the process has ended.
-    match poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&patience)) {
-        Ok(0) => Err(failed(&format!("has not gone within {} s", PATIENCE.as_secs()))),
+    match poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&timeout)) {
+        Ok(0) => Err(failed(&format!("has not gone within {} s", patience.as_secs()))),
         Ok(_) => Ok(()),
         Err(errno) => Err(failed(&format!("cannot be waited for ({errno})"))),
     }
@@ -119,13 +140,33 @@ mod tests {
     fn a_process_is_waited_for() {
         let mut cat = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
         let pid = cat.id();
-        let waiter = std::thread::spawn(move || wait_until_gone(pid));
+        let waiter = std::thread::spawn(move || wait_until_gone(pid, PATIENCE));
         drop(cat.stdin.take());
         waiter.join().unwrap().unwrap();
         cat.wait().unwrap();
         // Gone already.
-        wait_until_gone(pid).unwrap();
-        assert!(wait_until_gone(0).is_err());
+        wait_until_gone(pid, PATIENCE).unwrap();
+        assert!(wait_until_gone(0, PATIENCE).is_err());
+    }
+
+    #[test]
+    fn one_that_does_not_go_is_given_up() {
+        let mut cat = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let stuck = wait_until_gone(cat.id(), Duration::from_millis(20)).unwrap_err();
+        assert!(stuck.to_string().contains("has not gone within"), "{stuck}");
+        drop(cat.stdin.take());
+        cat.wait().unwrap();
+    }
+
+    #[test]
+    fn ends_have_two_programs_and_ports_one() {
+        let end = |managed, ports: &[&str]| Bridge {
+            managed,
+            ports: ports.iter().map(ToString::to_string).collect(),
+            ..Bridge::default()
+        };
+        let ends = [end(true, &["veth1", "veth2"]), end(true, &[]), end(false, &["veth3"])];
+        assert_eq!(attachments(&ends), 6);
     }
 
     #[test]

@@ -66,7 +66,7 @@ fn pages(
             async |client| client.page(&filter).await,
             |pins| {
                 let labels = labels(instance)?;
-                let filter = labels.by_interface(&filter, &pins.bridges()?)?;
+                let filter = labels.by_interface(&filter, || pins.bridges())?;
                 let (mut flows, next) = pins.flows(&filter)?;
                 labels.flows(&mut flows);
                 Ok((flows, next))

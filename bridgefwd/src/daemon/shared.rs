@@ -100,7 +100,7 @@ impl Shared {
     /// Where the filter names an end that is not managed, or an unknown protocol or state.
     pub fn flows(&self, filter: &FlowFilter) -> Result<(Vec<Flow>, Option<u32>)> {
         let labels = self.state().labels();
-        let filter = labels.by_interface(filter, &self.reader.bridges()?)?;
+        let filter = labels.by_interface(filter, || self.reader.bridges())?;
         let (mut flows, next) = self.reader.flows(&filter)?;
         labels.flows(&mut flows);
         Ok((flows, next))

@@ -27,28 +27,29 @@ pub fn seen(map: &WirePerCpuArray<Counter>) -> Result<Counter> {
 ///
 /// The kernel's error.
 pub fn reasons(map: &WirePerCpuArray<Counter>) -> Result<BTreeMap<String, ReasonCount>> {
-    Reason::ALL
-        .iter()
-        .map(|reason| {
-            let count = wire::sum(map, MAP_REASONS, *reason as u32, Counter::merge)?;
-            let count = ReasonCount {
-                packets: count.packets,
-                bytes: count.bytes,
-                verdict: reason.verdict().name().into(),
-                explanation: reason.explanation().into(),
-            };
-            Ok((reason.name().into(), count))
-        })
-        .collect()
+    let last = Reason::ALL.iter().map(|reason| *reason as u32).max().unwrap_or_default();
+    let counts = wire::sums(map, MAP_REASONS, last + 1, Counter::merge)?;
+    let of = |reason: Reason| counts.get(reason as usize).copied().unwrap_or_default();
+    let all = Reason::ALL.iter().map(|&reason| {
+        let count = of(reason);
+        let count = ReasonCount {
+            packets: count.packets,
+            bytes: count.bytes,
+            verdict: reason.verdict().name().into(),
+            explanation: reason.explanation().into(),
+        };
+        (reason.name().into(), count)
+    });
+    Ok(all.collect())
 }
 
-/// The counters of the pair at `index`, over all CPUs.
+/// The counters of the pairs at the first `count` indices, over all CPUs.
 ///
 /// # Errors
 ///
 /// The kernel's error.
-pub fn pair(map: &WirePerCpuArray<PairCounters>, index: u32) -> Result<PairCounters> {
-    wire::sum(map, MAP_PAIR_COUNTERS, index, PairCounters::merge)
+pub fn pairs(map: &WirePerCpuArray<PairCounters>, count: u32) -> Result<Vec<PairCounters>> {
+    wire::sums(map, MAP_PAIR_COUNTERS, count, PairCounters::merge)
 }
 
 /// Sets the counters of the pair at `index` to zero.

@@ -73,13 +73,7 @@ impl Interfaces {
 ///
 /// The kernel's error.
 pub fn read(map: &WireHashMap<u32, Interface>) -> Result<BTreeMap<u32, Interface>> {
-    map.iter()
-        .map(|entry| {
-            entry
-                .map(|(Wire(ifindex), Wire(interface))| (ifindex, interface))
-                .map_err(|error| wire::failed(MAP_INTERFACES, "read", &error))
-        })
-        .collect()
+    Ok(wire::entries(map, MAP_INTERFACES)?.into_iter().collect())
 }
 
 /// How an interface says that it is attached.

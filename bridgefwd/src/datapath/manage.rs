@@ -13,6 +13,9 @@ use crate::failure::{Failure, Result};
 use crate::host::netlink::Changes;
 use crate::host::qdisc::Hook;
 
+/// From so many interfaces on it takes seconds to attach to all of them, and somebody may wonder.
+const MANY: usize = 100;
+
 /// What failed, by ifindex.
 type Failures = BTreeMap<u32, Failure>;
 
@@ -128,6 +131,9 @@ impl Datapath {
         changed_role: &BTreeSet<u32>,
         failures: &mut Failures,
     ) {
+        if wanted.len() >= MANY {
+            tracing::info!("attaching to {} interfaces, one after the other", wanted.len());
+        }
         let mut at_egress = BTreeMap::new();
         for (&ifindex, interface) in &wanted {
             if interfaces::is_end(interface) {

@@ -24,7 +24,7 @@ mod port_use;
 pub mod removal;
 pub mod sources;
 mod sweep;
-mod wire;
+pub mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -159,12 +159,15 @@ impl Reader {
         let reasons = counters::reasons(&self.reasons)?;
         let seen = counters::seen(&self.reasons)?;
         let mut pairs = Vec::new();
-        for (key, index) in pairs::read_index(&self.pair_index)? {
-            let (Some(from), Some(to)) = (interfaces.get(&key.from), interfaces.get(&key.to))
+        let index = pairs::read_index(&self.pair_index)?;
+        let count = index.values().max().map_or(0, |last| last + 1);
+        let counts = counters::pairs(&self.pair_counters, count)?;
+        for (key, index) in index {
+            let (Some(from), Some(to), Some(count)) =
+                (interfaces.get(&key.from), interfaces.get(&key.to), counts.get(index as usize))
             else {
                 continue;
             };
-            let count = counters::pair(&self.pair_counters, index)?;
             let both = |of: fn(&Counter) -> u64| types::BothWays {
                 original: of(&count.original),
                 reply: of(&count.reply),

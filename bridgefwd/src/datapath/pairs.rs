@@ -292,13 +292,7 @@ impl Pairs {
 ///
 /// The kernel's error.
 pub fn read_index(map: &WireHashMap<PairKey, u32>) -> Result<BTreeMap<PairKey, u32>> {
-    map.iter()
-        .map(|entry| {
-            entry
-                .map(|(Wire(key), Wire(index))| (key, index))
-                .map_err(|error| wire::failed(MAP_PAIR_INDEX, "read", &error))
-        })
-        .collect()
+    Ok(wire::entries(map, MAP_PAIR_INDEX)?.into_iter().collect())
 }
 
 fn no_such() -> Failure {

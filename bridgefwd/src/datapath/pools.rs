@@ -73,11 +73,5 @@ impl Pools {
 ///
 /// The kernel's error.
 pub fn read(map: &WireHashMap<u32, Pool>) -> Result<BTreeMap<u32, Pool>> {
-    map.iter()
-        .map(|entry| {
-            entry
-                .map(|(Wire(key), Wire(pool))| (key, pool))
-                .map_err(|error| wire::failed(MAP_POOLS, "read", &error))
-        })
-        .collect()
+    Ok(wire::entries(map, MAP_POOLS)?.into_iter().collect())
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use bridgefwd_common::contract::{Interface, MAP_SOURCES, Settings, SourceKey, SourceUse};
 
-use super::wire::{self, Wire, WireHashMap};
+use super::wire::{self, WireHashMap};
 use crate::api::types::Source;
 use crate::failure::Result;
 
@@ -23,7 +23,7 @@ pub fn most(
     interfaces: &BTreeMap<u32, Interface>,
     settings: &Settings,
 ) -> Result<Vec<Source>> {
-    Ok(shown(read(map)?, interfaces, settings))
+    Ok(shown(wire::entries(map, MAP_SOURCES)?, interfaces, settings))
 }
 
 /// How many sources there are, and how many of them have what they can have.
@@ -43,7 +43,7 @@ pub struct SourcesUse {
 ///
 /// The kernel's error.
 pub fn usage(map: &WireHashMap<SourceKey, SourceUse>, settings: &Settings) -> Result<SourcesUse> {
-    Ok(counted(&read(map)?, settings))
+    Ok(counted(&wire::entries(map, MAP_SOURCES)?, settings))
 }
 
 fn counted(entries: &[(SourceKey, SourceUse)], settings: &Settings) -> SourcesUse {
@@ -56,16 +56,6 @@ fn counted(entries: &[(SourceKey, SourceUse)], settings: &Settings) -> SourcesUs
         at_limit: count(&|usage| usage.flows >= limit),
         refused: count(&|usage| usage.refused > 0),
     }
-}
-
-fn read(map: &WireHashMap<SourceKey, SourceUse>) -> Result<Vec<(SourceKey, SourceUse)>> {
-    map.iter()
-        .map(|entry| {
-            entry
-                .map(|(Wire(source), Wire(usage))| (source, usage))
-                .map_err(|error| wire::failed(MAP_SOURCES, "read", &error))
-        })
-        .collect()
 }
 
 fn shown(

@@ -1,11 +1,16 @@
 //! Values of the contract as aya takes them, and maps opened by pin with their sizes checked.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
-use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray};
+use aya::maps::{Array, HashMap, IterableMap as _, Map, MapData, MapError, PerCpuArray};
 use bytemuck::{Pod, Zeroable};
 
 use crate::failure::{Failure, Result};
+use crate::host::map_batch;
+
+/// Entries that are read by one system call, where the kernel can.
+const AT_ONCE: u32 = 1024;
 
 /// A value of the contract on its way into or out of a map.
 #[repr(transparent)]
@@ -48,6 +53,72 @@ pub fn open_data(pin_dir: &Path, name: &str) -> Result<MapData> {
     })
 }
 
+/// All entries of a hash map, in any order.
+///
+/// # Errors
+///
+/// The kernel's error.
+pub fn entries<K: Pod, V: Pod>(map: &WireHashMap<K, V>, name: &str) -> Result<Vec<(K, V)>> {
+    let mut all = Vec::new();
+    let done = map_batch::for_each(map.map(), AT_ONCE, |key, value| {
+        all.push((bytemuck::pod_read_unaligned(key), bytemuck::pod_read_unaligned(value)));
+        ControlFlow::Continue(())
+    });
+    if done.map_err(|error| unreadable(name, &error))? {
+        return Ok(all);
+    }
+    entries_one_by_one(map, name)
+}
+
+/// The same, on kernels that give one at a time.
+///
+/// # Errors
+///
+/// The kernel's error.
+pub fn entries_one_by_one<K: Pod, V: Pod>(
+    map: &WireHashMap<K, V>,
+    name: &str,
+) -> Result<Vec<(K, V)>> {
+    map.iter()
+        .map(|entry| {
+            entry
+                .map(|(Wire(key), Wire(value))| (key, value))
+                .map_err(|error| failed(name, "read", &error))
+        })
+        .collect()
+}
+
+/// The first `count` elements of an array, each the sum over all CPUs.
+///
+/// # Errors
+///
+/// The kernel's error, also where there are not so many.
+pub fn sums<T: Pod + Zeroable>(
+    map: &WirePerCpuArray<T>,
+    name: &str,
+    count: u32,
+    merge: impl Fn(&mut T, &T),
+) -> Result<Vec<T>> {
+    let mut all = Vec::new();
+    if count == 0 {
+        return Ok(all);
+    }
+    let stride = size_of::<T>().next_multiple_of(8);
+    let done = map_batch::for_each(map.map(), count.min(AT_ONCE), |_, value| {
+        let mut total = T::zeroed();
+        for of_cpu in value.chunks_exact(stride).filter_map(|value| value.get(..size_of::<T>())) {
+            merge(&mut total, &bytemuck::pod_read_unaligned(of_cpu));
+        }
+        all.push(total);
+        if all.len() < count as usize { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    // In order, since an array's keys are.
+    if done.map_err(|error| unreadable(name, &error))? && all.len() == count as usize {
+        return Ok(all);
+    }
+    (0..count).map(|index| sum(map, name, index, &merge)).collect()
+}
+
 /// The sum over all CPUs.
 pub fn sum<T: Pod + Zeroable>(
     map: &WirePerCpuArray<T>,
@@ -61,6 +132,10 @@ pub fn sum<T: Pod + Zeroable>(
         merge(&mut total, value);
     }
     Ok(total)
+}
+
+fn unreadable(name: &str, error: &std::io::Error) -> Failure {
+    Failure::failed(format!("cannot read the map {name}: {error}"))
 }
 
 /// The failure of one operation on the map `name`.

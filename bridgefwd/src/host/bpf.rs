@@ -116,7 +116,7 @@ pub fn detach_link(pin: &Path) -> io::Result<()> {
 ///
 /// `attributes` is what the command takes: a prefix of `union bpf_attr`, and each address in it is
 /// that of memory of the size that it says.
-unsafe fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<RawFd> {
+pub(super) unsafe fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<RawFd> {
     // SAFETY: as the caller promises.
     let result = unsafe {
         libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<T>())

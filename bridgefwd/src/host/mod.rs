@@ -11,6 +11,7 @@ pub mod firewall;
 pub mod flowtables;
 pub mod headers;
 pub mod inside;
+pub mod map_batch;
 pub mod names;
 pub mod neighbours;
 pub mod netfilter;

@@ -15,6 +15,7 @@ mod random;
 mod report;
 mod scale;
 mod statistics;
+mod xdp;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -59,6 +60,8 @@ enum Bench {
     Path,
     /// What very many bridges, pairs and flows cost
     Scale,
+    /// What XDP would gain, and what it would cost
+    Xdp,
 }
 
 fn main() -> ExitCode {
@@ -84,6 +87,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
             Bench::Program => program::run(options)?,
             Bench::Path => path::run(options)?,
             Bench::Scale => scale::run(options)?,
+            Bench::Xdp => xdp::run(options)?,
         };
         report.keep(&options.results)?;
     }

@@ -97,3 +97,27 @@ fn large_tables_are_measured() {
     assert!(bytes("flows --json") > 5 * bytes("flows"), "{commands:?}");
     assert!(text.contains("| freeing |"), "{text}");
 }
+
+#[test]
+fn dropping_is_measured() {
+    needs_root!();
+    let (document, text) = measured("xdp");
+    let results = &document["results"];
+    let rows = |name: &str| results[name].as_array().expect("rows").clone();
+    for means in ["ours", "generic", "native"] {
+        for place in ["uplink", "port"] {
+            let here = |row: &&Value| row["means"] == means && row["place"] == place;
+            let drops = rows("drops");
+            assert_eq!(drops.iter().filter(here).count(), 2, "{means} at {place}: {drops:?}");
+            let passes = rows("passes");
+            let bulk = passes.iter().find(here).and_then(|row| row["bulk_mb_s"]["median"].as_f64());
+            assert!(bulk > Some(0.0), "{means} at {place}: {passes:?}");
+        }
+    }
+    for drops in rows("drops") {
+        for figure in ["cpu_ns", "run_ns", "over_ours"] {
+            assert!(drops[figure]["median"].as_f64() > Some(0.0), "{figure}: {drops}");
+        }
+    }
+    assert!(text.contains("| filter in native XDP "), "{text}");
+}

@@ -16,6 +16,7 @@ mod icmp_errors;
 mod icmp_errors_v6;
 mod ipv6;
 mod kernel;
+mod map_batch;
 mod mapping;
 mod marks;
 mod mutations;

@@ -4,11 +4,11 @@
 //! Every way is there at the same time; in each round all of them are measured one after the other,
 //! in an order drawn anew, and what is compared is of the same round.
 
-mod load;
+pub mod load;
 mod rules;
-mod statistics;
+pub mod statistics;
 mod targets;
-mod ways;
+pub mod ways;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -291,7 +291,7 @@ fn chart(results: &Results) -> Chart {
 }
 
 /// Median and quartiles.
-fn spread(spread: Spread) -> String {
+pub fn spread(spread: Spread) -> String {
     let Spread { median, low, high } = spread;
     format!("{} [{}-{}]", digits(median), digits(low), digits(high))
 }

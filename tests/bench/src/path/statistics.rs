@@ -125,7 +125,8 @@ impl Measured {
     }
 }
 
-fn average(before: RunTime, after: RunTime) -> f64 {
+/// ns a run between two looks.
+pub fn average(before: RunTime, after: RunTime) -> f64 {
     match after.runs - before.runs {
         0 => 0.0,
         runs => (after.time_ns - before.time_ns) as f64 / runs as f64,

@@ -8,6 +8,7 @@ use bridgefwd_tests::bridgefwd::Bridgefwd;
 use bridgefwd_tests::command;
 use bridgefwd_tests::namespaces::Namespace;
 use bridgefwd_tests::topology::{Options as RouterOptions, Router};
+use bridgefwd_tests::uplink::{UPLINK, Uplink};
 
 use super::rules;
 
@@ -37,10 +38,12 @@ pub enum Kind {
     Bridges,
     /// bridgefwd where Docker has rules for 100 other networks.
     PortsOthers,
+    /// bridgefwd on an uplink and what is behind it, from outside.
+    Outside,
 }
 
 impl Kind {
-    /// All of them.
+    /// Those that are compared by `path`.
     pub const ALL: [Self; 10] = [
         Self::Direct,
         Self::SameBridge,
@@ -67,12 +70,13 @@ impl Kind {
             Self::Ports => "bridgefwd, on ports",
             Self::Bridges => "bridgefwd, on bridges",
             Self::PortsOthers => "bridgefwd, 100 more networks",
+            Self::Outside => "bridgefwd, from outside",
         }
     }
 
     /// Is it one of ours?
     pub const fn is_ours(self) -> bool {
-        matches!(self, Self::Ports | Self::Bridges | Self::PortsOthers)
+        matches!(self, Self::Ports | Self::Bridges | Self::PortsOthers | Self::Outside)
     }
 }
 
@@ -86,8 +90,13 @@ pub struct Way {
 }
 
 enum Hosts {
-    Cable { client: Namespace, server: Namespace },
+    Cable {
+        client: Namespace,
+        server: Namespace,
+    },
     Router(Router),
+    /// The client is the host behind the uplink.
+    Uplink(Router),
 }
 
 /// The server of a way with a cable.
@@ -102,7 +111,9 @@ impl Way {
             return Some(Self { kind, bridgefwd: None, hosts });
         }
         let places = if kind == Kind::SameBridge { ["br-a", "br-a"] } else { ["br-a", "br-b"] };
-        let router = Router::new(RouterOptions::default(), &places);
+        let from_outside = kind == Kind::Outside;
+        let options = RouterOptions { uplink: from_outside, ..RouterOptions::default() };
+        let router = Router::new(options, &places);
         let restore = |text: String| {
             router.ns.run(|| command::run_with_input("iptables-restore", &["-w"], &text));
         };
@@ -122,11 +133,17 @@ impl Way {
             let args = ["--bridge", "br-a", "br-b", "--max-flows", &flows];
             let shares = ["--flows-per-source", &flows, "--timer", "udp_one_way=3600"];
             let ports = ["--ports", if kind == Kind::Bridges { "no" } else { "yes" }];
-            let bridgefwd = Bridgefwd::run(&router.ns, &[&args[..], &shares, &ports].concat());
-            bridgefwd.ok(&["pair", "allow", "br-a", "br-b"]);
+            let uplink: &[&str] = if from_outside { &["--uplink", "up0"] } else { &[] };
+            let options = [&args[..], &shares, &ports, uplink].concat();
+            let bridgefwd = Bridgefwd::run(&router.ns, &options);
+            bridgefwd.ok(&["pair", "allow", if from_outside { "up0" } else { "br-a" }, "br-b"]);
             bridgefwd
         });
-        let way = Self { kind, bridgefwd, hosts: Hosts::Router(router) };
+        let hosts = if from_outside { Hosts::Uplink(router) } else { Hosts::Router(router) };
+        let way = Self { kind, bridgefwd, hosts };
+        if from_outside {
+            way.client().ip(&format!("route add default via {UPLINK}\n"));
+        }
         // Where connections come by the thousand, closed ones must not use up the ports.
         way.client().sysctl("net/ipv4/ip_local_port_range", "1024 65535");
         way.client().sysctl("net/ipv4/tcp_tw_reuse", "1");
@@ -138,6 +155,7 @@ impl Way {
         match &self.hosts {
             Hosts::Cable { client, .. } => client,
             Hosts::Router(router) => &router.hosts[0].ns,
+            Hosts::Uplink(router) => &uplink(router).ns,
         }
     }
 
@@ -145,7 +163,7 @@ impl Way {
     pub fn server(&self) -> &Namespace {
         match &self.hosts {
             Hosts::Cable { server, .. } => server,
-            Hosts::Router(router) => &router.hosts[1].ns,
+            Hosts::Router(router) | Hosts::Uplink(router) => &router.hosts[1].ns,
         }
     }
 
@@ -153,7 +171,7 @@ impl Way {
     pub fn at(&self, port: u16) -> SocketAddrV4 {
         match &self.hosts {
             Hosts::Cable { .. } => SocketAddrV4::new(FAR_END, port),
-            Hosts::Router(router) => router.hosts[1].at(port),
+            Hosts::Router(router) | Hosts::Uplink(router) => router.hosts[1].at(port),
         }
     }
 
@@ -161,7 +179,7 @@ impl Way {
     pub fn router(&self) -> Option<&Router> {
         match &self.hosts {
             Hosts::Cable { .. } => None,
-            Hosts::Router(router) => Some(router),
+            Hosts::Router(router) | Hosts::Uplink(router) => Some(router),
         }
     }
 
@@ -182,6 +200,10 @@ impl Way {
             router.hosts.iter().for_each(|host| turn(&router.ns, &host.port));
         }
     }
+}
+
+fn uplink(router: &Router) -> &Uplink {
+    router.uplink.as_ref().expect("it was asked for")
 }
 
 fn cable() -> Hosts {

@@ -6,7 +6,7 @@
 mod counter;
 mod front;
 mod kinds;
-mod size;
+pub mod size;
 
 use std::os::fd::AsFd as _;
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::path::Path;
 
 use aya::maps::{Map, MapData};
 use bridgefwd_common::contract::{COLD_PROGRAMS, EGRESS_PROGRAM, PROGRAM, SWEEP_PROGRAM};
@@ -79,6 +80,17 @@ pub fn maps(program: &Program) -> Vec<MapSize> {
 pub fn grows(name: &str) -> bool {
     // Of `POOLS`, which is among them, the size is only settled there.
     bridgefwd::datapath::map_sizes(1).iter().any(|&(map, entries)| map == name && entries <= 2)
+}
+
+/// Names of the maps that are pinned in a folder, and what memory each takes.
+pub fn pinned(folder: &Path) -> Vec<(String, u64)> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let data = MapData::from_pin(entry.path()).ok()?;
+            Some((entry.file_name().into_string().ok()?, memory(data.fd().as_fd())?))
+        })
+        .collect()
 }
 
 fn data(map: &Map) -> Option<&MapData> {

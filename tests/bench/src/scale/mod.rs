@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::Options;
 use crate::crowd::{self, Ends};
+use crate::program::size;
 use crate::report::{Report, Table};
 use crate::statistics::{Spread, quantile, sorted};
 use host::{CLIENT_MAC, Host, ROUTER_MAC};
@@ -27,6 +28,7 @@ struct Size {
     flows: u32,
 }
 
+const MIB: f64 = (1 << 20) as f64;
 /// How long a start may take that is not what it should be.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -37,6 +39,13 @@ struct Results {
     host_s: f64,
     /// Seconds until `run` was ready, with all attached and all pairs listed.
     start_s: f64,
+    /// The same by clsact filters in place of TCX links.
+    start_clsact_s: f64,
+    /// Programs that were attached: two to a bridge, one to a port.
+    attachments: u32,
+    /// MiB of the maps, and bytes of those of them that are larger where there can be more flows, for each flow.
+    maps_mib: f64,
+    bytes_a_flow: f64,
     /// Seconds until it was ready again, with all flows alive.
     restart_s: f64,
     /// Seconds until nothing was left of it.
@@ -100,6 +109,13 @@ fn measure(size: Size, options: &Options) -> Results {
     let limit = (size.flows + 1000).to_string();
     let first = ["--config", &config, "--max-flows", &limit, "--flows-per-source", &limit];
     let timer = ["--timer", "udp_one_way=3600"];
+    let clsact = start(&mut bridgefwd, &[&first[..], &["--attach", "clsact"]].concat());
+    bridgefwd.ok(&["down"]);
+    bridgefwd.wait_end();
+    said(&format!(
+        "ready in {:.1} s by clsact; once more, as it is by default",
+        clsact.as_secs_f64()
+    ));
     let start = start(&mut bridgefwd, &[&first[..], &timer].concat());
 
     said(&format!("ready in {:.1} s; opening {} flows", start.as_secs_f64(), size.flows));
@@ -111,6 +127,9 @@ fn measure(size: Size, options: &Options) -> Results {
         to: *host.at(0).ip(),
     };
     crowd::open(&bridgefwd, &ends, size.flows);
+    let maps = size::pinned(&bridgefwd.pin_dir.join("maps"));
+    let of_flows = maps.iter().filter(|(name, _)| size::grows(name));
+    let of_flows = of_flows.map(|(_, bytes)| *bytes as f64).sum::<f64>();
 
     said("asking");
     let repeat = if options.quick { 3 } else { 11 };
@@ -164,6 +183,10 @@ fn measure(size: Size, options: &Options) -> Results {
         size,
         host_s: host.made_in.as_secs_f64(),
         start_s: start.as_secs_f64(),
+        start_clsact_s: clsact.as_secs_f64(),
+        attachments: 3 * size.bridges,
+        maps_mib: maps.iter().map(|(_, bytes)| *bytes as f64).sum::<f64>() / MIB,
+        bytes_a_flow: of_flows / f64::from(size.flows),
         restart_s: restart.as_secs_f64(),
         down_s: down.as_secs_f64(),
         daemon_mib,
@@ -269,10 +292,14 @@ fn report(options: &Options, results: &Results) -> Report {
     let mut table = Table::new(["what", "figure"].map(Into::into).to_vec());
     let mut row = |what: &str, figure: String| table.row(vec![what.into(), figure]);
     row("making the host (not ours)", format!("{:.1} s", results.host_s));
-    row("`run` until ready", format!("{:.2} s", results.start_s));
+    let each = results.start_s * 1000.0 / f64::from(results.attachments.max(1));
+    row("`run` until ready", format!("{:.2} s, {each:.1} ms an attachment", results.start_s));
+    row("`run --attach clsact` until ready", format!("{:.2} s", results.start_clsact_s));
     row("`run` again, flows alive", format!("{:.2} s", results.restart_s));
     row("`down`", format!("{:.2} s", results.down_s));
     row("memory of the daemon's own", format!("{:.1} MiB", results.daemon_mib));
+    row("memory of the maps", format!("{:.0} MiB", results.maps_mib));
+    row("of it, for each flow (target: 320 bytes)", format!("{:.0} bytes", results.bytes_a_flow));
     row("CPU of the idle daemon", format!("{:.2} %", results.idle_cpu));
     let Spread { median, low, high } = results.toggle_ms;
     row(
