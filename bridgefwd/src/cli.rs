@@ -6,6 +6,7 @@ mod explain;
 mod flows;
 mod pair;
 mod reading;
+mod trace;
 mod whois;
 
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ pub use self::reading::{
     BridgesOptions, DoctorOptions, InspectOptions, MetricsOptions, Output, StatsOptions,
     StatusOptions, TopOptions,
 };
+pub use self::trace::TraceOptions;
 pub use self::whois::WhoisOptions;
 use crate::commands::lab::LabCommand;
 use crate::daemon::AttachChoice;
@@ -97,6 +99,8 @@ pub enum Command {
     Events(EventsOptions),
     /// Tell who was behind a translated address and port, now or then
     Whois(WhoisOptions),
+    /// Show packets between two addresses, wherever they come by, and why they do not get through
+    Trace(TraceOptions),
     /// Show the counters
     Stats(StatsOptions),
     /// Watch pairs, flows and reasons live, and turn pairs on and off

@@ -18,7 +18,7 @@ pub struct BothWays {
 }
 
 /// Addresses and ports of one side of the translation.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct FlowTuple {
     /// Source address.
     pub src: IpAddr,

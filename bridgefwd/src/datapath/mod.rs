@@ -24,7 +24,7 @@ mod port_use;
 pub mod removal;
 pub mod sources;
 mod sweep;
-mod wire;
+pub(crate) mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -40,7 +40,7 @@ pub use filter::states;
 pub use flows::{nat as nat_name, now_exact_ns, protocol_name, tuple};
 pub use interfaces::{addresses, is_end, wanted as wanted_interfaces};
 pub use load::{Wanted, check_permission, load_programs, map_sizes, rehearse};
-pub use object::OBJECT;
+pub use object::{DROPS_OBJECT, OBJECT};
 pub use pairs::Pairs;
 
 use self::attach::Attacher;

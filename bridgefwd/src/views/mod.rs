@@ -14,6 +14,7 @@ pub mod pairs;
 pub mod plan;
 pub mod stats;
 pub mod status;
+pub mod trace;
 pub mod units;
 pub mod whois;
 
