@@ -99,7 +99,7 @@ pub enum Command {
     Events(EventsOptions),
     /// Tell who was behind a translated address and port, now or then
     Whois(WhoisOptions),
-    /// Show packets between two addresses, wherever they come by, and why they do not get through
+    /// Show where packets between two addresses go, and why they do not arrive
     Trace(TraceOptions),
     /// Show the counters
     Stats(StatsOptions),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::Serialize;
@@ -58,6 +58,7 @@ pub(super) fn run(options: &TraceOptions, instance: &Instance) -> Result<u8> {
     let probe = options.probe.then(|| probe(options, &from, &to)).transpose()?;
     let pcap = options.pcap.as_deref().map(|path| Pcap::create(path, &stations)).transpose()?;
     let scene = Scene {
+        namespace: netns::inode(Path::new("/proc/thread-self/ns/net"))?,
         parties: [from, to],
         stations,
         attached: attached(&bridges)?,

@@ -19,6 +19,8 @@ const OPENED_WITHIN_NS: u64 = 50_000_000;
 
 /// What has to be known beside the packet.
 pub struct Scene {
+    /// Inode number of the host's network namespace.
+    pub namespace: u64,
     /// The two.
     pub parties: [Party; 2],
     /// Where packets are watched.
@@ -34,6 +36,15 @@ pub struct Scene {
 }
 
 impl Scene {
+    /// Is it the inode number of a network namespace that these packets come by? Others may have the same
+    /// addresses. 0 is one that is not known.
+    #[must_use]
+    pub fn is_ours(&self, namespace: u64) -> bool {
+        namespace == 0
+            || namespace == self.namespace
+            || self.parties.iter().any(|party| party.is_in(namespace))
+    }
+
     /// Which of the two addresses are the host's own.
     #[must_use]
     pub fn hosts(&self) -> Vec<IpAddr> {
@@ -267,9 +278,10 @@ fn end(journey: &Journey, scene: &Scene) -> EndDoc {
         _ if for_host => state("arrived", "host".into()),
         _ => {
             let why = match (scene.drops_are_told, scene.is_told || scene.attached.is_empty()) {
-                (true, true) => "it was seen no more, and nobody has said that it was dropped",
-                (true, false) => "it was seen no more; without its daemon bridgefwd says nothing",
-                (false, _) => "it was seen no more; the kernel does not say what it drops",
+                _ if journey.is_cut => "The trace ended while it was on its way.",
+                (true, true) => "It was seen no more, and nobody has said that it was dropped.",
+                (true, false) => "It was seen no more; without its daemon bridgefwd says nothing.",
+                (false, _) => "It was seen no more; the kernel does not say what it drops.",
             };
             EndDoc { meaning: Some(why.into()), ..state("lost", name) }
         }

@@ -96,7 +96,9 @@ impl Drops {
         };
         program.load().map_err(no_leave)?;
         program.attach("kfree_skb").map_err(no_leave)?;
-        Ok(Self { _ebpf: ebpf, ring, reasons, symbols: Symbols::default() })
+        // That takes a while, in which a packet would be told without what was said of it.
+        let symbols = Symbols::read();
+        Ok(Self { _ebpf: ebpf, ring, reasons, symbols })
     }
 
     /// The next packet that was dropped; `None` where there is none at the moment.
@@ -147,16 +149,17 @@ fn layout(btf: &Btf) -> Option<DropLayout> {
     })
 }
 
-/// The kernel's functions by their addresses, read when the first one is asked for.
-#[derive(Default)]
-struct Symbols(Option<BTreeMap<u64, String>>);
+/// The kernel's functions by their addresses.
+struct Symbols(BTreeMap<u64, String>);
 
 impl Symbols {
-    fn of(&mut self, address: u64) -> Option<String> {
-        let known = self.0.get_or_insert_with(|| {
-            parse_symbols(&fs::read_to_string("/proc/kallsyms").unwrap_or_default())
-        });
-        known.range(..=address).next_back().map(|(_, name)| name.clone())
+    /// None where they are not shown to us.
+    fn read() -> Self {
+        Self(parse_symbols(&fs::read_to_string("/proc/kallsyms").unwrap_or_default()))
+    }
+
+    fn of(&self, address: u64) -> Option<String> {
+        self.0.range(..=address).next_back().map(|(_, name)| name.clone())
     }
 }
 
@@ -182,7 +185,7 @@ mod tests {
     fn a_place_in_the_kernel_is_in_the_function_before_it() {
         let text = "ffff0010 T ip_rcv\nffff0020 d data\nffff0030 t nf_hook_slow.isra.0\t[nf]\n\
                     0000000000000000 T hidden\nbroken";
-        let mut symbols = Symbols(Some(parse_symbols(text)));
+        let symbols = Symbols(parse_symbols(text));
         let of = [0xffff_0010, 0xffff_002f, 0xffff_0040, 5].map(|address| symbols.of(address));
         let of = of.map(|name| name.unwrap_or_default());
         assert_eq!(of, ["ip_rcv", "ip_rcv", "nf_hook_slow", ""]);

@@ -159,6 +159,10 @@ impl Follower {
                 all || quiet >= patience
             });
         self.open = open;
+        for journey in &mut done {
+            let quiet = now.saturating_duration_since(journey.last);
+            journey.is_cut = all && quiet < self.patience;
+        }
         // One that began before, and of which all is known but a last word, is told first.
         let settling = self.open.iter().filter(|journey| self.is_over(journey));
         if let Some(first) = settling.map(Journey::time_ns).min() {
@@ -213,6 +217,8 @@ impl Follower {
                 None if !all && now.saturating_duration_since(since) < ORPHANED => {
                     self.drops.push((drop, since));
                 }
+                // Somebody's, somewhere.
+                None if drop.netns == 0 => {}
                 // It came by no station: its own sender's firewall may have had it.
                 None => self.open.push(Journey { drops: vec![drop], ..Journey::new(now) }),
             }

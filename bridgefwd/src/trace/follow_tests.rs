@@ -203,3 +203,16 @@ fn a_packet_of_which_the_kernel_alone_knows_is_one_too() {
     let [journey] = &done[..] else { panic!("{done:#?}") };
     assert!(journey.seen.is_empty() && journey.loss().is_some());
 }
+
+#[test]
+fn what_is_under_way_at_the_end_is_told_as_such() {
+    let (now, [before, _]) = (Instant::now(), syn());
+    let mut follower = follower();
+    follower.seen(seen(WEB_ETH, true, 100, &before), now);
+    let cut = follower.rest();
+    assert!(cut[0].is_cut);
+    follower.seen(seen(WEB_ETH, true, 100, &before), now);
+    let lost = follower.done(now + Duration::from_secs(4));
+    assert!(!lost[0].is_cut);
+    assert!(follower.is_idle());
+}

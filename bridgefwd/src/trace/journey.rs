@@ -57,6 +57,8 @@ pub struct Journey {
     pub way: Way,
     /// Was it seen again where it had been, since the program has put it, or a copy, back?
     pub is_copied: bool,
+    /// Has the trace ended while it was on its way?
+    pub is_cut: bool,
     /// When something was last heard of it.
     pub last: Instant,
 }
@@ -66,7 +68,7 @@ impl Journey {
     #[must_use]
     pub fn new(now: Instant) -> Self {
         let (seen, ended, drops) = (Vec::new(), Vec::new(), Vec::new());
-        Self { seen, ended, drops, way: Way::There, is_copied: false, last: now }
+        Self { seen, ended, drops, way: Way::There, is_copied: false, is_cut: false, last: now }
     }
 
     /// What the program said where it dropped the packet, and not a copy of it.

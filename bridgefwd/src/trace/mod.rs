@@ -229,6 +229,7 @@ impl Session {
                 // What our own sockets let go of is no packet that is lost.
                 if matches!(&*drop.reason, "PACKET_SOCK_ERROR" | "QUEUE_PURGE" | "SOCKET_FILTER")
                     || drop.is_of_ping()
+                    || !self.scene.is_ours(drop.netns)
                 {
                     return;
                 }

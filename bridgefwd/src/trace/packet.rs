@@ -1,7 +1,5 @@
 //! A packet as it is in one place, and what of it stays the same wherever it goes.
 
-use std::net::IpAddr;
-
 use etherparse::{Icmpv4Type, Icmpv6Type, LaxNetSlice, LaxSlicedPacket, TcpSlice, TransportSlice};
 
 use crate::api::types::FlowTuple;
@@ -143,12 +141,6 @@ impl Packet {
     #[must_use]
     pub const fn has_port(&self, port: u16) -> bool {
         self.tuple.src_port == port || self.tuple.dst_port == port
-    }
-
-    /// Between which addresses, or of which it says that they could not be reached.
-    #[must_use]
-    pub const fn between(&self) -> (IpAddr, IpAddr) {
-        (self.tuple.src, self.tuple.dst)
     }
 }
 

@@ -195,6 +195,8 @@ fn a_file_for_wireshark_has_each_packet_at_each_station() {
     needs_programs!("tcpdump");
     let rig = Rig::allowed(Options::default(), &[]);
     let (a, b) = (rig.a(), rig.b());
+    // The neighbours are known then: else there is a copy of the first packet at the bridge.
+    trace(&rig, &[a.ns.name(), b.ns.name(), "--probe"], 0);
     let file = rig.bridgefwd.folder().join("trace.pcapng");
     let path = file.to_str().expect("UTF-8");
     let args = [a.ns.name(), b.ns.name(), "--probe", "--proto", "icmp", "--pcap", path];
