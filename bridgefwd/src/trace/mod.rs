@@ -99,13 +99,7 @@ impl Session {
             Tap::open(station.ifindex, path, &addresses)
         });
         let taps = taps.collect::<Result<Vec<_>>>()?;
-        match Drops::start(&addresses) {
-            Ok(drops) => {
-                scene.drops_are_told = true;
-                listen::to_drops(drops, sender.clone())?;
-            }
-            Err(why) => notes.push(format!("what the kernel drops is not known: {why}")),
-        }
+        // First of all, so that its first word is the first that is heard.
         if let Some(socket) = daemon {
             listen::to_daemon(&socket, addresses, sender.clone())?;
             match heard.recv_timeout(Duration::from_secs(5)) {
@@ -118,6 +112,13 @@ impl Session {
                         .into(),
                 ),
             }
+        }
+        match Drops::start(&addresses) {
+            Ok(drops) => {
+                scene.drops_are_told = true;
+                listen::to_drops(drops, sender.clone())?;
+            }
+            Err(why) => notes.push(format!("what the kernel drops is not known: {why}")),
         }
         listen::to_taps(taps, pcap.is_some(), sender.clone())?;
         listen::to_signals(sender.clone())?;
