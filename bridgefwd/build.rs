@@ -1,5 +1,5 @@
-//! Finds the eBPF object that the library embeds. `cargo xtask build` makes it: another compiler
-//! builds it, so cargo cannot by itself.
+//! Finds the eBPF objects that the library embeds. `cargo xtask build` makes them: another compiler
+//! builds them, so cargo cannot by itself.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -11,16 +11,20 @@ fn main() -> ExitCode {
         println!("cargo::error=cannot tell where cargo's target directory is");
         return ExitCode::FAILURE;
     };
-    let object = target.join("bpf").join("bridgefwd.o");
-    println!("cargo::rerun-if-changed={}", object.display());
-    if !object.is_file() {
-        println!(
-            "cargo::error={}: the eBPF object is not there: run `cargo xtask build`",
-            object.display()
-        );
-        return ExitCode::FAILURE;
+    let objects =
+        [("BRIDGEFWD_EBPF_OBJECT", "bridgefwd.o"), ("BRIDGEFWD_DROPS_OBJECT", "bridgefwd-drops.o")];
+    for (variable, name) in objects {
+        let object = target.join("bpf").join(name);
+        println!("cargo::rerun-if-changed={}", object.display());
+        if !object.is_file() {
+            println!(
+                "cargo::error={}: the eBPF object is not there: run `cargo xtask build`",
+                object.display()
+            );
+            return ExitCode::FAILURE;
+        }
+        println!("cargo::rustc-env={variable}={}", object.display());
     }
-    println!("cargo::rustc-env=BRIDGEFWD_EBPF_OBJECT={}", object.display());
     ExitCode::SUCCESS
 }
 

@@ -7,6 +7,7 @@ mod flows;
 mod listing;
 mod pair;
 mod reading;
+mod trace;
 mod whois;
 
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ pub use self::reading::{
     BridgesOptions, DoctorOptions, InspectOptions, MetricsOptions, StatsOptions, StatusOptions,
     TopOptions,
 };
+pub use self::trace::TraceOptions;
 pub use self::whois::WhoisOptions;
 use crate::commands::complete;
 use crate::commands::lab::LabCommand;
@@ -103,6 +105,8 @@ pub enum Command {
     Events(EventsOptions),
     /// Tell who was behind a translated address and port, now or then
     Whois(WhoisOptions),
+    /// Show where packets between two addresses go, and why they do not arrive
+    Trace(TraceOptions),
     /// Show the counters
     Stats(StatsOptions),
     /// Watch pairs, flows and reasons live, and turn pairs on and off

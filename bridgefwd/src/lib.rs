@@ -20,5 +20,6 @@ pub mod metrics;
 pub mod policy;
 pub mod terminal;
 pub mod top;
+pub mod trace;
 pub mod views;
 pub mod web;

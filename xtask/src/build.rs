@@ -34,12 +34,13 @@ pub fn all(workspace: &Workspace, toolchain: &Toolchain) -> anyhow::Result<()> {
     binary(workspace)
 }
 
-/// Builds the object and puts it where bridgefwd's build looks for it.
+/// Builds the objects and puts them where bridgefwd's build looks for it.
 pub fn object(workspace: &Workspace, toolchain: &Toolchain) -> anyhow::Result<()> {
     let mut command = for_bpf(workspace, toolchain, &toolchain.cargo(), "build");
     exec::shown(&mut command, "building the eBPF program")?;
-    let built = target_directory(workspace).join(TARGET).join("ebpf").join("bridgefwd-ebpf");
-    put_if_changed(&built, &workspace.object())
+    let built = target_directory(workspace).join(TARGET).join("ebpf");
+    put_if_changed(&built.join("bridgefwd-ebpf"), &workspace.object())?;
+    put_if_changed(&built.join("bridgefwd-drops"), &workspace.drops_object())
 }
 
 /// Builds the program for this host.

@@ -46,6 +46,11 @@ impl Workspace {
         self.target.join("bpf").join("bridgefwd.o")
     }
 
+    /// The one that `bridgefwd trace` loads.
+    pub fn drops_object(&self) -> PathBuf {
+        self.target.join("bpf").join("bridgefwd-drops.o")
+    }
+
     /// The program with the object inside.
     pub fn binary(&self) -> PathBuf {
         self.target.join("release").join("bridgefwd")

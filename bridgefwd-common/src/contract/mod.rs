@@ -11,6 +11,7 @@ mod address;
 mod body;
 mod connection;
 mod counters;
+mod dropped;
 mod event;
 mod flow;
 mod flow_state;
@@ -29,6 +30,10 @@ pub use address::{Address, Family};
 pub use body::{Body, Way};
 pub use connection::TcpSide;
 pub use counters::{Counter, PairCounters, SEEN};
+pub use dropped::{
+    DROP_HEADERS, DROP_RING_BYTES, DROPS_PROGRAM, DropLayout, DropRecord, MAP_DROP_ADDRESSES,
+    MAP_DROP_LAYOUT, MAP_DROPS, MAX_DROP_ADDRESSES,
+};
 pub use event::{
     EVENT_CLOSED, EVENT_HEADERS, EVENT_OPENED, EVENT_REFUSED, EVENT_RING_BYTES, EVENT_TRACED,
     EventBudget, EventControl, FlowRecord, MAX_REFUSALS, PacketRecord, REFUSALS_TOLD_A_SECOND,

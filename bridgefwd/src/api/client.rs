@@ -18,6 +18,7 @@ use tokio::net::UnixStream;
 
 use super::bridges::Bridge;
 use super::config::{ConfigPlan, ConfigText, RunningConfig};
+use super::trace::TraceQuery;
 use super::types::{
     Cleared, Flow, FlowFilter, Leaving, NEXT_FLOWS, Pair, PairChange, Problem, ProblemKind, Stats,
     Status,
@@ -91,14 +92,34 @@ impl Client {
     /// # Errors
     ///
     /// As everything else here; not where the daemon ends.
-    pub async fn events(
+    pub async fn events(&self, each: impl FnMut(&str) -> Result<ControlFlow<()>>) -> Result<()> {
+        self.lines("/v1/events", each).await
+    }
+
+    /// The same with what the program says of the packets of two addresses.
+    ///
+    /// # Errors
+    ///
+    /// As everything else here; somebody traces others; not where the daemon ends.
+    pub async fn trace(
         &self,
+        query: TraceQuery,
+        each: impl FnMut(&str) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        let (a, b) = (Some(query.a.to_string()), Some(query.b.to_string()));
+        self.lines(&path_with("/v1/trace", [("a", &a), ("b", &b)]), each).await
+    }
+
+    /// Calls `each` with every line of an answer that goes on.
+    async fn lines(
+        &self,
+        path: &str,
         mut each: impl FnMut(&str) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         let (mut sender, connection) = self.connect().await?;
         // It only moves while it is polled.
         let connection = tokio::spawn(connection);
-        let request = self.question(Method::GET, "/v1/events", JSON, Bytes::new())?;
+        let request = self.question(Method::GET, path, JSON, Bytes::new())?;
         let broken = |error| self.broken(&error);
         let mut response = sender.send_request(request).await.map_err(broken)?;
         if !response.status().is_success() {

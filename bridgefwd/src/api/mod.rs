@@ -6,5 +6,6 @@ pub mod client;
 pub mod config;
 pub mod events;
 pub mod labels;
+pub mod trace;
 pub mod types;
 pub mod whois;

@@ -19,7 +19,7 @@ pub struct BothWays {
 }
 
 /// Addresses and ports of one side of the translation.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 pub struct FlowTuple {
     /// Source address.
     pub src: IpAddr,

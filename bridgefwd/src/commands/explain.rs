@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{self, Read as _};
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 use super::{ask_daemon, enter_netns, labels, output, snapshot};
@@ -10,14 +9,13 @@ use crate::api::bridges::Bridge;
 use crate::api::types::{Pair, PairState, Status};
 use crate::cli::ExplainOptions;
 use crate::datapath::offline::Reader;
-use crate::explain::ends::{Container, End, Facts, Network, World};
+use crate::explain::ends::{End, Facts, World};
 use crate::explain::model::Table;
 use crate::explain::report::Report;
 use crate::explain::running::Running;
 use crate::explain::{self, ParseError, describe, matrix, networks as documents, walk};
 use crate::failure::{Failure, Result};
-use crate::host::netlink::Link;
-use crate::host::{firewall, sysctl};
+use crate::host::{facts, firewall};
 use crate::instance::Instance;
 use crate::views;
 
@@ -63,7 +61,7 @@ fn world(
     let mut facts = Facts::default();
     let tables = if options.rules.is_empty() {
         enter_netns(instance)?;
-        facts = host(ends)?;
+        facts = facts::here(ends)?;
         let rules = firewall::read()?;
         notes.extend(rules.notes);
         rules.tables
@@ -99,47 +97,6 @@ fn world(
         facts.outside = Some(outside.clone());
     }
     Ok((World::new(tables, facts), notes))
-}
-
-/// What the host is, beside its rules: seen from the calling thread's network namespace, with the names
-/// of `ends`.
-fn host(ends: &[Bridge]) -> Result<Facts> {
-    let mut facts = Facts {
-        outside: firewall::default_route(),
-        bridge_nf: sysctl::bridge_nf(),
-        forwarding: sysctl::forwards(bridgefwd_common::contract::Family::V4),
-        ..Facts::default()
-    };
-    for link in snapshot()?.all() {
-        facts.addresses.extend(v4(link).map(|(address, _)| address));
-        let Some((gateway, length)) = v4(link).next().filter(|_| link.is_bridge) else { continue };
-        let end = ends.iter().find(|end| end.interface.as_ref() == Some(&link.name));
-        facts.networks.push(Network {
-            name: end.map_or(&link.name, |end| &end.name).clone(),
-            bridge: link.name.clone(),
-            subnet: Some((gateway, length)),
-            gateway: Some(gateway),
-            containers: end.map(containers).unwrap_or_default(),
-        });
-    }
-    Ok(facts)
-}
-
-/// The IPv4 addresses of an interface, with their prefix lengths.
-fn v4(link: &Link) -> impl Iterator<Item = (Ipv4Addr, u8)> {
-    link.addresses.iter().filter_map(|address| match address.address {
-        IpAddr::V4(v4) => Some((v4, address.prefix_len)),
-        IpAddr::V6(_) => None,
-    })
-}
-
-/// What Docker has plugged into a network, as far as it has IPv4 there.
-fn containers(end: &Bridge) -> Vec<Container> {
-    let each = end.containers.iter().flat_map(|container| {
-        let v4 = container.addresses.iter().filter_map(|address| address.parse().ok());
-        v4.map(|address| Container { name: container.name.clone(), address })
-    });
-    each.collect()
 }
 
 /// The rules in a file.

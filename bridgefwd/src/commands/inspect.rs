@@ -17,18 +17,22 @@ use crate::views;
 pub(super) fn run(options: &InspectOptions, instance: &Instance) -> Result<()> {
     enter_netns(instance)?;
     let (ends, followed) = ends(instance)?;
-    let socket = followed.or_else(|| match engine(instance) {
-        DockerChoice::Auto => Some(usual_socket()),
-        DockerChoice::No => None,
-        DockerChoice::Socket(path) => Some(path),
-    });
-    let subject = find(&options.who, socket.as_deref())?;
+    let subject = find(&options.who, socket(followed, instance).as_deref())?;
     output::answer(&inspect(&subject, &ends)?, options.output, |report, width| {
         views::inspect::text(report, width)
     })
 }
 
-fn find(who: &str, socket: Option<&Path>) -> Result<Subject> {
+/// Where the engine listens that knows containers: the one that the daemon follows, else the usual one.
+pub(super) fn socket(followed: Option<PathBuf>, instance: &Instance) -> Option<PathBuf> {
+    followed.or_else(|| match engine(instance) {
+        DockerChoice::Auto => Some(usual_socket()),
+        DockerChoice::No => None,
+        DockerChoice::Socket(path) => Some(path),
+    })
+}
+
+pub(super) fn find(who: &str, socket: Option<&Path>) -> Result<Subject> {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
@@ -37,7 +41,7 @@ fn find(who: &str, socket: Option<&Path>) -> Result<Subject> {
 }
 
 /// What the daemon says of the host, else what is pinned; and the engine that the daemon follows.
-fn ends(instance: &Instance) -> Result<(Ends, Option<PathBuf>)> {
+pub(super) fn ends(instance: &Instance) -> Result<(Ends, Option<PathBuf>)> {
     let asked = ask_daemon(instance, async |client| {
         Ok((client.bridges().await?, client.pairs().await?, client.status().await?))
     });

@@ -21,6 +21,7 @@ pub mod schema;
 mod stats;
 mod status;
 mod top;
+mod trace;
 mod watch;
 mod whois;
 
@@ -93,6 +94,7 @@ fn ask_something(command: Command, instance: &Instance) -> Result<u8> {
         Command::Apply(options) => config::apply(options.file.as_deref(), options.output, instance),
         Command::Reload(options) => config::apply(None, options.output, instance),
         Command::Save(options) => config::save(options.file, instance),
+        Command::Trace(options) => return trace::run(&options, instance),
         Command::Whois(options) => return whois::run(options, instance),
         Command::Plan(options) => {
             return config::plan(options.file.as_deref(), options.output, instance);

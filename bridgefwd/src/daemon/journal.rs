@@ -8,6 +8,7 @@ use std::time::Duration;
 use bridgefwd_common::contract::EventControl;
 use tokio::sync::broadcast;
 
+use super::traced::Traces;
 use crate::api::events::{Event, What};
 use crate::audit::Log;
 use crate::datapath::events::Control;
@@ -24,6 +25,7 @@ pub struct Journal(Arc<Inner>);
 
 struct Inner {
     sender: broadcast::Sender<Arc<Event>>,
+    traces: Traces,
     told: Mutex<Told>,
     failing: AtomicBool,
 }
@@ -48,7 +50,8 @@ impl Journal {
     pub fn new(control: Option<Control>, log: Option<Log>) -> Self {
         let sender = broadcast::Sender::new(BACKLOG);
         let told = Mutex::new(Told { control, log });
-        Self(Arc::new(Inner { sender, told, failing: AtomicBool::new(false) }))
+        let (traces, failing) = (Traces::default(), AtomicBool::new(false));
+        Self(Arc::new(Inner { sender, traces, told, failing }))
     }
 
     /// Hears all that happens from now on.
@@ -61,7 +64,15 @@ impl Journal {
     /// Does anybody want to hear?
     #[must_use]
     pub fn is_heard(&self) -> bool {
-        self.0.sender.receiver_count() > 0 || self.told().log.is_some()
+        self.0.sender.receiver_count() > 0
+            || self.0.traces.wanted().is_some()
+            || self.told().log.is_some()
+    }
+
+    /// What is told of packets that are traced.
+    #[must_use]
+    pub fn traces(&self) -> &Traces {
+        &self.0.traces
     }
 
     /// Has the program tell what happens for a while longer, or no more. To be called every second.
@@ -70,7 +81,10 @@ impl Journal {
         let mut told = self.told();
         let lease = u64::try_from(LEASE.as_nanos()).unwrap_or_default();
         let until_ns = if heard { now_exact_ns().saturating_add(lease) } else { 0 };
-        let wanted = EventControl { until_ns, ..EventControl::default() };
+        let traced = self.0.traces.wanted();
+        let [trace, trace_other] = traced.unwrap_or_default();
+        let trace_until_ns = if traced.is_some() { until_ns } else { 0 };
+        let wanted = EventControl { until_ns, trace_until_ns, trace, trace_other };
         if let Some(control) = &mut told.control
             && let Err(error) = control.set(wanted)
         {

@@ -23,6 +23,7 @@ mod socket;
 mod start;
 pub mod state;
 mod tell;
+mod traced;
 mod transition;
 mod web;
 

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use super::Shared;
 use crate::api::config::ConfigText;
+use crate::api::trace::TraceQuery;
 use crate::api::types::{
     Cleared, FlowFilter, Leaving, NEXT_FLOWS, PairChange, Problem, ProblemKind,
 };
@@ -56,6 +57,7 @@ pub fn all(shared: Arc<Shared>) -> Router {
         .route("/v1/config/apply", post(apply).layer(DefaultBodyLimit::max(LONGEST_BODY)))
         .route("/v1/down", post(down))
         .route("/v1/events", get(events))
+        .route("/v1/trace", get(trace))
         .route("/v1/whois", get(whois))
         .with_state(shared)
 }
@@ -124,6 +126,14 @@ async fn events(State(shared): Daemon) -> Response {
     let stop = shared.down.subscribe();
     let lines = super::listener::lines(&journal, stop);
     ([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+}
+
+/// What the program says of the packets of two addresses, likewise.
+async fn trace(State(shared): Daemon, query: Result<Query<TraceQuery>, QueryRejection>) -> Answer {
+    let Query(query) = query.map_err(|error| Failure::usage(error.body_text()))?;
+    let journal = shared.state().journal.clone();
+    let lines = super::traced::lines(&journal, query, shared.down.subscribe())?;
+    Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
 }
 
 async fn whois(State(shared): Daemon, query: Result<Query<WhoisQuery>, QueryRejection>) -> Answer {

@@ -202,11 +202,17 @@ impl Teller {
             }
             self.directory.renew(shared);
             let events = records.iter().filter_map(|record| match record {
-                Record::Flow(record) => Some(self.flow(shared, &clock, record)),
+                Record::Flow(record) => {
+                    journal.traces().flow(record);
+                    Some(self.flow(shared, &clock, record))
+                }
                 Record::Packet(record) if record.kind == EVENT_REFUSED => {
                     self.refused(&clock, record)
                 }
-                Record::Packet(_) => None,
+                Record::Packet(record) => {
+                    journal.traces().ended(record);
+                    None
+                }
             });
             let events = events.collect();
             journal.tell_all(events);

@@ -40,7 +40,7 @@ pub use filter::states;
 pub use flows::{nat as nat_name, now_exact_ns, protocol_name, tuple};
 pub use interfaces::{addresses, is_end, wanted as wanted_interfaces};
 pub use load::{Wanted, check_permission, load_programs, map_sizes, rehearse};
-pub use object::OBJECT;
+pub use object::{DROPS_OBJECT, OBJECT};
 pub use pairs::Pairs;
 
 use self::attach::Attacher;

@@ -1,5 +1,6 @@
 //! Where members of the running kernel's structures are, by its own type information (BTF).
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 
@@ -7,9 +8,11 @@ const KERNEL: &str = "/sys/kernel/btf/vmlinux";
 const MAGIC: u16 = 0xeb9f;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
+const KIND_ENUM: u32 = 6;
 /// Bytes of a type beside what is particular to its kind, and of a member.
 const TYPE_BYTES: usize = 12;
 const MEMBER_BYTES: usize = 12;
+const ENUMERATOR_BYTES: usize = 8;
 /// How deep unnamed structures may be nested.
 const DEEPEST: u32 = 8;
 
@@ -65,6 +68,24 @@ impl Btf {
         found.find_map(|&start| self.find(start, member, DEEPEST))
     }
 
+    /// The names of an enumeration's values, by value; empty where there is no such enumeration.
+    #[must_use]
+    pub fn enumerators(&self, enumeration: &str) -> BTreeMap<u32, String> {
+        let found = self.starts.iter().skip(1).copied().find(|&start| {
+            self.kind(start) == Some(KIND_ENUM)
+                && word(&self.types, start).is_some_and(|name| self.is_named(name, enumeration))
+        });
+        let Some(start) = found else { return BTreeMap::new() };
+        let info = word(&self.types, start + 4).unwrap_or_default();
+        let each = (0..info as usize & 0xffff).filter_map(|number| {
+            let at = start + TYPE_BYTES + number * ENUMERATOR_BYTES;
+            let (name, value) = (word(&self.types, at)?, word(&self.types, at + 4)?);
+            let name = self.strings.get(name as usize..)?.split(|byte| *byte == 0).next()?;
+            Some((value, String::from_utf8_lossy(name).into_owned()))
+        });
+        each.collect()
+    }
+
     fn kind(&self, start: usize) -> Option<u32> {
         Some(word(&self.types, start + 4)? >> 24 & 0x1f)
     }
@@ -111,7 +132,7 @@ const fn particulars(kind: u32, parts: usize) -> Option<usize> {
         3 => 12,
         KIND_STRUCT | KIND_UNION | 15 | 19 => parts * 12,
         // Enumerations, parameters of functions.
-        6 | 13 => parts * 8,
+        KIND_ENUM | 13 => parts * ENUMERATOR_BYTES,
         _ => return None,
     })
 }
@@ -167,5 +188,8 @@ mod tests {
         let Ok(btf) = Btf::of_kernel() else { return };
         assert!(btf.offset_of("sk_buff", "dev").is_some());
         assert_eq!(btf.offset_of("list_head", "prev"), Some(8));
+        let states = btf.enumerators("bpf_cmd");
+        assert_eq!(states.get(&0).map(String::as_str), Some("BPF_MAP_CREATE"));
+        assert!(btf.enumerators("no such enumeration").is_empty());
     }
 }

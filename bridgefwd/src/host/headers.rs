@@ -19,7 +19,12 @@ pub struct Headers {
 /// of IP.
 #[must_use]
 pub fn read(frame: &[u8]) -> Option<Headers> {
-    let packet = LaxSlicedPacket::from_ethernet(frame).ok()?;
+    of(&LaxSlicedPacket::from_ethernet(frame).ok()?)
+}
+
+/// The same of a packet that was taken apart already.
+#[must_use]
+pub fn of(packet: &LaxSlicedPacket<'_>) -> Option<Headers> {
     let (src, dst, protocol): (IpAddr, IpAddr, u8) = match packet.net.as_ref()? {
         LaxNetSlice::Ipv4(ip) => {
             let header = ip.header();

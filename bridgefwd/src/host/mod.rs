@@ -7,6 +7,7 @@ pub mod bpffs;
 pub mod btf;
 pub mod capture;
 pub mod docker;
+pub mod facts;
 pub mod firewall;
 pub mod flowtables;
 pub mod headers;

@@ -74,7 +74,8 @@ pub fn inspect(subject: &Subject, ends: &Ends) -> Result<Report> {
 
 /// The host's end of the veth pair that `link` is an end of: each names the other, and the host calls
 /// the namespace of `link` what its own end does.
-fn host_end<'a>(link: &Link, host: &'a Snapshot, called: Option<i32>) -> Option<&'a Link> {
+#[must_use]
+pub fn host_end<'a>(link: &Link, host: &'a Snapshot, called: Option<i32>) -> Option<&'a Link> {
     let other = host.get(link.paired_with?)?;
     let meets = other.paired_with == Some(link.ifindex)
         && other.paired_in.is_some()

@@ -15,6 +15,7 @@ pub mod plan;
 pub mod stats;
 pub mod status;
 pub mod style;
+pub mod trace;
 pub mod units;
 pub mod whois;
 

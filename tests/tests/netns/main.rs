@@ -34,6 +34,7 @@ mod reload;
 mod rig;
 mod routes;
 mod settings;
+mod trace;
 mod translation;
 mod untouched;
 mod upgrades;
