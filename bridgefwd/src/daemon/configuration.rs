@@ -127,9 +127,12 @@ impl Shared {
     /// How what runs stands to the file; `None` where there is none.
     pub fn config_state(&self) -> Option<ConfigState> {
         let file = self.configuration.file.as_ref()?.display().to_string();
-        let state = self.state();
-        let wanted = self.configuration.wanted(None, &self.running(&state), &state.names);
-        drop(state);
+        // Not under the lock: a file of thousands of pairs takes its time.
+        let (running, names) = {
+            let state = self.state();
+            (self.running(&state), state.names.clone())
+        };
+        let wanted = self.configuration.wanted(None, &running, &names);
         let differences = wanted.as_ref().ok().map(|wanted| wanted.plan.changes.len() as u64);
         Some(ConfigState { file, differences, error: wanted.err().map(|error| error.to_string()) })
     }

@@ -23,7 +23,7 @@ struct Listed {
     line: usize,
 }
 
-impl Reader<'_> {
+impl Reader {
     /// Takes the pairs in. Their ends must be among `ends`, where these are known.
     pub(super) fn pairs(
         &mut self,

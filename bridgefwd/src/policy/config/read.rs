@@ -42,8 +42,9 @@ pub(super) struct Named {
     pub line: usize,
 }
 
-pub(super) struct Reader<'a> {
-    text: &'a str,
+pub(super) struct Reader {
+    /// Where lines end: a file has thousands of places whose line is asked for.
+    line_ends: Vec<usize>,
     pub mistakes: Vec<Mistake>,
 }
 
@@ -57,7 +58,8 @@ pub fn read(text: &str, overrides: &Overrides) -> Result<Config, Vec<Mistake>> {
         let line = line_of(text, error.span().map_or(0, |span| span.start));
         vec![Mistake { line, key: String::new(), what: syntax(error.message()) }]
     })?;
-    let mut reader = Reader { text, mistakes: Vec::new() };
+    let line_ends = text.match_indices('\n').map(|(at, _)| at).collect();
+    let mut reader = Reader { line_ends, mistakes: Vec::new() };
     let config = reader.config(document.as_table(), overrides);
     if reader.mistakes.is_empty() { Ok(config) } else { Err(reader.mistakes) }
 }
@@ -68,7 +70,7 @@ fn syntax(message: &str) -> String {
     format!("this is no TOML: {}", lines.join(", "))
 }
 
-impl Reader<'_> {
+impl Reader {
     fn config(&mut self, table: &dyn TableLike, overrides: &Overrides) -> Config {
         self.known_keys(table, "", &KEYS);
         let bridges = self.names(table, "bridges", "bridges");
@@ -296,7 +298,8 @@ impl Reader<'_> {
     }
 
     pub(super) fn line(&self, span: Option<Range<usize>>) -> usize {
-        line_of(self.text, span.map_or(0, |span| span.start))
+        let byte = span.map_or(0, |span| span.start);
+        self.line_ends.partition_point(|&end| end < byte) + 1
     }
 }
 
