@@ -245,7 +245,7 @@ fn end(journey: &Journey, scene: &Scene) -> EndDoc {
     if let Some(ended) = journey.refusal() {
         return dropped_by_us(ended, scene);
     }
-    if let Some(drop) = journey.loss() {
+    if let Some(drop) = journey.loss(scene.namespace) {
         let at = where_dropped(drop.netns, drop.ifindex, scene);
         let by = match &*drop.reason {
             "NETFILTER_DROP" => "netfilter",

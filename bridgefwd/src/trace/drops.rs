@@ -42,6 +42,12 @@ impl KernelDrop {
         self.reason.starts_with("TC_")
     }
 
+    /// Was it dropped as a packet that is routed: by a firewall's rule, or for its addresses?
+    #[must_use]
+    pub fn is_by_stack(&self) -> bool {
+        self.reason == "NETFILTER_DROP" || self.reason.starts_with("IP_")
+    }
+
     /// Is it an answer to a ping for which there is no socket of pings? Raw sockets, by which most ping, got
     /// it before.
     #[must_use]

@@ -44,21 +44,25 @@ pub struct Follower {
     drops: Vec<(KernelDrop, Instant)>,
     /// What conversations look like after translation, and which way that goes.
     aliases: HashMap<(u8, FlowTuple), Way>,
+    /// Inode number of the host's network namespace.
+    host: u64,
     /// Those of the two that are the host's own.
     hosts: Vec<IpAddr>,
 }
 
 impl Follower {
-    /// Nothing was seen yet.
+    /// Nothing was seen yet. `host` is the inode number of the host's network namespace, `hosts` are those of
+    /// the two that are its own.
     #[must_use]
     pub fn new(
         wanted: Wanted,
         stations: Vec<Station>,
         patience: Duration,
-        hosts: Vec<IpAddr>,
+        (host, hosts): (u64, Vec<IpAddr>),
     ) -> Self {
         let (open, ended, drops) = (Vec::new(), Vec::new(), Vec::new());
-        Self { wanted, stations, patience, open, ended, drops, aliases: HashMap::new(), hosts }
+        let aliases = HashMap::new();
+        Self { wanted, stations, patience, open, ended, drops, aliases, host, hosts }
     }
 
     /// Is nothing under way?
@@ -234,7 +238,7 @@ impl Follower {
         });
         arrived
             || journey.refusal().is_some()
-            || journey.loss().is_some()
+            || journey.loss(self.host).is_some()
             // Of others, of which there may be many, nothing is remembered.
             || self.way(journey).is_none()
     }

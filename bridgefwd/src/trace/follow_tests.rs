@@ -1,5 +1,6 @@
 //! Observations put together: one packet or two, in which order, and whose.
 
+use bridgefwd_common::Reason;
 use etherparse::{IcmpEchoHeader, Icmpv4Type, PacketBuilder};
 
 use super::super::packet::tests::segment;
@@ -16,6 +17,8 @@ const FRONT: usize = 2;
 const BACK: usize = 3;
 const DB_PORT: usize = 4;
 const DB_ETH: usize = 5;
+/// Inode number of the host's network namespace.
+const HOST: u64 = 1;
 
 fn stations() -> Vec<Station> {
     let station = |kind, interface: &str, ifindex, inside: Option<&str>| Station {
@@ -36,7 +39,7 @@ fn stations() -> Vec<Station> {
 
 fn follower() -> Follower {
     let wanted = Wanted { from: WEB.into(), to: DB.into(), protocol: None, port: None };
-    Follower::new(wanted, stations(), Duration::from_secs(4), Vec::new())
+    Follower::new(wanted, stations(), Duration::from_secs(4), (HOST, Vec::new()))
 }
 
 fn seen(station: usize, out: bool, time_ns: u64, frame: &[u8]) -> Seen {
@@ -108,31 +111,42 @@ fn what_is_sent_again_is_another_packet() {
 #[test]
 fn what_the_program_puts_back_is_no_other_packet() {
     let (now, [before, after]) = (Instant::now(), syn());
-    let mut follower = follower();
-    for (station, out, time) in
-        [(WEB_ETH, true, 100), (WEB_PORT, false, 105), (WEB_PORT, false, 107), (FRONT, false, 107)]
-    {
-        follower.seen(seen(station, out, time, &before), now);
+    let drop = |reason: &str, netns| KernelDrop {
+        time_ns: 109,
+        reason: reason.into(),
+        function: None,
+        ifindex: 11,
+        netns,
+        packet: Packet::of_frame(&before).unwrap(),
+    };
+    let copied = |dropped: KernelDrop, ended: Option<Reason>| {
+        let mut follower = follower();
+        let places = [(WEB_ETH, true), (WEB_PORT, false), (WEB_PORT, false), (FRONT, false)];
+        for ((station, out), time) in places.into_iter().zip([100, 105, 107, 107]) {
+            follower.seen(seen(station, out, time, &before), now);
+        }
+        let packet = dropped.packet.clone();
+        follower.dropped(dropped, now);
+        if let Some(reason) = ended {
+            follower.ended(Ended { time_ns: 106, reason, ifindex: 12, packet }, now);
+        }
+        follower.seen(seen(BACK, true, 900_000, &after), now);
+        follower.seen(seen(DB_ETH, false, 900_002, &after), now);
+        // What was said counts as news of it.
+        assert!(follower.done(now + SETTLED).is_empty());
+        let done = follower.done(now + 2 * SETTLED);
+        let [journey] = &done[..] else { panic!("{done:#?}") };
+        assert!(journey.is_copied && journey.refusal().is_none());
+        journey.loss(HOST).is_none()
+    };
+    // Docker's rules drop the copy before it gets as far as egress.
+    for reason in ["TC_EGRESS", "NETFILTER_DROP", "IP_RPFILTER"] {
+        assert!(copied(drop(reason, HOST), None), "{reason}");
     }
-    follower.dropped(
-        KernelDrop {
-            time_ns: 109,
-            reason: "TC_EGRESS".into(),
-            function: None,
-            ifindex: 11,
-            netns: 1,
-            packet: Packet::of_frame(&before).unwrap(),
-        },
-        now,
-    );
-    follower.seen(seen(BACK, true, 900_000, &after), now);
-    follower.seen(seen(DB_ETH, false, 900_002, &after), now);
-    let done = follower.done(now + SETTLED);
-    // What was said counts as news of it.
-    assert!(done.is_empty());
-    let done = follower.done(now + 2 * SETTLED);
-    let [journey] = &done[..] else { panic!("{done:#?}") };
-    assert!(journey.is_copied && journey.loss().is_none() && journey.refusal().is_none());
+    // The packet itself: in its container, for want of its neighbour, or as the kernel's own.
+    assert!(!copied(drop("NETFILTER_DROP", HOST + 1), None));
+    assert!(!copied(drop("NEIGH_FAILED", HOST), None));
+    assert!(!copied(drop("NETFILTER_DROP", HOST), Some(Reason::NotListed)));
 }
 
 #[test]
@@ -171,7 +185,7 @@ fn only_what_is_asked_for() {
     let packets = |protocol, port| {
         let wanted = Wanted { from: WEB.into(), to: DB.into(), protocol, port };
         let patience = Duration::from_secs(4);
-        let mut follower = Follower::new(wanted, stations(), patience, Vec::new());
+        let mut follower = Follower::new(wanted, stations(), patience, (HOST, Vec::new()));
         follower.seen(seen(WEB_PORT, false, 100, &before), now);
         follower.rest().len()
     };
@@ -201,7 +215,7 @@ fn a_packet_of_which_the_kernel_alone_knows_is_one_too() {
     let mut done = follower.done(later);
     done.extend(follower.done(later + SETTLED));
     let [journey] = &done[..] else { panic!("{done:#?}") };
-    assert!(journey.seen.is_empty() && journey.loss().is_some());
+    assert!(journey.seen.is_empty() && journey.loss(HOST).is_some());
 }
 
 #[test]

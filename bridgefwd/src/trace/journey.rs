@@ -80,10 +80,18 @@ impl Journey {
     }
 
     /// What the kernel said where it dropped the packet, and not a copy of it that the program has put
-    /// there: that one is dropped at egress, by a program.
+    /// there. `host` is the inode number of the host's network namespace.
     #[must_use]
-    pub fn loss(&self) -> Option<&KernelDrop> {
-        self.drops.iter().find(|drop| !(self.is_copied && drop.is_by_program()))
+    pub fn loss(&self, host: u64) -> Option<&KernelDrop> {
+        self.drops.iter().find(|drop| !self.is_copys(drop, host))
+    }
+
+    /// Is it the copy that was dropped? If not at egress, by a program, then on its way there, by the host's
+    /// stack, where the packet itself does not come by unless the program leaves it to the kernel.
+    fn is_copys(&self, drop: &KernelDrop, host: u64) -> bool {
+        let passed = || self.ended.iter().any(|it| it.reason.verdict() == Verdict::Pass);
+        let by_stack = || drop.netns == host && drop.is_by_stack() && !passed();
+        self.is_copied && (drop.is_by_program() || by_stack())
     }
 
     /// What no translation changes of it.

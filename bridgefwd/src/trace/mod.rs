@@ -123,7 +123,8 @@ impl Session {
         listen::to_taps(taps, pcap.is_some(), sender.clone())?;
         listen::to_signals(sender.clone())?;
         let patience = if scene.drops_are_told { PATIENCE } else { PATIENCE_WITHOUT };
-        let follower = Follower::new(wanted, scene.stations.clone(), patience, scene.hosts());
+        let host = (scene.namespace, scene.hosts());
+        let follower = Follower::new(wanted, scene.stations.clone(), patience, host);
         let session = Self {
             heard,
             _sender: sender,
@@ -262,7 +263,7 @@ impl Session {
         self.number += 1;
         let mut document = describe::packet(journey, self.number, &self.scene);
         if document.end.by.as_deref() == Some("netfilter")
-            && let Some(drop) = journey.loss()
+            && let Some(drop) = journey.loss(self.scene.namespace)
         {
             let inside = self.scene.parties.iter().find(|party| party.is_in(drop.netns));
             let path = inside.and_then(|party| match &party.place {
