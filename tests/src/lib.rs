@@ -33,6 +33,7 @@ pub mod skip;
 pub mod sockets;
 pub mod tap;
 pub mod topology;
+pub mod trace_page;
 pub mod traffic;
 pub mod unit;
 pub mod uplink;

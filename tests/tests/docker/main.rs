@@ -15,3 +15,4 @@ mod page;
 mod podman;
 mod rig;
 mod showcase;
+mod trace;

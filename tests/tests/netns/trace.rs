@@ -3,6 +3,7 @@
 
 use bridgefwd_tests::skip;
 use bridgefwd_tests::topology::{Host, Options};
+use bridgefwd_tests::trace_page::{self, OF_DOCKER, lasting};
 use bridgefwd_tests::traffic::listen;
 use bridgefwd_tests::{needs_programs, needs_root};
 use serde_json::{Value, json};
@@ -242,56 +243,6 @@ fn without_a_daemon_the_stations_are_seen_and_it_is_said_what_is_not() {
     assert_eq!(icmp.status, 2, "{icmp:?}");
 }
 
-/// The blocks of docs/trace.md that `bridgefwd trace` printed, in their order.
-fn on_the_page() -> Vec<String> {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/trace.md");
-    let page = std::fs::read_to_string(path).expect("docs/trace.md");
-    let mut blocks: Vec<String> = Vec::new();
-    let mut inside = false;
-    for line in page.lines() {
-        match line.strip_prefix("    ") {
-            Some(code) if code.starts_with("$ ") => {
-                inside = code.starts_with("$ bridgefwd trace");
-                blocks.extend(inside.then(String::new));
-            }
-            Some(code) if inside => *blocks.last_mut().expect("a block") += &format!("{code}\n"),
-            _ => inside &= line.is_empty(),
-        }
-    }
-    blocks
-}
-
-/// Without what is different each time: times, ports of clients, and how wide columns are.
-fn plain(text: &str) -> Vec<String> {
-    let word = |word: &str| -> String {
-        let bare = word.trim_end_matches(',');
-        let is_time = bare.starts_with('+') || bare == "0" || bare.matches(':').count() == 2;
-        if is_time {
-            return "TIME".into();
-        }
-        match word.rsplit_once(':') {
-            Some((address, port)) if bare.ends_with(char::is_numeric) && port.len() > 3 => {
-                format!("{address}:PORT{}", &word[bare.len()..])
-            }
-            _ => word.into(),
-        }
-    };
-    let lines = text.lines().filter(|line| !line.trim().is_empty());
-    let line = |line: &str| {
-        let words: Vec<_> = line.split_whitespace().map(word).collect();
-        let mut words = words.iter().map(String::as_str).peekable();
-        let mut plain = Vec::new();
-        while let Some(word) = words.next() {
-            plain.push(word);
-            if word == "id" && words.next().is_some() {
-                plain.push("ID");
-            }
-        }
-        plain.join(" ")
-    };
-    lines.map(line).collect()
-}
-
 #[test]
 fn the_page_shows_what_is_printed() {
     needs_root!();
@@ -338,10 +289,11 @@ fn the_page_shows_what_is_printed() {
     if allowed.contains("note:") {
         return skip::skipped("this kernel says nothing of what it drops");
     }
-    let page = on_the_page();
+    let mut page = trace_page::shown();
+    page.retain(|it| it.section != OF_DOCKER && it.command.starts_with("bridgefwd trace "));
     let printed = [allowed, denied, by_host, by_container];
     assert_eq!(page.len(), printed.len());
     for (printed, shown) in printed.iter().zip(&page) {
-        assert_eq!(plain(printed), plain(shown), "printed:\n{printed}");
+        assert_eq!(lasting(printed), lasting(&shown.printed), "printed:\n{printed}");
     }
 }
