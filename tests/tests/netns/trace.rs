@@ -2,6 +2,7 @@
 //! that does not get through, with the word of whoever dropped it.
 
 use bridgefwd_tests::skip;
+use bridgefwd_tests::sockets::tcp_listen;
 use bridgefwd_tests::topology::{Host, Options};
 use bridgefwd_tests::trace_page::{self, OF_DOCKER, lasting};
 use bridgefwd_tests::traffic::listen;
@@ -113,6 +114,44 @@ fn an_allowed_packet_is_seen_everywhere_and_so_is_the_answer() {
     let (_, packets) = trace(&rig, &[&client, b.ns.name(), "--probe", "--proto", "icmp"], 0);
     is_across(first(&packets, "there"), across(a, b, [&client, &server], [&gateway, &server]));
     is_across(first(&packets, "back"), across(b, a, [&server, &gateway], [&server, &client]));
+}
+
+#[test]
+fn so_is_one_of_ipv6() {
+    needs_root!();
+    let rig = Rig::new(Options::default(), &[]);
+    rig.ok(&["pair", "allow", "br-a", "br-b", "--nat6", "masquerade"]);
+    let (a, b) = (rig.a(), rig.b());
+    let gateway = rig.router.bridge("br-b").address6.to_string();
+    let (client, server) = (a.address6.to_string(), b.address6.to_string());
+    let _door = tcp_listen(&b.ns, b.at6(80).into());
+    let there = || across(a, b, [&client, &server], [&gateway, &server]);
+    let back = || across(b, a, [&server, &gateway], [&server, &client]);
+    // Twice: at first the neighbours are not known. An address chooses the family for the name beside it.
+    for from in [&*client, a.ns.name()] {
+        let (watched, packets) = trace(&rig, &[from, &server, "--probe", "--port", "80"], 0);
+        assert_eq!((&watched["from"]["address"], &watched["notes"]), (&json!(client), &json!([])));
+        let (syn, answer) = (first(&packets, "there"), first(&packets, "back"));
+        assert_eq!((&syn["what"], &answer["what"]), (&json!("SYN"), &json!("SYN,ACK")));
+        is_across(syn, there());
+        is_across(answer, back());
+        assert_eq!(program(syn)["reason"], "flow_created");
+        assert_eq!(program(answer)["reason"], "forwarded_reply");
+        let changed = program(syn)["changed"].as_array().expect("changes");
+        let source = changed[0].as_str().expect("text");
+        assert!(source.starts_with(&format!("source [{client}]:")), "{source}");
+        assert!(source.contains(&format!(" -> [{gateway}]:")), "{source}");
+        assert_eq!(changed[1..], ["TTL 64 -> 63"]);
+        for (packet, at) in [(syn, b), (answer, a)] {
+            let end = &packet["end"];
+            assert_eq!((&end["state"], &end["at"]), (&json!("arrived"), &json!(at.ns.name())));
+        }
+    }
+    let (_, packets) = trace(&rig, &[&client, &server, "--probe", "--proto", "icmp"], 0);
+    let (request, reply) = (first(&packets, "there"), first(&packets, "back"));
+    assert_eq!((&request["proto"], &reply["proto"]), (&json!("icmpv6"), &json!("icmpv6")));
+    is_across(request, there());
+    is_across(reply, back());
 }
 
 #[test]
