@@ -8,6 +8,7 @@ mod tables;
 use aya::maps::{Array, HashMap as BpfHashMap, Queue};
 use aya::programs::SchedClassifier;
 use aya::{Ebpf, EbpfLoader};
+use bridgefwd::datapath::events::{self, Control, Counts, Ring};
 use bridgefwd::datapath::helpers::{self, HELPERS, Helper};
 use bridgefwd::datapath::kept;
 use bridgefwd_common::contract::{
@@ -127,6 +128,13 @@ impl Program {
     #[must_use]
     pub const fn ebpf(&self) -> &Ebpf {
         &self.ebpf
+    }
+
+    /// What the daemon takes to be told what happens. Once.
+    #[must_use]
+    #[track_caller]
+    pub fn take_events(&mut self) -> (Ring, Control, Counts) {
+        events::take(&mut self.ebpf).unwrap_or_else(|error| panic!("maps of events: {error}"))
     }
 
     /// One of the programs.

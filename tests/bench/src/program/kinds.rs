@@ -4,10 +4,12 @@
 use std::net::{SocketAddrV4, SocketAddrV6};
 
 use bridgefwd_common::Reason;
-use bridgefwd_common::contract::{Flow, NatMode, PairKey, PairPolicy, PairState, TcpSide, Tuple};
+use bridgefwd_common::contract::{
+    Address, Flow, NatMode, PairKey, PairPolicy, PairState, TcpSide, Tuple,
+};
 use bridgefwd_tests::packets::{Packet, flags};
 use bridgefwd_tests::packets6::Packet6;
-use bridgefwd_tests::program::{Program, REDIRECT};
+use bridgefwd_tests::program::{Counters, Program, REDIRECT};
 use bridgefwd_tests::topology::Router;
 
 use super::front::{FIRST_SEQUENCE, Order, Spread};
@@ -96,6 +98,17 @@ impl Kind {
             Self::Pass => Reason::TargetNotManaged,
         }
     }
+
+    /// Panics unless there were so many packets in between, all of this kind: a figure of another kind of
+    /// packet than it says is worse than none.
+    #[track_caller]
+    pub fn assert_counted(self, before: &Counters, after: &Counters, packets: u64) {
+        let seen = after.seen().packets - before.seen().packets;
+        assert_eq!(seen, packets, "packets seen of {self:?}");
+        let reason = self.reason();
+        let ended = after.of(reason).packets - before.of(reason).packets;
+        assert_eq!(ended, packets, "of {self:?} ended under {reason:?}");
+    }
 }
 
 /// How much there is.
@@ -113,6 +126,7 @@ pub struct World<'r> {
     router: &'r Router,
     /// The program.
     pub program: Program,
+    population: Population,
     size: Size,
 }
 
@@ -126,7 +140,7 @@ impl<'r> World<'r> {
         if let Err(error) = program.keep_ways() {
             eprintln!("flows keep no ways: {error}");
         }
-        let mut world = Self { router, program, size };
+        let mut world = Self { router, program, population, size };
         world.list_pairs();
         world.populate(population);
         world
@@ -196,6 +210,17 @@ impl<'r> World<'r> {
         let first = copy(template, 0, 1);
         self.program.put_flows(flows.skip(1));
         self.program.edit_flow(0, |flow| flow.tcp = first.tcp);
+    }
+
+    /// The addresses of the hosts that packets are between; of IPv6, in a world of IPv6.
+    pub fn addresses(&self) -> [Address; 2] {
+        [0, 1].map(|host| {
+            let host = &self.router.hosts[host];
+            match self.population {
+                Population::Tcp6 => Address::v6(host.address6.octets()),
+                Population::Tcp | Population::Udp => Address::v4(host.address.octets()),
+            }
+        })
     }
 
     fn sent_by_a(&self, packet: &Packet) -> Vec<u8> {

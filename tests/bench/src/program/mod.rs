@@ -3,8 +3,10 @@
 //!
 //! What the kernel does with a verdict (the redirect itself) is not in it.
 
+mod code;
 mod counter;
 mod front;
+mod heard;
 mod kinds;
 pub mod size;
 
@@ -23,6 +25,7 @@ use crate::report::{Report, Table};
 use crate::statistics::Spread;
 use counter::Instructions;
 use front::Front;
+use heard::Heard;
 use kinds::{Kind, Size, World};
 use size::{MapSize, ProgramSize};
 
@@ -62,6 +65,10 @@ struct Results {
     /// ns of a run of an empty program with nothing in front.
     empty_alone_ns: f64,
     costs: Vec<Cost>,
+    heard: Vec<Heard>,
+    /// By how many instructions of `bridgefwd` a packet comes to look at `EVENT_CONTROL`, where each of
+    /// them leads to a drop.
+    looks_where_dropped: Option<usize>,
     programs: Vec<ProgramSize>,
     /// With a million flows in the table.
     maps: Vec<MapSize>,
@@ -87,17 +94,19 @@ pub fn run(options: &Options) -> anyhow::Result<Report> {
         );
     }
     let counter = counter.ok();
-    let results = router.ns.run(|| measure(&router, &sizes, &effort, counter.is_some()));
+    let results =
+        router.ns.run(|| measure(&router, &sizes, &effort, options.seed, counter.is_some()));
     Ok(report(options, &results, counter.is_some()))
 }
 
-fn measure(router: &Router, sizes: &[Size], effort: &Effort, count: bool) -> Results {
+fn measure(router: &Router, sizes: &[Size], effort: &Effort, seed: u64, count: bool) -> Results {
     // A thread counts for itself.
     let counter = if count { Instructions::count().ok() } else { None };
     let empty = bpf::empty_classifier();
-    let mut progress = Progress::new(sizes.len() * Kind::ALL.len());
+    let mut progress = Progress::new(sizes.len() * Kind::ALL.len() + heard::steps());
     let mut costs = Vec::new();
     let (mut programs, mut maps) = (Vec::new(), Vec::new());
+    let mut looks_where_dropped = None;
     for &size in sizes {
         for (population, kinds) in Kind::ALL {
             progress.step(&format!("{population:?}, {} flows, {} pairs", size.flows, size.pairs));
@@ -105,6 +114,7 @@ fn measure(router: &Router, sizes: &[Size], effort: &Effort, count: bool) -> Res
             let world = World::new(router, population, size, room);
             if programs.is_empty() {
                 programs = size::programs(&world.program);
+                looks_where_dropped = size::looks_where_dropped(&world.program);
             }
             for &kind in kinds {
                 costs.push(cost(&world, kind, size, effort, empty.as_fd(), counter.as_ref()));
@@ -114,12 +124,21 @@ fn measure(router: &Router, sizes: &[Size], effort: &Effort, count: bool) -> Res
             }
         }
     }
+    let heard = heard::measure(router, effort, seed, empty.as_fd(), &mut progress);
     progress.finish();
     let alone = Front::alone(&empty);
     let bytes = maps.iter().filter(|map| map.entries >= 1000 && size::grows(&map.name));
     let slots = maps.iter().find(|map| map.name == "FLOWS").map_or(1, |map| map.entries);
     let bytes_a_flow = bytes.map(|map| map.memory).sum::<u64>() as f64 / f64::from(slots);
-    Results { empty_alone_ns: alone, costs, programs, maps, bytes_a_flow }
+    Results {
+        empty_alone_ns: alone,
+        costs,
+        heard,
+        looks_where_dropped,
+        programs,
+        maps,
+        bytes_a_flow,
+    }
 }
 
 /// Interleaved: in each round the empty program, then ours.
@@ -154,18 +173,8 @@ fn cost(
         empty_ns.push(without);
         instructions.extend(ran.zip(ran_without).map(|(ran, without)| ran - without));
     }
-    // A figure of another kind of packet than it says is worse than none.
-    let counted = world.program.counters();
-    let packets = |counters: &bridgefwd_tests::program::Counters| {
-        (counters.seen().packets, counters.of(kind.reason()).packets)
-    };
-    let ((seen, seen_before), (of, of_before)) = {
-        let (now, then) = (packets(&counted), packets(&before));
-        ((now.0, then.0), (now.1, then.1))
-    };
     let runs = u64::from(repeat) * (effort.rounds as u64 + 1);
-    assert_eq!(seen - seen_before, runs, "packets seen of {kind:?}");
-    assert_eq!(of - of_before, runs, "of {kind:?} ended under {:?}", kind.reason());
+    kind.assert_counted(&before, &world.program.counters(), runs);
     Cost {
         kind: kind.name(),
         flows: size.flows,
@@ -215,6 +224,8 @@ fn report(options: &Options, results: &Results, counted: bool) -> Report {
     } else {
         report.text("Instructions a packet: not measured; this machine lets nobody count them.");
     }
+    heard::report(&mut report, &results.heard);
+    report.text(&fast_path(results));
     let header =
         ["program", "instructions", "verified", "stack addressed, bytes"].map(Into::into).to_vec();
     let mut table = Table::new(header);
@@ -246,6 +257,27 @@ fn report(options: &Options, results: &Results, counted: bool) -> Report {
         results.bytes_a_flow
     ));
     report
+}
+
+/// Whether the program that is attached looks at what is to be told for packets that it forwards.
+fn fast_path(results: &Results) -> String {
+    let fast = results.programs.iter().find(|program| program.name == PROGRAM);
+    let instructions = fast.map_or_else(|| "?".into(), |program| program.translated.to_string());
+    let looks = match results.looks_where_dropped {
+        Some(0) => "None of them looks at `EVENT_CONTROL`.".to_owned(),
+        Some(count) => format!(
+            "{count} of them leads to where `EVENT_CONTROL` is looked at, and from there every way returns \
+             `TC_ACT_SHOT`: that is not done for packets that it forwards, or leaves to the programs behind it. Of \
+             those, the figures above tell."
+        ),
+        None => {
+            "That it looks at `EVENT_CONTROL` for packets only that it drops is NOT shown.".into()
+        }
+    };
+    format!(
+        "`{PROGRAM}`, which forwards packets of flows that know their way, has {instructions} instructions, as the \
+         kernel has accepted them. {looks}"
+    )
 }
 
 /// The cost of each kind, at one flow and at the largest table.

@@ -5,10 +5,14 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::path::Path;
 
 use aya::maps::{Map, MapData};
-use bridgefwd_common::contract::{COLD_PROGRAMS, EGRESS_PROGRAM, PROGRAM, SWEEP_PROGRAM};
+use bridgefwd_common::contract::{
+    COLD_PROGRAMS, EGRESS_PROGRAM, MAP_EVENT_CONTROL, PROGRAM, SWEEP_PROGRAM,
+};
 use bridgefwd_tests::bpf;
-use bridgefwd_tests::program::Program;
+use bridgefwd_tests::program::{DROP, Program};
 use serde::Serialize;
+
+use super::code::{self, Functions};
 
 /// One program.
 #[derive(Debug, Serialize)]
@@ -54,6 +58,14 @@ pub fn programs(program: &Program) -> Vec<ProgramSize> {
             }
         })
         .collect()
+}
+
+/// By how many instructions of the attached program a packet comes to look at what is to be told; `None`
+/// unless all of them lead to a drop.
+pub fn looks_where_dropped(program: &Program) -> Option<usize> {
+    let control = data(program.ebpf().map(MAP_EVENT_CONTROL)?)?.info().ok()?.id();
+    let code = bpf::translated(program.program(PROGRAM).fd().ok()?.as_fd());
+    code::looks_only_with(&code, control, DROP)
 }
 
 /// Every map, the largest first.
@@ -113,22 +125,7 @@ fn memory(map: BorrowedFd<'_>) -> Option<u64> {
 /// Bytes of stack on the deepest way through the functions of a program, as the verifier counts them:
 /// what is addressed below the frame pointer, rounded up to 16 for each function.
 fn stack(code: &[u64]) -> u32 {
-    const CALL: u8 = 0x85;
-    const PSEUDO_CALL: u8 = 1;
-    let mut begins = vec![0];
-    let mut calls = Vec::new();
-    for (at, instruction) in code.iter().enumerate() {
-        let [op, registers, low, high, ..] = instruction.to_ne_bytes();
-        if op == CALL && registers >> 4 == PSEUDO_CALL {
-            // Of a compiled program, the distance is where otherwise an offset would be.
-            let to = (at as i64 + 1 + i64::from(i16::from_ne_bytes([low, high]))) as usize;
-            begins.push(to);
-            calls.push((at, to));
-        }
-    }
-    begins.sort_unstable();
-    begins.dedup();
-    let function = |at: usize| begins.partition_point(|&begin| begin <= at) - 1;
+    let Functions { begins, calls } = Functions::of(code);
     let own: Vec<u32> = (0..begins.len())
         .map(|number| {
             let end = begins.get(number + 1).copied().unwrap_or(code.len());
@@ -143,9 +140,6 @@ fn stack(code: &[u64]) -> u32 {
         });
         own[of] + below.max().unwrap_or_default()
     }
-    let mut calls: Vec<_> = calls.iter().map(|&(at, to)| (function(at), function(to))).collect();
-    calls.sort_unstable();
-    calls.dedup();
     // The verifier allows eight frames.
     deepest(0, &own, &calls, 8)
 }
