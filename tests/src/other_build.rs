@@ -30,10 +30,12 @@ pub fn write(folder: &Path) -> PathBuf {
     let objects: Vec<_> = (0..bytes.len())
         .filter(|&at| bytes[at..].starts_with(MAGIC) && number::<2>(&bytes, at + 18) == BPF)
         .collect();
-    let [object] = objects[..] else { panic!("one BPF object, not {objects:?}") };
-    let sections = instructions(&bytes[object..]);
-    let changed: usize =
-        sections.into_iter().map(|section| rewrite(&mut bytes[object..][section])).sum();
+    let mut changed = 0;
+    for object in objects {
+        for section in instructions(&bytes[object..]) {
+            changed += rewrite(&mut bytes[object..][section]);
+        }
+    }
     assert!(changed > 0, "nothing in it can be said otherwise");
     let path = folder.join("bridgefwd-other-build");
     fs::write(&path, bytes).expect("written");

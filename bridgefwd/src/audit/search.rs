@@ -135,7 +135,13 @@ impl<'a> Search<'a> {
     fn event(&mut self, event: Event) {
         let Event { time, what } = event;
         match what {
-            What::Opened(flow) if self.asks(&flow) => self.open(flow, time),
+            What::Opened(flow) if self.asks(&flow) => {
+                // One that opens while the daemon starts may have been listed as there before.
+                let known = self.found.iter_mut().rev().filter(|known| is_open(known));
+                if !same(known, &flow).is_some_and(|known| near(&known.opened, &time)) {
+                    self.open(flow, time);
+                }
+            }
             What::Present(present) if self.asks(&present.flow) => {
                 let known = self.found.iter_mut().rev();
                 let known = known.filter(|known| known.closed.is_none());
@@ -337,6 +343,20 @@ mod tests {
         let (_folder, place) = log(&[closed(20, 10, flow(2, 2))]);
         assert_eq!(clients(&asked(&place, Some(15))), ["172.18.0.2"]);
         assert_eq!(clients(&asked(&place, Some(5))), [""; 0]);
+    }
+
+    #[test]
+    fn a_flow_that_opens_while_the_daemon_starts_is_one() {
+        let (_folder, place) =
+            log(&[started(10), present(10, 10, flow(2, 2)), opened(10, flow(2, 2))]);
+        assert_eq!(clients(&asked(&place, None)), ["172.18.0.2"]);
+        let (_folder, place) = log(&[
+            opened(10, flow(2, 2)),
+            closed(11, 10, flow(2, 2)),
+            opened(11, flow(2, 2)),
+            closed(20, 11, flow(2, 2)),
+        ]);
+        assert_eq!(clients(&asked(&place, None)).len(), 2, "one after the other are two");
     }
 
     #[test]

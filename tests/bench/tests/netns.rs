@@ -119,5 +119,5 @@ fn dropping_is_measured() {
             assert!(drops[figure]["median"].as_f64() > Some(0.0), "{figure}: {drops}");
         }
     }
-    assert!(text.contains("| filter in native XDP "), "{text}");
+    assert!(text.contains("filter in native XDP |"), "{text}");
 }
