@@ -179,8 +179,9 @@ unsafe fn begin(record: *mut PacketRecord, skb: *mut __sk_buff, now: u64, reason
 /// `to` must have room for [`EVENT_HEADERS`].
 #[inline(always)]
 unsafe fn load_headers(skb: *mut __sk_buff, to: *mut u8) -> u32 {
-    /// IPv6 with TCP, with UDP, IPv4 with TCP, with UDP, alone, Ethernet alone.
-    const LENGTHS: [u32; 7] = [EVENT_HEADERS as u32, 74, 62, 54, 42, 34, 14];
+    /// IPv6 with a TCP segment that opens, with another one, with UDP, IPv4 with TCP, with UDP, alone,
+    /// Ethernet alone.
+    const LENGTHS: [u32; 8] = [EVENT_HEADERS as u32, 94, 74, 62, 54, 42, 34, 14];
     for len in LENGTHS {
         // SAFETY: the caller's promise; the helper fails where the packet is shorter.
         if unsafe { bpf_skb_load_bytes(skb.cast(), 0, to.cast(), len) } == 0 {

@@ -152,6 +152,12 @@ fn so_is_one_of_ipv6() {
     assert_eq!((&request["proto"], &reply["proto"]), (&json!("icmpv6"), &json!("icmpv6")));
     is_across(request, there());
     is_across(reply, back());
+    // Long enough to have all of a segment's header told, and shorter than what is told of a longer one.
+    rig.ok(&["pair", "deny", "br-a", "br-b"]);
+    let (_, packets) = trace(&rig, &[&client, &server, "--probe", "--port", "80"], 1);
+    let end = &first(&packets, "there")["end"];
+    let said = ["state", "by", "reason", "at"].map(|key| end[key].clone());
+    assert_eq!(said, ["dropped", "bridgefwd", "pair_denied", &a.port], "{end:#}");
 }
 
 #[test]
