@@ -27,6 +27,19 @@ pub fn ended(ctx: &TcContext, reason: Reason) {
     tell_ended(ctx.skb.skb, reason as u32, u32::from(matches!(reason.verdict(), Verdict::Drop)));
 }
 
+/// The same of a packet of a flow that the first program refused, which all of them drop. In its own body: its
+/// stack has no room for one more call.
+#[inline(always)]
+pub fn refused(ctx: &TcContext, reason: Reason) {
+    let Some(control) = EVENT_CONTROL.get(0) else { return };
+    if control.trace_until_ns != 0 {
+        tell_traced(ctx.skb.skb, reason as u32);
+    }
+    if control.until_ns != 0 {
+        tell_refused(ctx.skb.skb, reason as u32);
+    }
+}
+
 /// Global to the verifier: kernels before 6.3 would follow each way to it, and each way on from there, anew.
 #[unsafe(no_mangle)]
 #[inline(never)]

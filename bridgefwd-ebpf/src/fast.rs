@@ -85,7 +85,7 @@ pub fn end(ctx: &TcContext, outcome: Outcome) -> i32 {
         // None of them passes.
         Err(reason) => {
             count::packet(ctx, reason);
-            events::ended(ctx, reason);
+            events::refused(ctx, reason);
             TC_ACT_SHOT
         }
     }

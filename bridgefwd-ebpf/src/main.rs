@@ -64,8 +64,7 @@ pub fn bridgefwd(ctx: TcContext) -> i32 {
     }
     // SAFETY: nothing that would have to be dropped is held.
     unsafe { maps::COLD_PATHS.tail_call(&ctx, COLD_FRONT) };
-    count::seen(&ctx);
-    verdict::give(&ctx, Err(Reason::ProgramMissing))
+    fast::end(&ctx, Err(Reason::ProgramMissing))
 }
 
 /// Forwards packets of flows that are known, and knows what to leave alone.

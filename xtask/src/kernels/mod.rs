@@ -210,14 +210,16 @@ fn test_program(workspace: &Workspace, layer: Layer) -> anyhow::Result<PathBuf> 
     exec::shown(&mut compile, "compiling the tests")?;
     // A second time it only says where it is.
     let said = exec::quiet(&mut compile, Duration::from_secs(120))?;
-    executable(&String::from_utf8_lossy(&said.stderr))
+    executable(&String::from_utf8_lossy(&said.stderr), layer)
         .map(|path| absolute(&workspace.root, path))
         .with_context(|| format!("cargo does not say where the tests of {} are", layer.name()))
 }
 
-/// `Executable tests/netns/main.rs (target/release/deps/netns-0123)`
-fn executable(said: &str) -> Option<&Path> {
-    let line = said.lines().find(|line| line.trim_start().starts_with("Executable "))?;
+/// `Executable tests/netns/main.rs (target/release/deps/netns-0123)`: other packages may have tests of
+/// that name, too.
+fn executable(said: &str, layer: Layer) -> Option<&Path> {
+    let source = format!("Executable tests/{}/main.rs ", layer.name());
+    let line = said.lines().find(|line| line.trim_start().starts_with(&source))?;
     Some(Path::new(line.rsplit_once('(')?.1.trim_end().strip_suffix(')')?))
 }
 
@@ -232,9 +234,11 @@ mod tests {
     #[test]
     fn cargo_says_where_a_test_program_is() {
         let said = "    Finished `release` profile [optimized] target(s) in 0.15s\n  \
+                    Executable tests/netns.rs (target/release/deps/netns-f26a28f21881af75)\n  \
                     Executable tests/netns/main.rs (target/release/deps/netns-086325e582b5dd6b)\n";
-        assert_eq!(executable(said), Some(Path::new("target/release/deps/netns-086325e582b5dd6b")));
-        assert_eq!(executable("Finished"), None);
+        let found = executable(said, Layer::Netns);
+        assert_eq!(found, Some(Path::new("target/release/deps/netns-086325e582b5dd6b")));
+        assert_eq!(executable("Finished", Layer::Netns), None);
     }
 
     #[test]
