@@ -35,14 +35,8 @@ pub fn read(ctx: &TcContext) -> Result<(), Reason> {
 #[inline(never)]
 pub extern "C" fn read_deep(skb: *mut __sk_buff) -> u32 {
     let Some(scratch) = scratch::current() else { return 0 };
-    let ctx = TcContext::new(skb);
-    match read_packet(&ctx, &mut scratch.packet) {
-        Ok(()) => 1,
-        Err(reason) => {
-            scratch.refused = reason;
-            0
-        }
-    }
+    let read = read_packet(&TcContext::new(skb), &mut scratch.packet);
+    scratch.answer(read)
 }
 
 #[inline(always)]

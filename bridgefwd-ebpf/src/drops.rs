@@ -4,6 +4,8 @@
 #![no_main]
 #![expect(missing_docs, reason = "an artefact of the entry point's macro")]
 
+mod object;
+
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel, generated};
 use aya_ebpf::macros::{map, raw_tracepoint};
 use aya_ebpf::maps::{Array, HashMap, RingBuf};
@@ -95,15 +97,3 @@ fn read<T>(address: u64, behind: u32) -> Option<T> {
     // SAFETY: the helper checks the address, and fills in all of what it returns.
     unsafe { bpf_probe_read_kernel(address) }.ok()
 }
-
-#[cfg(not(test))]
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    // SAFETY: the verifier follows every path and refuses the program if one gets here.
-    unsafe { core::hint::unreachable_unchecked() }
-}
-
-/// Reading the kernel's memory is for GPL-compatible programs only.
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

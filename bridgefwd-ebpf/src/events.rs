@@ -27,31 +27,30 @@ pub fn ended(ctx: &TcContext, reason: Reason) {
     tell_ended(ctx.skb.skb, reason as u32, u32::from(matches!(reason.verdict(), Verdict::Drop)));
 }
 
-/// The same of a packet of a flow that the first program refused, which all of them drop. In its own body: its
-/// stack has no room for one more call.
-#[inline(always)]
-pub fn refused(ctx: &TcContext, reason: Reason) {
-    let Some(control) = EVENT_CONTROL.get(0) else { return };
-    if control.trace_until_ns != 0 {
-        tell_traced(ctx.skb.skb, reason as u32);
-    }
-    if control.until_ns != 0 {
-        tell_refused(ctx.skb.skb, reason as u32);
-    }
-}
-
 /// Global to the verifier: kernels before 6.3 would follow each way to it, and each way on from there, anew.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn tell_ended(skb: *mut __sk_buff, reason: u32, refused: u32) -> u32 {
-    let Some(control) = EVENT_CONTROL.get(0) else { return 0 };
+    tell(skb, reason, refused != 0);
+    1
+}
+
+/// The same of a packet of a flow that the first program refused, which all of them drop. In its own body: its
+/// stack has no room for one more call.
+#[inline(always)]
+pub fn refused(ctx: &TcContext, reason: Reason) {
+    tell(ctx.skb.skb, reason as u32, true);
+}
+
+#[inline(always)]
+fn tell(skb: *mut __sk_buff, reason: u32, refused: bool) {
+    let Some(control) = EVENT_CONTROL.get(0) else { return };
     if control.trace_until_ns != 0 {
         tell_traced(skb, reason);
     }
-    if control.until_ns != 0 && refused != 0 {
+    if control.until_ns != 0 && refused {
         tell_refused(skb, reason);
     }
-    1
 }
 
 /// Tells of the flow in `slot`, of which nobody else can let go at the moment, where the daemon listens.

@@ -33,6 +33,7 @@ mod mapping;
 mod maps;
 mod marks;
 mod neighbour;
+mod object;
 mod opening;
 mod pairs;
 mod pieces;
@@ -156,15 +157,3 @@ pub fn bridgefwd_sweep(ctx: TcContext) -> i32 {
 pub fn bridgefwd_find(ctx: TcContext) -> i32 {
     watch::find(&ctx)
 }
-
-#[cfg(not(test))]
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    // SAFETY: the verifier follows every path and refuses the program if one gets here.
-    unsafe { core::hint::unreachable_unchecked() }
-}
-
-/// Some of the kernel's helpers are for GPL-compatible programs only.
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -131,13 +131,8 @@ fn buffer(ctx: &TcContext) -> (u32, bool) {
 #[inline(never)]
 pub extern "C" fn read_v4(skb: *mut __sk_buff) -> u32 {
     let Some(scratch) = scratch::current() else { return 0 };
-    match packet_v4(&TcContext::new(skb), &mut scratch.packet) {
-        Ok(()) => 1,
-        Err(reason) => {
-            scratch.refused = reason;
-            0
-        }
-    }
+    let read = packet_v4(&TcContext::new(skb), &mut scratch.packet);
+    scratch.answer(read)
 }
 
 /// The same of an IPv6 packet.
@@ -145,13 +140,8 @@ pub extern "C" fn read_v4(skb: *mut __sk_buff) -> u32 {
 #[inline(never)]
 pub extern "C" fn read_v6(skb: *mut __sk_buff) -> u32 {
     let Some(scratch) = scratch::current() else { return 0 };
-    match packet_v6(&TcContext::new(skb), &mut scratch.packet) {
-        Ok(()) => 1,
-        Err(reason) => {
-            scratch.refused = reason;
-            0
-        }
-    }
+    let read = packet_v6(&TcContext::new(skb), &mut scratch.packet);
+    scratch.answer(read)
 }
 
 #[inline(always)]
