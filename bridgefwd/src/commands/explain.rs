@@ -4,11 +4,10 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use super::{ask_daemon, enter_netns, labels, output, snapshot};
+use super::{ask_daemon, enter_netns, labels, open_pins_or_note, output, snapshot};
 use crate::api::bridges::Bridge;
 use crate::api::types::{Pair, PairState, Status};
 use crate::cli::ExplainOptions;
-use crate::datapath::offline::Reader;
 use crate::explain::ends::{End, Facts, World};
 use crate::explain::model::Table;
 use crate::explain::report::Report;
@@ -133,15 +132,7 @@ fn running(instance: &Instance) -> Result<(Running, Vec<Bridge>)> {
     }
     enter_netns(instance)?;
     let ends = labels(instance)?.bridges(&snapshot()?, Vec::new());
-    let reader = match Reader::open(&instance.pin_dir) {
-        Ok(reader) => reader,
-        // Rules can be explained without: by somebody who may not read pins, or where there is no bpffs.
-        Err(failure) => {
-            output::note(&format!("what is pinned is not taken into account: {failure}"));
-            None
-        }
-    };
-    let Some(reader) = reader else { return Ok((Running::default(), ends)) };
+    let Some(reader) = open_pins_or_note(instance) else { return Ok((Running::default(), ends)) };
     // There every end goes by its interface.
     Ok((as_running(reader.pairs()?, &reader.status(instance)?, &[]), ends))
 }

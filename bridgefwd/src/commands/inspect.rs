@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::runtime::Builder;
 
-use super::{ask_daemon, engine, enter_netns, labels, open_pins, output, snapshot};
+use super::{ask_daemon, engine, enter_netns, labels, open_pins_or_note, output, snapshot};
 use crate::cli::InspectOptions;
 use crate::failure::{Failure, Result};
 use crate::host::docker::usual_socket;
@@ -53,14 +53,7 @@ pub(super) fn ends(instance: &Instance) -> Result<(Ends, Option<PathBuf>)> {
         Err(Failure::NoDaemon(_)) => {}
         Err(failure) => return Err(failure),
     }
-    let pins = match open_pins(instance) {
-        Ok(pins) => pins,
-        // There is much to see without: for somebody who may not read pins, or where there is no bpffs.
-        Err(failure) => {
-            output::note(&format!("what is pinned is not taken into account: {failure}"));
-            None
-        }
-    };
+    let pins = open_pins_or_note(instance);
     let (managed, mut pairs) = match &pins {
         Some(pins) => (pins.bridges()?, pins.pairs()?),
         None => (Vec::new(), Vec::new()),

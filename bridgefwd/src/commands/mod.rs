@@ -178,6 +178,15 @@ fn open_pins(instance: &Instance) -> Result<Option<Reader>> {
     Reader::open(&instance.pin_dir)
 }
 
+/// The same for what can be seen without, by somebody who may not read pins, or where there is no bpffs:
+/// that they cannot be opened is said, and then nothing is pinned.
+fn open_pins_or_note(instance: &Instance) -> Option<Reader> {
+    open_pins(instance).unwrap_or_else(|failure| {
+        output::note(&format!("what is pinned is not taken into account: {failure}"));
+        None
+    })
+}
+
 /// The names of things as they are on the host, for what is read without a daemon. To be called inside
 /// the instance's namespace.
 fn labels(instance: &Instance) -> Result<Labels> {

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::{ask_daemon, enter_netns, inspect, labels, open_pins, output, snapshot};
+use super::{ask_daemon, enter_netns, inspect, labels, open_pins_or_note, output, snapshot};
 use crate::api::bridges::Bridge;
 use crate::api::types::{Flow, FlowFilter};
 use crate::cli::TraceOptions;
@@ -131,13 +131,7 @@ fn known(instance: &Instance) -> Result<(Vec<Bridge>, AskFlows<'_>, Option<PathB
         Err(Failure::NoDaemon(_)) => {}
         Err(failure) => return Err(failure),
     }
-    let pins = match open_pins(instance) {
-        Ok(pins) => pins,
-        Err(failure) => {
-            output::note(&format!("what is pinned is not taken into account: {failure}"));
-            None
-        }
-    };
+    let pins = open_pins_or_note(instance);
     let managed = pins.as_ref().map_or_else(|| Ok(Vec::new()), |pins| pins.bridges())?;
     let bridges = labels(instance)?.bridges(&snapshot()?, managed);
     let flows =

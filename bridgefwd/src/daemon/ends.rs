@@ -11,6 +11,7 @@ use crate::api::events::{Event, InterfaceEvent, What};
 use crate::api::labels::Labels;
 use crate::datapath::{addresses, is_end};
 use crate::failure::{Failure, Result};
+use crate::host::addresses::same_prefix;
 use crate::host::names::{Names, Place};
 use crate::meant::suggestion;
 use crate::policy::setup::Setup;
@@ -299,31 +300,9 @@ fn first(address: IpAddr, length: u8) -> IpAddr {
     }
 }
 
-/// Do two addresses of one family agree in their first bits?
-fn same_prefix(one: IpAddr, other: IpAddr, length: u8) -> bool {
-    let differ = match (one, other) {
-        (IpAddr::V4(one), IpAddr::V4(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros(),
-        (IpAddr::V6(one), IpAddr::V6(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros(),
-        _ => return false,
-    };
-    differ >= u32::from(length)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn prefixes_are_compared_bit_by_bit() {
-        let same = |one: &str, other: &str, length| {
-            same_prefix(one.parse().unwrap(), other.parse().unwrap(), length)
-        };
-        assert!(same("172.18.0.1", "172.18.255.254", 16) && !same("172.18.0.1", "172.19.0.1", 16));
-        assert!(same("10.0.0.1", "10.0.0.129", 24) && !same("10.0.0.1", "10.0.0.129", 25));
-        assert!(same("10.0.0.1", "10.0.0.1", 32) && same("10.0.0.1", "192.0.2.1", 0));
-        assert!(same("fd00:1::1", "fd00:1::2", 64) && !same("fd00:1::1", "fd00:2::1", 64));
-        assert!(!same("10.0.0.1", "fd00::1", 0));
-    }
 
     #[test]
     fn overlapping_subnets_are_found_whatever_their_order() {

@@ -1,10 +1,8 @@
 //! Addresses that get in each other's way.
 
-use std::net::IpAddr;
-
 use super::report::Finding;
 use super::surroundings::Surroundings;
-use crate::host::addresses::Address;
+use crate::host::addresses::{Address, same_prefix};
 use crate::host::netlink::Link;
 
 /// Do the subnets of two interfaces overlap, one of which is an end?
@@ -77,16 +75,6 @@ fn overlap(one: &Link, other: &Link) -> Option<(String, String)> {
 
 fn is_single(address: Address) -> bool {
     address.prefix_len == if address.address.is_ipv4() { 32 } else { 128 }
-}
-
-/// Are the first `bits` of both the same?
-fn same_prefix(one: IpAddr, other: IpAddr, bits: u8) -> bool {
-    let different = match (one, other) {
-        (IpAddr::V4(one), IpAddr::V4(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros(),
-        (IpAddr::V6(one), IpAddr::V6(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros(),
-        _ => return false,
-    };
-    different >= u32::from(bits)
 }
 
 #[cfg(test)]

@@ -22,6 +22,17 @@ pub struct Address {
     pub deprecated: bool,
 }
 
+/// Do two addresses of one family agree in their first `length` bits?
+#[must_use]
+pub fn same_prefix(one: IpAddr, other: IpAddr, length: u8) -> bool {
+    let agree = match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros(),
+        (IpAddr::V6(one), IpAddr::V6(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros(),
+        _ => return false,
+    };
+    agree >= u32::from(length)
+}
+
 /// The IPv4 addresses of all interfaces, with their ifindex: primary ones first, each kind in the
 /// kernel's order.
 ///
@@ -121,6 +132,29 @@ mod tests {
         message.attributes.push(AddressAttribute::Flags(flags));
         message.attributes.push(AddressAttribute::Address([0xfd00, 0, 0, 0, 0, 0, 0, 1].into()));
         message
+    }
+
+    #[test]
+    fn prefixes_are_compared_bit_by_bit() {
+        let same = |one: &str, other: &str, length| {
+            same_prefix(one.parse().unwrap(), other.parse().unwrap(), length)
+        };
+        assert!(same("172.18.0.1", "172.18.255.254", 16) && !same("172.18.0.1", "172.19.0.1", 16));
+        assert!(same("10.0.0.1", "10.0.0.129", 24) && !same("10.0.0.1", "10.0.0.129", 25));
+        assert!(same("10.0.0.1", "10.0.0.1", 32) && same("10.0.0.1", "192.0.2.1", 0));
+        assert!(same("fd00:1::1", "fd00:1::2", 64) && !same("fd00:1::1", "fd00:2::1", 64));
+        assert!(!same("10.0.0.1", "fd00::1", 0));
+    }
+
+    #[test]
+    fn prefixes_hold_their_addresses() {
+        let within = |address: &str, to: &str, length| {
+            same_prefix(address.parse().unwrap(), to.parse().unwrap(), length)
+        };
+        assert!(within("172.18.0.2", "172.18.0.0", 16) && within("1.2.3.4", "0.0.0.0", 0));
+        assert!(!within("172.19.0.2", "172.18.0.0", 16) && !within("fd00::1", "0.0.0.0", 0));
+        assert!(within("fd00::1", "fd00::", 64) && !within("fd01::1", "fd00::", 64));
+        assert!(within("10.0.0.1", "10.0.0.1", 32) && !within("10.0.0.2", "10.0.0.1", 32));
     }
 
     #[test]

@@ -316,8 +316,8 @@ const fn reversed(tuple: FlowTuple) -> FlowTuple {
     FlowTuple { src: tuple.dst, src_port: tuple.dst_port, dst: tuple.src, dst_port: tuple.src_port }
 }
 
-/// Is it the end of the way: the interface of the one whom it is for?
 impl Station {
+    /// Is it the end of the way: the interface of the one whom it is for?
     fn is_last(&self, out: bool) -> bool {
         match self.kind {
             Kind::Container => !out,

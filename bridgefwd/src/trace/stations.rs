@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use crate::failure::{Failure, Result};
+use crate::host::addresses::same_prefix;
 use crate::host::inside::{self, Route};
 use crate::host::netlink::{Link, Snapshot};
 use crate::host::netns;
@@ -276,9 +277,9 @@ impl Surroundings {
     fn way_to(&self, address: IpAddr) -> Option<&Link> {
         let fits = self.routes.iter().filter(|route| route.is_v6 == address.is_ipv6());
         let fits = fits.filter_map(|route| {
-            let length = route
-                .to
-                .map_or(Some(0), |(to, length)| is_within(address, to, length).then_some(length))?;
+            let length = route.to.map_or(Some(0), |(to, length)| {
+                same_prefix(address, to, length).then_some(length)
+            })?;
             Some(((length, u32::MAX - route.metric), route.by?))
         });
         let (_, by) = fits.max_by_key(|(rank, _)| *rank)?;
@@ -302,18 +303,6 @@ fn addresses(link: &Link) -> impl Iterator<Item = IpAddr> {
     link.addresses.iter().chain(&link.addresses_v6).map(|own| own.address)
 }
 
-fn is_within(address: IpAddr, to: IpAddr, length: u8) -> bool {
-    let (address, to, bits): (u128, u128, u8) = match (address, to) {
-        (IpAddr::V4(address), IpAddr::V4(to)) => {
-            (u128::from(address.to_bits()), u128::from(to.to_bits()), 32)
-        }
-        (IpAddr::V6(address), IpAddr::V6(to)) => (address.to_bits(), to.to_bits(), 128),
-        _ => return false,
-    };
-    let differing = address ^ to;
-    length == 0 || differing.checked_shr(u32::from(bits.saturating_sub(length))) == Some(0)
-}
-
 /// All network namespaces that can be found, those that have names first.
 fn namespaces() -> Vec<(PathBuf, String)> {
     let names = |dir: &Path| -> Vec<String> {
@@ -331,20 +320,4 @@ fn namespaces() -> Vec<(PathBuf, String)> {
         (PathBuf::from(format!("/proc/{pid}/ns/net")), format!("{} ({pid})", comm.trim()))
     });
     named.chain(processes).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn prefixes_hold_their_addresses() {
-        let within = |address: &str, to: &str, length| {
-            is_within(address.parse().unwrap(), to.parse().unwrap(), length)
-        };
-        assert!(within("172.18.0.2", "172.18.0.0", 16) && within("1.2.3.4", "0.0.0.0", 0));
-        assert!(!within("172.19.0.2", "172.18.0.0", 16) && !within("fd00::1", "0.0.0.0", 0));
-        assert!(within("fd00::1", "fd00::", 64) && !within("fd01::1", "fd00::", 64));
-        assert!(within("10.0.0.1", "10.0.0.1", 32) && !within("10.0.0.2", "10.0.0.1", 32));
-    }
 }
